@@ -1,0 +1,603 @@
+"""DQN (Mnih et al., 2015), and what every agent here shares with it.
+
+An agent is a keras network twice (online and target), a replay memory, and a
+few hooks that a learner compiles. To change the algorithm, override one:
+
+    class DoubleDQNAgent(dqn_agent.DQNAgent):
+
+      def _build_target_q_op(self, batch):
+        greedy = ops.argmax(
+          self.online_convnet(batch.next_state).q_values, axis=-1)
+        next_q = self.target_convnet(batch.next_state).q_values
+        return batch.reward + batch.discount * losses.take_action(
+          next_q, greedy)
+
+`_loss`, `_loss_weights`, `_priorities`, `_build_target_*`, `_q_values` and
+`_sync_weights` are traced once: an attribute that they read is frozen at its
+first value. What changes over time arrives in the batch.
+"""
+
+import contextlib
+import inspect
+import os
+import random
+
+from absl import logging
+import gin
+import keras
+from keras import ops
+import numpy as np
+
+from dopamine import learners
+from dopamine import losses
+from dopamine import networks
+from dopamine import optimizers
+from dopamine import seeding
+from dopamine.discrete_domains import atari_lib
+from dopamine.replay_memory import circular_replay_buffer
+
+NATURE_DQN_OBSERVATION_SHAPE = atari_lib.NATURE_DQN_OBSERVATION_SHAPE
+NATURE_DQN_DTYPE = atari_lib.NATURE_DQN_DTYPE
+NATURE_DQN_STACK_SIZE = atari_lib.NATURE_DQN_STACK_SIZE
+nature_dqn_network = networks.NatureDQNNetwork
+
+
+@gin.configurable
+def linearly_decaying_epsilon(decay_period, step, warmup_steps, epsilon):
+  """1 during the warm-up, then down to `epsilon` in a straight line.
+
+  Args:
+    decay_period: agent steps of the descent.
+    step: agent steps taken so far.
+    warmup_steps: agent steps before the descent starts.
+    epsilon: the final value.
+  """
+  steps_left = decay_period + warmup_steps - step
+  bonus = (1.0 - epsilon) * steps_left / decay_period
+  return epsilon + min(max(bonus, 0.0), 1.0 - epsilon)
+
+
+@gin.configurable
+def identity_epsilon(unused_decay_period, unused_step, unused_warmup, epsilon):
+  """Returns `epsilon` at every step."""
+  return epsilon
+
+
+@gin.configurable
+class DQNAgent:
+  """DQN with the settings of Dopamine's baselines.
+
+  Args:
+    sess: ignored; existing subclasses and factories pass it.
+    num_actions: A, the number of actions.
+    observation_shape: of one observation, without the stack.
+    observation_dtype: of the observations in the replay memory.
+    stack_size: observations in a state, stacked along its last axis.
+    network: `network(num_actions, name=...)` makes a `keras.Model` that maps
+      `[B, *observation_shape, stack_size]` to a tuple with `q_values` `[B, A]`.
+    gamma: discount per agent step.
+    update_horizon: n of the n-step returns, in agent steps.
+    min_replay_history: transitions in the memory before training starts.
+    update_period: agent steps from one update to the next.
+    target_update_period: agent steps from one target copy to the next.
+    epsilon_fn: `(decay_period, step, warmup_steps, epsilon)` -> epsilon.
+    epsilon_train: the exploration that `epsilon_fn` ends at.
+    epsilon_eval: exploration during evaluation.
+    epsilon_decay_period: agent steps that `epsilon_fn` takes.
+    tf_device: '/cpu:*', '/gpu:0', ...; None is the backend's own choice.
+    eval_mode: True neither stores nor learns.
+    use_staging: accepted for old gin files; sampling needs no staging.
+    max_tf_checkpoints_to_keep: checkpoints of the weights that stay on disk.
+    optimizer: see `optimizers.resolve`.
+    summary_writer: has `add_scalar(tag, value, step)`; None logs nothing.
+    summary_writing_frequency: agent steps from one logged loss to the next.
+    allow_partial_reload: resume from the weights even where the replay memory
+      or the agent's own record is missing.
+    seed: of exploration, replay and network initialisation; None takes the
+      run's, or a fresh one.
+
+  Attributes:
+    online_convnet: the network that acts and learns.
+    target_convnet: its delayed copy, equal to it at the start.
+    state: `[1, *observation_shape, stack_size]`, the current state.
+    training_steps: agent steps taken in training.
+    cumulative_gamma: gamma ** update_horizon.
+  """
+
+  # The tag of the loss in TensorBoard is the prefix and the name.
+  _summary_prefix = 'Losses/'
+  _loss_name = 'HuberLoss'
+
+  def __init__(
+    self,
+    sess=None,
+    num_actions=None,
+    observation_shape=atari_lib.NATURE_DQN_OBSERVATION_SHAPE,
+    observation_dtype=atari_lib.NATURE_DQN_DTYPE,
+    stack_size=atari_lib.NATURE_DQN_STACK_SIZE,
+    network=networks.NatureDQNNetwork,
+    gamma=0.99,
+    update_horizon=1,
+    min_replay_history=20000,
+    update_period=4,
+    target_update_period=8000,
+    epsilon_fn=linearly_decaying_epsilon,
+    epsilon_train=0.01,
+    epsilon_eval=0.001,
+    epsilon_decay_period=250000,
+    tf_device='/cpu:*',
+    eval_mode=False,
+    use_staging=False,
+    max_tf_checkpoints_to_keep=4,
+    optimizer=optimizers.rmsprop,
+    summary_writer=None,
+    summary_writing_frequency=500,
+    allow_partial_reload=False,
+    seed=None,
+  ):
+    del sess
+    if num_actions is None:
+      raise ValueError(f'{type(self).__name__} needs num_actions')
+    self.num_actions = int(num_actions)
+    self.observation_shape = tuple(observation_shape)
+    self.observation_dtype = observation_dtype
+    self.stack_size = stack_size
+    self.network = network
+    self.gamma = gamma
+    self.update_horizon = update_horizon
+    self.cumulative_gamma = gamma**update_horizon
+    self.min_replay_history = min_replay_history
+    self.update_period = update_period
+    self.target_update_period = target_update_period
+    self.epsilon_fn = epsilon_fn
+    self.epsilon_train = epsilon_train
+    self.epsilon_eval = epsilon_eval
+    self.epsilon_decay_period = epsilon_decay_period
+    self.tf_device = tf_device
+    self.eval_mode = eval_mode
+    self.max_tf_checkpoints_to_keep = max_tf_checkpoints_to_keep
+    self.optimizer = optimizer
+    self.summary_writer = summary_writer
+    self.summary_writing_frequency = summary_writing_frequency
+    self.allow_partial_reload = allow_partial_reload
+    self.seed = seeding.resolve(seed)
+    self.training_steps = 0
+    self._rng = seeding.generator(self.seed, 'agent')
+    self._observation = None
+    self._last_observation = None
+    self._refuse_graph_hooks()
+    self._stores_episode_end = _accepts(self._store_transition, 'episode_end')
+
+    dtype = getattr(observation_dtype, 'as_numpy_dtype', observation_dtype)
+    self.state = np.zeros(
+      (1, *self.observation_shape, self.stack_size), np.dtype(dtype)
+    )
+    with seeding.run_seed(self.seed):
+      self._replay = self._build_replay_buffer(use_staging)
+    with learners.on_device(tf_device), _keras_seed(self.seed):
+      self._build_networks()
+      hooks = learners.Hooks(
+        modules=self._modules(),
+        trainable=self._trainable(),
+        optimizer=optimizers.resolve(optimizer),
+        loss=self._loss,
+        loss_weights=self._loss_weights,
+        priorities=self._priorities,
+        sync=self._sync_weights,
+        predict=self._q_values,
+      )
+      self._learner = learners.create(hooks, tf_device)
+
+  # The algorithm -------------------------------------------------------------
+
+  def _loss(self, batch):
+    """Huber loss of the TD error y - Q(s, a), per transition: `[B]`."""
+    q = losses.take_action(
+      self.online_convnet(batch.state).q_values, batch.action
+    )  # [B]
+    y = ops.stop_gradient(self._build_target_q_op(batch))  # [B]
+    return self._td_loss(y - q)
+
+  def _td_loss(self, errors):
+    """The loss of TD errors of any shape, element by element."""
+    return losses.huber(errors)
+
+  def _build_target_q_op(self, batch):
+    """y = R + gamma^k (1 - terminal) max_a' Q_target(s', a'): `[B]`.
+
+    Mnih et al. (2015), Algorithm 1, with k-step returns (Sutton, 1988): R is
+    the discounted sum of the k rewards, k = update_horizon unless the episode
+    ended before; `batch.discount` holds the factor of the maximum.
+    """
+    next_q = self.target_convnet(batch.next_state).q_values  # [B, A]
+    return batch.reward + batch.discount * ops.max(next_q, axis=-1)
+
+  def _loss_weights(self, batch):
+    """The weight of each loss in the mean, `[B]`; None weighs all alike."""
+    del batch
+    return None
+
+  def _priorities(self, batch, loss):
+    """The new replay priorities `[B]`; None without prioritised replay."""
+    del batch, loss
+    return None
+
+  def _q_values(self, state):
+    """Q(s, .) of the online network, for acting: `[B, A]`."""
+    return self.online_convnet(state).q_values
+
+  def _trainable(self):
+    """The variables that the optimizer moves."""
+    return self.online_convnet.trainable_variables
+
+  def _sync_weights(self):
+    """Copies the online network to the target network."""
+    for target, online in zip(
+      self.target_convnet.variables, self.online_convnet.variables, strict=True
+    ):
+      target.assign(online)
+
+  # Building ------------------------------------------------------------------
+
+  def _create_network(self, name):
+    """Makes one network; `name` is 'Online' or 'Target'."""
+    return self.network(self.num_actions, name=name)
+
+  def _build_networks(self):
+    """Makes both networks, with equal weights."""
+    self.online_convnet = self._create_network('Online')
+    self.target_convnet = self._create_network('Target')
+    for network in (self.online_convnet, self.target_convnet):
+      self._initialize(network)
+    self._sync_weights()
+
+  def _initialize(self, network):
+    """Gives `network` its weights by calling it once."""
+    outputs = network(ops.convert_to_tensor(self.state))
+    q_values = getattr(outputs, 'q_values', None)
+    expected = (1, self.num_actions)
+    if q_values is None or tuple(q_values.shape) != expected:
+      found = type(outputs).__name__ if q_values is None else q_values.shape
+      raise ValueError(
+        f'{network.name} network {type(network).__name__} must return a tuple '
+        f'with q_values of shape {expected} for one state of shape '
+        f'{self.state.shape}; it returned {found}'
+      )
+
+  def _build_replay_buffer(self, use_staging):
+    """Makes the replay memory."""
+    return circular_replay_buffer.WrappedReplayBuffer(
+      observation_shape=self.observation_shape,
+      stack_size=self.stack_size,
+      use_staging=use_staging,
+      update_horizon=self.update_horizon,
+      gamma=self.gamma,
+      observation_dtype=self.observation_dtype,
+    )
+
+  def _modules(self):
+    """What holds weights, by the name it is saved under.
+
+    These are the agent's attributes that are Keras layers or variables, so
+    that an agent with one more encoder or head need only assign it in
+    `_build_networks`.
+    """
+    kinds = (keras.Layer, keras.Variable)
+    return {n: value for n, value in vars(self).items() if isinstance(value, kinds)}
+
+  def _refuse_graph_hooks(self):
+    """Refuses overrides that only TensorFlow 1's graph mode could honour."""
+    for name in ('_build_train_op', '_build_sync_op'):
+      if hasattr(self, name):
+        raise TypeError(
+          f'{type(self).__name__}.{name} is a graph-mode hook that nothing '
+          'calls any more: override _loss(batch) or _sync_weights() instead, '
+          'see docs/migrating.md'
+        )
+    for name in dir(self):
+      hook = getattr(self, name) if name.startswith('_build_target_') else None
+      if callable(hook) and not inspect.signature(hook).parameters:
+        raise TypeError(
+          f'{type(self).__name__}.{name}() must take a batch: '
+          f'{name}(self, batch), see docs/migrating.md'
+        )
+
+  # Acting --------------------------------------------------------------------
+
+  def begin_episode(self, observation):
+    """Starts an episode and returns the first action.
+
+    Args:
+      observation: the environment's first, of `observation_shape` (up to axes
+        of size 1).
+    """
+    self._reset_state()
+    self._record_observation(observation)
+    if not self.eval_mode:
+      self._train_step()
+    self.action = self._select_action()
+    return self.action
+
+  def step(self, reward, observation):
+    """Records what the last action led to, learns, and returns the next.
+
+    Args:
+      reward: of the last action.
+      observation: that followed it.
+    """
+    self._last_observation = self._observation
+    self._record_observation(observation)
+    if not self.eval_mode:
+      self._store_transition(
+        self._last_observation, self.action, reward, False
+      )
+      self._train_step()
+    self.action = self._select_action()
+    return self.action
+
+  def end_episode(self, reward, terminal=True, observation=None):
+    """Records the last reward of an episode.
+
+    Args:
+      reward: of the last action.
+      terminal: False if a time limit cut the episode, which is no end of the
+        task: the value of what would have followed still counts.
+      observation: the one that the time limit cut the episode at. With it the
+        targets bootstrap from there (Pardo et al., 2018); without it the
+        transitions that the cut leaves without a next state are not used.
+    """
+    if self.eval_mode:
+      return
+    if terminal:
+      self._store_transition(self._observation, self.action, reward, True)
+    elif observation is not None:
+      self._store_transition(self._observation, self.action, reward, False)
+      observation = np.reshape(observation, self.observation_shape)
+      self._replay.add_final_observation(observation)
+    elif self._stores_episode_end:
+      self._store_transition(
+        self._observation, self.action, reward, False, episode_end=True
+      )
+    else:
+      logging.log_first_n(
+        logging.WARNING,
+        '%s._store_transition takes no episode_end: an episode that a time '
+        'limit cut is stored as terminal.',
+        1,
+        type(self).__name__,
+      )
+      self._store_transition(self._observation, self.action, reward, True)
+
+  def _select_action(self):
+    """The epsilon-greedy action; ties go to the lowest index."""
+    if self.eval_mode:
+      epsilon = self.epsilon_eval
+    else:
+      epsilon = self.epsilon_fn(
+        self.epsilon_decay_period,
+        self.training_steps,
+        self.min_replay_history,
+        self.epsilon_train,
+      )
+    if self._rng.random() <= epsilon:
+      return int(self._rng.integers(self.num_actions))
+    return int(np.argmax(self._learner.predict(self.state)))
+
+  def _reset_state(self):
+    """Empties the stack of observations."""
+    self.state.fill(0)
+
+  def _record_observation(self, observation):
+    """Pushes an observation on the stack."""
+    self._observation = np.reshape(observation, self.observation_shape)
+    if self.stack_size > 1:
+      self.state[..., :-1] = self.state[..., 1:]
+    self.state[0, ..., -1] = self._observation
+
+  # Learning ------------------------------------------------------------------
+
+  def _store_transition(
+    self,
+    last_observation,
+    action,
+    reward,
+    is_terminal,
+    *args,
+    priority=None,
+    episode_end=False,
+  ):
+    """Stores one transition: o, a, and the reward and end that followed.
+
+    Args:
+      last_observation: o, what the agent saw when it chose the action.
+      action: a.
+      reward: of the action.
+      is_terminal: whether the task ended there.
+      *args: the values of the memory's extra storage types.
+      priority: in a prioritised memory.
+      episode_end: True where an episode ends without a terminal.
+    """
+    self._replay.add(
+      last_observation,
+      action,
+      reward,
+      is_terminal,
+      *args,
+      priority=priority,
+      episode_end=episode_end,
+    )
+
+  def _train_step(self, num_steps=1):
+    """Counts agent steps, and runs the updates and target copies due in them.
+
+    With both due, the updates come before the copy.
+
+    Args:
+      num_steps: agent steps taken since the last call (one per environment).
+    """
+    if self._replay.memory.add_count > self.min_replay_history:
+      updates = self._due(self.update_period, num_steps)
+      if updates:
+        self._update(updates, num_steps)
+      if self._due(self.target_update_period, num_steps):
+        self._learner.sync_target()
+    self.training_steps += num_steps
+
+  def _due(self, period, num_steps):
+    """How many of the next `num_steps` step counts `period` divides."""
+    first, end = self.training_steps, self.training_steps + num_steps
+    return -(-end // period) - -(-first // period)
+
+  def _update(self, num_updates, num_steps):
+    """Runs updates on fresh batches, and logs the loss where it is due."""
+    batches = self._sample_batches(num_updates)
+    update = self._learner.update(batches)
+    if update.priorities is not None:
+      self._replay.memory.set_priority(
+        np.ravel(batches.indices), np.ravel(np.asarray(update.priorities))
+      )
+    if (
+      self.summary_writer is not None
+      and self.training_steps > 0
+      and self._due(self.summary_writing_frequency, num_steps)
+    ):
+      self._write_summaries(update)
+
+  def _sample_batches(self, num_batches):
+    """A named tuple of arrays `[num_batches, B, ...]` for the hooks.
+
+    An agent that needs random numbers in its loss draws them here, with a
+    generator of its own, as further fields of the tuple.
+    """
+    return self._replay.sample(num_batches)
+
+  def _write_summaries(self, update):
+    """Logs the mean loss of the last update and the extras of the loss hook."""
+    figures = {self._loss_name: update.objective[-1]}
+    figures |= {name: value[-1] for name, value in update.extras.items()}
+    for name, value in figures.items():
+      self.summary_writer.add_scalar(
+        self._summary_prefix + name,
+        float(np.mean(np.asarray(value))),
+        self.training_steps,
+      )
+
+  # Reporting -----------------------------------------------------------------
+
+  def describe_device(self):
+    """One line on the backend and the device that this agent computes on."""
+    return learners.describe_device(self.tf_device)
+
+  def graph_def(self):
+    """The compiled update as a serialised TensorFlow graph, None without one."""
+    return self._learner.graph_def()
+
+  # Saving --------------------------------------------------------------------
+
+  def _weights_path(self, checkpoint_dir, iteration):
+    return os.path.join(checkpoint_dir, f'weights_ckpt.{iteration}.npz')
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+    """Saves weights, optimizer and replay memory; returns the rest.
+
+    Args:
+      checkpoint_dir: an existing folder.
+      iteration_number: names the files.
+
+    Returns:
+      A dict of built-ins and NumPy values that `unbundle` takes, or None if
+      `checkpoint_dir` does not exist.
+    """
+    if not os.path.isdir(checkpoint_dir):
+      return None
+    path = self._weights_path(checkpoint_dir, iteration_number)
+    with open(path + '.tmp', 'wb') as file:
+      np.savez(file, **self._learner.state())
+    os.replace(path + '.tmp', path)
+    stale = iteration_number - self.max_tf_checkpoints_to_keep
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(self._weights_path(checkpoint_dir, stale))
+    self._replay.save(checkpoint_dir, iteration_number)
+    return {
+      'state': self.state,
+      'training_steps': self.training_steps,
+      'generators': {
+        'agent': self._rng.bit_generator.state,
+        'replay': self._replay.memory.generator_state,
+      },
+    }
+
+  def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):
+    """Restores what `bundle_and_checkpoint` saved.
+
+    Args:
+      checkpoint_dir: the folder it was given.
+      iteration_number: the iteration it was given.
+      bundle_dictionary: what it returned, or None if that is lost.
+
+    Returns:
+      False if the replay memory or the dictionary is missing and
+      `allow_partial_reload` is not set; then nothing was restored.
+
+    Raises:
+      FileNotFoundError: the weights are missing.
+      ValueError: a file does not fit this agent; the message says which.
+    """
+    missing = []
+    if bundle_dictionary is None:
+      missing.append("the agent's record")
+    try:
+      self._replay.load(checkpoint_dir, iteration_number)
+    except circular_replay_buffer.NotFoundError as error:
+      missing.append(str(error))
+    if missing:
+      if not self.allow_partial_reload:
+        logging.warning(
+          'Checkpoint %d in %s is incomplete (%s); to resume from its weights '
+          'alone set DQNAgent.allow_partial_reload = True.',
+          iteration_number,
+          checkpoint_dir,
+          '; '.join(missing),
+        )
+        return False
+      logging.warning('Resuming without %s.', '; '.join(missing))
+    with np.load(self._weights_path(checkpoint_dir, iteration_number)) as file:
+      self._learner.set_state(dict(file))
+    if bundle_dictionary is not None:
+      self._restore(dict(bundle_dictionary))
+    return True
+
+  def _restore(self, bundle):
+    """Restores attributes from the bundle's entries of the same name."""
+    generators = bundle.pop('generators', None)
+    if generators is not None:
+      self._rng.bit_generator.state = generators['agent']
+      self._replay.memory.generator_state = generators['replay']
+    for name, value in bundle.items():
+      if name in vars(self):
+        setattr(self, name, value)
+
+
+def _accepts(function, name):
+  """Whether `function` can be called with the keyword `name`."""
+  parameters = inspect.signature(function).parameters
+  return name in parameters or any(
+    p.kind == inspect.Parameter.VAR_KEYWORD for p in parameters.values()
+  )
+
+
+@contextlib.contextmanager
+def _keras_seed(seed):
+  """Seeds the generators that Keras's initialisers draw their seeds from.
+
+  They are Python's and NumPy's global ones, so both are put back afterwards.
+  """
+  python, numpy = random.getstate(), np.random.get_state()
+  value = seeding.integer(seed, 'networks')
+  random.seed(value)
+  np.random.seed(value)
+  try:
+    yield
+  finally:
+    random.setstate(python)
+    np.random.set_state(numpy)

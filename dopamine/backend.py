@@ -1,0 +1,72 @@
+"""Chooses Keras's backend before Keras loads; a process has one."""
+
+from collections.abc import Iterable
+import importlib.util
+import os
+import re
+import sys
+
+# A jax_* agent, or anything of dopamine.jax, in the text of a gin file.
+_NAMES_JAX = re.compile(
+  r'agent_name\s*=\s*[\'"]jax_|^\s*(import|from)\s+dopamine\.jax\b|\bJax\w+Agent\.',
+  re.MULTILINE,
+)
+_COMMENT = re.compile(r'#.*')
+
+
+def _installed(name: str) -> bool:
+  return importlib.util.find_spec(name) is not None
+
+
+def current() -> str | None:
+  """The backend that is settled: Keras's if it is loaded, else the variable's."""
+  if 'keras' in sys.modules:
+    return sys.modules['keras'].config.backend()
+  return os.environ.get('KERAS_BACKEND') or None
+
+
+def choose(gin_texts: Iterable[str] = ()) -> str:
+  """Settles the backend and returns its name.
+
+  KERAS_BACKEND decides if it is set (or if Keras is already loaded); else JAX,
+  when a gin text names a `jax_*` agent or imports `dopamine.jax`, or when
+  TensorFlow is not installed and JAX is; else TensorFlow.
+
+  Args:
+    gin_texts: the contents of gin files, and bindings.
+  """
+  name = current()
+  if name is None:
+    wants_jax = any(_NAMES_JAX.search(_COMMENT.sub('', t)) for t in gin_texts)
+    if wants_jax or (not _installed('tensorflow') and _installed('jax')):
+      name = 'jax'
+    else:
+      name = 'tensorflow'
+  os.environ['KERAS_BACKEND'] = name
+  # Warnings and errors of TensorFlow's C++ side, but not its start-up notes.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
+  # GPU memory as it is needed, as TensorFlow's memory growth has it.
+  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+  return name
+
+
+def require(name: str, who: str) -> None:
+  """Settles the backend as `name` for `who` needs it.
+
+  Raises:
+    RuntimeError: another backend is settled already.
+    ImportError: the backend is not installed.
+  """
+  settled = current()
+  if settled not in (None, name):
+    raise RuntimeError(
+      f'{who} needs the {name} backend, but this process uses {settled}: set '
+      f'KERAS_BACKEND={name} before Python starts'
+    )
+  if not _installed(name):
+    extra = '[jax]' if name == 'jax' else ''
+    raise ImportError(
+      f"{who} needs {name}, which is not installed: pip install 'dopamine-rl{extra}'"
+    )
+  os.environ['KERAS_BACKEND'] = name
+  choose()

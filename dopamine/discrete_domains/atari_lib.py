@@ -1,0 +1,400 @@
+"""Atari 2600 games, preprocessed as in Machado et al. (2018).
+
+`create_atari_environment` plays a ROM on the Arcade Learning Environment
+directly: nobody reads the RGB frames that Gymnasium renders at every step, and
+they cost as much as the emulation. `AtariPreprocessing` skips frames, takes the
+maximum of the last two grayscale screens and shrinks it to 84x84. Neither adds
+no-op starts or presses FIRE at the start.
+"""
+
+import difflib
+from typing import Any
+import warnings
+
+import ale_py
+from ale_py import roms
+import cv2
+import gin
+import gymnasium
+import numpy as np
+
+from dopamine import seeding
+from dopamine.discrete_domains import gym_lib
+
+NATURE_DQN_OBSERVATION_SHAPE = (84, 84)
+NATURE_DQN_DTYPE = np.uint8
+NATURE_DQN_STACK_SIZE = 4
+
+# Until 3.2.1 these networks lived here, and gin files and scripts name them so.
+_NETWORKS = frozenset(
+  {
+    'DQNNetworkType',
+    'ImplicitQuantileNetwork',
+    'ImplicitQuantileNetworkType',
+    'NatureDQNNetwork',
+    'RainbowNetwork',
+    'RainbowNetworkType',
+  }
+)
+
+# ale-py ships these four, but has no one-player mode for them: loading one
+# ends the whole process.
+_TWO_PLAYER_ROMS = frozenset({'combat', 'joust', 'maze_craze', 'warlords'})
+
+# Wrappers of Gymnasium that hold nothing a saved state would miss.
+_STATELESS_WRAPPERS = (
+  gymnasium.wrappers.OrderEnforcing,
+  gymnasium.wrappers.PassiveEnvChecker,
+)
+
+
+def __getattr__(name: str) -> Any:
+  """Serves the networks, loading Keras only when one is asked for."""
+  if name in _NETWORKS:
+    from dopamine import networks
+
+    return getattr(networks, name)
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+# Games ------------------------------------------------------------------------
+
+
+def game_names() -> list[str]:
+  """Returns the names of all games, e.g. 'SpaceInvaders'."""
+  playable = set(roms.get_all_rom_ids()) - _TWO_PLAYER_ROMS
+  return sorted(rom_id.title().replace('_', '') for rom_id in playable)
+
+
+def find_rom_id(game_name: str | None) -> str:
+  """Returns ale-py's id of a game: 'SpaceInvaders' is 'space_invaders'.
+
+  Args:
+    game_name: CamelCase or snake_case, in any capitalisation.
+  """
+  if not game_name:
+    raise ValueError(
+      "create_atari_environment.game_name is not set: give a game, e.g. 'Pong'"
+    )
+  rom_ids = {
+    rom_id.replace('_', ''): rom_id for rom_id in roms.get_all_rom_ids()
+  }
+  key = str(game_name).replace('_', '').lower()
+  if key in rom_ids:
+    return rom_ids[key]
+  names = {name.lower(): name for name in game_names()}
+  nearest = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+  raise ValueError(
+    f'there is no game {game_name!r}. Nearest: '
+    f'{[names[name] for name in nearest]}; atari_lib.game_names() lists all'
+  )
+
+
+class AleEnvironment:
+  """One game on the Arcade Learning Environment, with no picture per step.
+
+  It has Gymnasium's interface, except that its observations are None: whoever
+  wants a screen takes it from `ale`, in the format needed.
+
+  Attributes:
+    ale: the `ale_py.ALEInterface`.
+    action_space: the minimal action set of the game.
+    observation_space: that of `render()`.
+  """
+
+  metadata = {'render_modes': ['rgb_array']}
+  reward_range = (-np.inf, np.inf)
+
+  def __init__(
+    self, game_name: str, repeat_action_probability: float, seed: int
+  ):
+    """Loads a game.
+
+    Args:
+      game_name: see `find_rom_id`.
+      repeat_action_probability: how probable it is, in each frame, that the
+        previous action is executed instead of the present one.
+      seed: of the emulator, 0 to 2^31 - 1.
+    """
+    rom_id = find_rom_id(game_name)
+    if rom_id in _TWO_PLAYER_ROMS:
+      raise ValueError(
+        f'{game_name!r} cannot be played: ALE has no one-player mode for it. '
+        'atari_lib.game_names() lists the games that it has'
+      )
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    self.ale = ale_py.ALEInterface()
+    self.ale.setFloat('repeat_action_probability', repeat_action_probability)
+    self.ale.setInt('random_seed', seed)
+    self.ale.loadROM(roms.get_rom_path(rom_id))
+    self._actions = tuple(self.ale.getMinimalActionSet())
+    self.action_space = gymnasium.spaces.Discrete(len(self._actions))
+    self.observation_space = gymnasium.spaces.Box(
+      0, 255, (*self.ale.getScreenDims(), 3), np.uint8
+    )
+
+  def reset(self) -> tuple[None, dict[str, Any]]:
+    self.ale.reset_game()
+    return None, {}
+
+  def step(self, action: int) -> tuple[None, float, bool, bool, dict[str, Any]]:
+    """Plays one frame; returns (None, reward, terminated, False, {})."""
+    if not 0 <= action < len(self._actions):
+      raise ValueError(
+        f'action={action!r} is outside 0..{len(self._actions) - 1}, the '
+        'actions of this game'
+      )
+    reward = self.ale.act(self._actions[action])
+    return None, reward, self.ale.game_over(), False, {}
+
+  def render(self, mode: str = 'rgb_array') -> np.ndarray:
+    """Returns the present screen, `[height, width, 3]` uint8."""
+    if mode != 'rgb_array':
+      raise ValueError(f"mode={mode!r} is not supported: ask for 'rgb_array'")
+    return self.ale.getScreenRGB()
+
+  def close(self) -> None:
+    """Does nothing: the emulator goes with the object."""
+
+
+@gin.configurable
+def create_atari_environment(
+  game_name: str | None = None,
+  sticky_actions: bool = True,
+  seed: int | None = None,
+) -> 'AtariPreprocessing':
+  """Creates a preprocessed Atari environment.
+
+  Args:
+    game_name: e.g. 'Pong'; see `find_rom_id`.
+    sticky_actions: whether each frame repeats the previous action with
+      probability 0.25 (Machado et al., 2018), instead of never.
+    seed: of the emulator; None takes the run's seed.
+  """
+  environment = AleEnvironment(
+    game_name,
+    repeat_action_probability=0.25 if sticky_actions else 0.0,
+    seed=seeding.integer(seeding.resolve(seed), 'environment'),
+  )
+  return AtariPreprocessing(environment)
+
+
+# Preprocessing ----------------------------------------------------------------
+
+
+@gin.configurable
+class AtariPreprocessing:
+  """Frame skipping, max-pooling of two screens, and resizing.
+
+  Follows Machado et al. (2018), "Revisiting the Arcade Learning Environment".
+
+  An observation is the maximum of the last two grayscale screens of a skip,
+  resized to `[screen_size, screen_size, 1]`. When the episode (or, with
+  `terminal_on_life_loss`, the life) ends inside a skip, the screens after the
+  end are not fetched and the picture is older than the end.
+
+  Differs from Dopamine 3.2.1 in one case: with `frame_skip=1` it follows the
+  game, where 3.2.1 showed the first screen of the episode for ever.
+
+  Attributes:
+    environment: what was handed in.
+    game_over: whether the game is over, or was cut by a time limit of the
+      environment's own. The loss of a life is not the end of the game.
+    lives: as of the last reset or, with `terminal_on_life_loss`, step.
+    screen_buffer: the two grayscale screens; the first holds their maximum.
+    observation_space: of the observations returned here.
+  """
+
+  def __init__(
+    self,
+    environment: Any,
+    frame_skip: int = 4,
+    terminal_on_life_loss: bool = False,
+    screen_size: int = 84,
+  ):
+    """Takes an environment that plays one frame per step.
+
+    Args:
+      environment: an `AleEnvironment`; a Gymnasium ALE environment, wrapped or
+        not, created with `frameskip=1`; or one of the old Gym API. It, or what
+        is below its wrappers, has `.ale`.
+      frame_skip: emulator frames per step, all with the same action.
+      terminal_on_life_loss: whether `step` reports the loss of a life as
+        terminal.
+      screen_size: width and height of the observations, in pixels.
+    """
+    if frame_skip <= 0:
+      raise ValueError(
+        f'Frame skip should be strictly positive, got {frame_skip}'
+      )
+    if screen_size <= 0:
+      raise ValueError(
+        f'Target screen size should be strictly positive, got {screen_size}'
+      )
+    self.environment = environment
+    self.terminal_on_life_loss = terminal_on_life_loss
+    self.frame_skip = frame_skip
+    self.screen_size = screen_size
+    self.game_over = False
+    self.lives = 0
+
+    self._ale = _find_ale(environment)
+    _warn_of_own_frame_skip(environment)
+    # A wrapper may have changed the observations: ask the emulator first.
+    if hasattr(self._ale, 'getScreenDims'):
+      screen_shape = tuple(self._ale.getScreenDims())
+    else:
+      screen_shape = environment.observation_space.shape[:2]
+    self.screen_buffer = [np.zeros(screen_shape, np.uint8) for _ in range(2)]
+    self.observation_space = gymnasium.spaces.Box(
+      0, 255, (screen_size, screen_size, 1), np.uint8
+    )
+
+  @property
+  def action_space(self) -> Any:
+    return self.environment.action_space
+
+  @property
+  def reward_range(self) -> tuple[float, float]:
+    # Gymnasium 1.0 dropped it.
+    return getattr(self.environment, 'reward_range', (-np.inf, np.inf))
+
+  @property
+  def metadata(self) -> dict[str, Any]:
+    return getattr(self.environment, 'metadata', {})
+
+  def reset(self) -> np.ndarray:
+    """Starts an episode; returns `[screen_size, screen_size, 1]` uint8."""
+    self.environment.reset()
+    self.game_over = False
+    self.lives = self._ale.lives()
+    self._ale.getScreenGrayscale(self.screen_buffer[0])
+    self.screen_buffer[1].fill(0)
+    return self._pool_and_resize()
+
+  def step(self, action: int) -> tuple[np.ndarray, float, bool, Any]:
+    """Plays `action` for `frame_skip` frames, or to the end if that is sooner.
+
+    Returns:
+      observation: `[screen_size, screen_size, 1]` uint8, a new array.
+      reward: the sum of the game's rewards, not clipped.
+      is_terminal: whether the game ended, or a life was lost if asked for.
+        False where a time limit of the environment's own cut the episode.
+      info: what the environment said in the last frame.
+    """
+    total_reward = 0.0
+    # Screens t = first_pooled and, but for frame_skip=1, first_pooled + 1.
+    first_pooled = max(self.frame_skip - 2, 0)
+    for t in range(self.frame_skip):
+      _, reward, is_terminal, truncated, info = gym_lib.read_step(
+        self.environment.step(action)
+      )
+      total_reward += reward
+      self.game_over = is_terminal or truncated
+      if self.terminal_on_life_loss:
+        lives = self._ale.lives()
+        is_terminal = is_terminal or lives < self.lives
+        self.lives = lives
+      if is_terminal or truncated:
+        break
+      if t >= first_pooled:
+        self._ale.getScreenGrayscale(self.screen_buffer[t - first_pooled])
+    return self._pool_and_resize(), total_reward, is_terminal, info
+
+  def _pool_and_resize(self) -> np.ndarray:
+    """Returns the present observation: `[screen_size, screen_size, 1]`."""
+    screen, other = self.screen_buffer
+    if self.frame_skip > 1:
+      np.maximum(screen, other, out=screen)
+    resized = cv2.resize(
+      screen,
+      (self.screen_size, self.screen_size),
+      interpolation=cv2.INTER_AREA,
+    )
+    return resized[:, :, None]
+
+  def render(self, mode: str = 'rgb_array') -> Any:
+    """Returns the present screen as an RGB array, for mode 'rgb_array'."""
+    is_gymnasium = isinstance(self.environment, gymnasium.Env)
+    if is_gymnasium and self.environment.render_mode is None:
+      if mode == 'rgb_array':
+        return self._ale.getScreenRGB()
+    return gym_lib.render(self.environment, mode)
+
+  def close(self) -> None:
+    close = getattr(self.environment, 'close', None)
+    if close is not None:
+      close()
+
+  def get_state(self) -> dict[str, Any]:
+    """Returns all it takes to continue here, in this process or another.
+
+    The emulator's state is bytes and includes its random state, so sticky
+    actions continue as they would have.
+    """
+    self._require_saveable()
+    return {
+      'emulator': self._ale.cloneState(include_rng=True).serialize(),
+      'screen_buffer': np.stack(self.screen_buffer),
+      'lives': self.lives,
+      'game_over': self.game_over,
+    }
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Continues from what `get_state` returned; no reset is needed."""
+    self._require_saveable()
+    # Gymnasium's order check wants a reset before the first step.
+    self.environment.reset()
+    try:
+      self._ale.restoreState(ale_py.ALEState(state['emulator']))
+    except (RuntimeError, SystemError) as error:  # All that ale_py says.
+      raise ValueError(
+        "state['emulator'] is not a state of this game"
+      ) from error
+    for screen, saved in zip(
+      self.screen_buffer, state['screen_buffer'], strict=True
+    ):
+      screen[...] = saved
+    self.lives = int(state['lives'])
+    self.game_over = bool(state['game_over'])
+
+  def _require_saveable(self) -> None:
+    """Raises where the emulator's state would not be the whole state."""
+    environment = self.environment
+    while isinstance(environment, _STATELESS_WRAPPERS):
+      environment = environment.env
+    if isinstance(environment, gymnasium.Wrapper):
+      raise NotImplementedError(
+        f'the state of {type(environment).__name__} cannot be saved: hand in '
+        'the environment without this wrapper'
+      )
+    if not hasattr(self._ale, 'cloneState'):
+      raise NotImplementedError(
+        f'the state of {type(environment).__name__} cannot be saved: its '
+        '`ale` is not an ale_py.ALEInterface'
+      )
+
+
+def _find_ale(environment: Any) -> Any:
+  """Returns the emulator of an environment that may be wrapped."""
+  for candidate in (environment, gym_lib.unwrapped(environment)):
+    if hasattr(candidate, 'ale'):
+      return candidate.ale
+  raise ValueError(
+    f'{environment} is not an Atari environment: neither it nor its '
+    '`.unwrapped` has an `ale`'
+  )
+
+
+def _warn_of_own_frame_skip(environment: Any) -> None:
+  """Warns if the environment itself plays several frames per step."""
+  inner = gym_lib.unwrapped(environment)
+  # The attribute of ale_py, then that of gym's own Atari environment.
+  own = getattr(inner, '_frameskip', getattr(inner, 'frameskip', 1))
+  if own != 1:
+    warnings.warn(
+      f'this environment skips {own} frames by itself, on top of '
+      'AtariPreprocessing.frame_skip: create it with frameskip=1, e.g. '
+      "gymnasium.make('ALE/Pong-v5', frameskip=1)",
+      stacklevel=3,
+    )

@@ -1,0 +1,72 @@
+"""The statistics of a run as pickles that users' scripts read."""
+
+import os
+import pickle
+from typing import Any
+
+from absl import logging
+
+CHECKPOINT_DURATION = 4
+
+
+class Logger:
+  """Keeps `{'iteration_0': {...}, ...}` and writes all of it to a file.
+
+  Attributes:
+    data: what is written.
+  """
+
+  def __init__(self, logging_dir: str):
+    """Makes `logging_dir`.
+
+    Args:
+      logging_dir: where the files go. If it is empty or cannot be made, a
+        warning is logged and the Logger does nothing.
+    """
+    self.data: dict[str, Any] = {}
+    self._logging_enabled = False
+    self._logging_dir = logging_dir
+    if not logging_dir:
+      logging.info('Logging directory not specified, will not log.')
+      return
+    try:
+      os.makedirs(logging_dir, exist_ok=True)
+    except OSError as error:
+      logging.warning(
+        'Could not create directory %s (%s), logging will be disabled.',
+        logging_dir,
+        error,
+      )
+      return
+    self._logging_enabled = True
+
+  def __setitem__(self, key: str, value: Any) -> None:
+    if self._logging_enabled:
+      self.data[key] = value
+
+  def log_to_file(self, filename_prefix: str, iteration_number: int) -> None:
+    """Writes `data` to `{prefix}_{iteration}`; removes the file four before.
+
+    Args:
+      filename_prefix: e.g. 'log'.
+      iteration_number: of the newest data.
+    """
+    if not self._logging_enabled:
+      logging.warning('Logging is disabled.')
+      return
+    path = os.path.join(
+      self._logging_dir, f'{filename_prefix}_{iteration_number}'
+    )
+    with open(path + '.tmp', 'wb') as file:
+      pickle.dump(self.data, file, protocol=pickle.HIGHEST_PROTOCOL)
+    os.replace(path + '.tmp', path)
+    stale = os.path.join(
+      self._logging_dir,
+      f'{filename_prefix}_{iteration_number - CHECKPOINT_DURATION}',
+    )
+    if os.path.exists(stale):
+      os.remove(stale)
+
+  def is_logging_enabled(self) -> bool:
+    """Whether `data` is kept and written."""
+    return self._logging_enabled

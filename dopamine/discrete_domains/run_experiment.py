@@ -1,0 +1,691 @@
+"""The loop: iterations of training and evaluation, logged and checkpointed.
+
+Importing this module loads no framework; `load_gin_configs` chooses the
+backend and imports its agents.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import difflib
+import importlib
+import inspect
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from absl import logging
+import gin
+import tensorboardX
+
+from dopamine import backend
+from dopamine import seeding
+from dopamine.discrete_domains import atari_lib
+from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import iteration_statistics
+from dopamine.discrete_domains import logger
+
+_PACKAGE_PARENT = os.path.dirname(
+  os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+)
+
+# create_agent.agent_name -> module and class.
+_AGENTS = {
+  'dqn': ('dopamine.agents.dqn.dqn_agent', 'DQNAgent'),
+  'jax_dqn': ('dopamine.jax.agents.dqn.dqn_agent', 'JaxDQNAgent'),
+}
+
+# What gin files bind without importing it.
+_CONFIGURABLES = (
+  'dopamine.networks',
+  'dopamine.optimizers',
+  'dopamine.replay_memory.circular_replay_buffer',
+  'dopamine.discrete_domains.gym_lib',
+)
+
+
+def load_gin_configs(
+  gin_files: Sequence[str], gin_bindings: Sequence[str]
+) -> None:
+  """Chooses the backend, imports what gin files may name, and parses them.
+
+  Args:
+    gin_files: paths, looked for from the current folder and then inside the
+      installed package (`dopamine/agents/dqn/configs/dqn.gin`).
+    gin_bindings: further statements, which override those of the files.
+  """
+  gin_files, gin_bindings = list(gin_files or ()), list(gin_bindings or ())
+  texts = []
+  for path in gin_files:
+    with open(_find(path), encoding='utf-8') as file:
+      texts.append(file.read())
+  name = backend.choose(texts + gin_bindings)
+  modules = list(_CONFIGURABLES)
+  modules += [m for m, _ in _AGENTS.values() if not m.startswith('dopamine.jax')]
+  if name == 'jax':
+    modules += [m for m, _ in _AGENTS.values() if m.startswith('dopamine.jax')]
+    modules.append('dopamine.jax.networks')
+  for module in modules:
+    importlib.import_module(module)
+  gin.add_config_file_search_path(_PACKAGE_PARENT)
+  gin.parse_config_files_and_bindings(
+    gin_files, bindings=gin_bindings, skip_unknown=False
+  )
+
+
+def _find(gin_file: str) -> str:
+  """The path of a gin file, here or in the package."""
+  places = [gin_file, os.path.join(_PACKAGE_PARENT, gin_file)]
+  for place in places:
+    if os.path.isfile(place):
+      return place
+  raise FileNotFoundError(
+    f'There is no gin file {gin_file!r}; looked at {" and ".join(map(os.path.abspath, places))}'
+  )
+
+
+@gin.configurable
+def create_agent(
+  sess: Any,
+  environment: Any,
+  agent_name: str | None = None,
+  summary_writer: Any = None,
+  debug_mode: bool = False,
+) -> Any:
+  """Makes the agent that gin names.
+
+  Args:
+    sess: ignored; passed on to agents that take it.
+    environment: its `action_space.n` is the number of actions.
+    agent_name: 'dqn' or 'jax_dqn'.
+    summary_writer: for the losses of training.
+    debug_mode: whether the agent logs its losses to TensorBoard.
+
+  Raises:
+    ValueError: there is no such agent.
+  """
+  if agent_name not in _AGENTS:
+    close = difflib.get_close_matches(str(agent_name), _AGENTS, n=1)
+    hint = f'did you mean {close[0]!r}? ' if close else ''
+    raise ValueError(
+      f'Unknown agent: {agent_name}; {hint}create_agent.agent_name is one of '
+      f'{", ".join(_AGENTS)}'
+    )
+  module, name = _AGENTS[agent_name]
+  agent_class = getattr(importlib.import_module(module), name)
+  arguments = () if module.startswith('dopamine.jax') else (sess,)
+  return agent_class(
+    *arguments,
+    num_actions=environment.action_space.n,
+    summary_writer=summary_writer if debug_mode else None,
+  )
+
+
+@gin.configurable
+def create_runner(
+  base_dir: str, schedule: str = 'continuous_train_and_eval'
+) -> 'Runner':
+  """Makes the Runner of a schedule.
+
+  Args:
+    base_dir: where the run writes.
+    schedule: 'continuous_train_and_eval' or 'continuous_train'.
+
+  Raises:
+    ValueError: there is no such schedule, or no `base_dir`.
+  """
+  if schedule == 'continuous_train_and_eval':
+    return Runner(base_dir, create_agent)
+  if schedule == 'continuous_train':
+    return TrainRunner(base_dir, create_agent)
+  raise ValueError(
+    f'Unknown schedule: {schedule}; create_runner.schedule is '
+    "'continuous_train_and_eval' or 'continuous_train'"
+  )
+
+
+@dataclasses.dataclass
+class RunState:
+  """Where a run stands in its loop.
+
+  Attributes:
+    iteration: counted from 0.
+    phase: 'train' or 'eval'.
+    phase_steps: agent steps of the episodes finished in this phase.
+    phase_return: sum of the undiscounted returns of these episodes.
+    phase_episodes: their number.
+    in_episode: whether an episode is under way; then
+    action: is the one to take next,
+    observation: is the last one seen,
+    episode_steps: counts its agent steps,
+    episode_return: sums its rewards, unclipped.
+  """
+
+  iteration: int = 0
+  phase: str = 'train'
+  phase_steps: int = 0
+  phase_return: float = 0.0
+  phase_episodes: int = 0
+  in_episode: bool = False
+  action: Any = None
+  observation: Any = None
+  episode_steps: int = 0
+  episode_return: float = 0.0
+
+  def begin_phase(self, phase: str) -> None:
+    """Starts counting a phase from nothing."""
+    self.phase, self.in_episode = phase, False
+    self.phase_steps, self.phase_return, self.phase_episodes = 0, 0.0, 0
+
+  def begin_episode(self, action: Any) -> None:
+    """Starts counting an episode; `action` is the first to take."""
+    self.in_episode, self.action, self.observation = True, action, None
+    self.episode_steps, self.episode_return = 0, 0.0
+
+  def end_episode(self) -> None:
+    """Adds the episode to the phase."""
+    self.in_episode = False
+    self.phase_steps += self.episode_steps
+    self.phase_return += self.episode_return
+    self.phase_episodes += 1
+
+
+class _Progress:
+  """One live line per phase on a terminal; else a plain line now and then."""
+
+  def __init__(self, title: str, num_steps: int):
+    self._title, self._num_steps = title, max(num_steps, 1)
+    self._is_live = sys.stdout.isatty()
+    self._period = 0.2 if self._is_live else 30.0  # Seconds between lines.
+    self._start = self._last = time.monotonic()
+    self._episode = ''
+    self._width = 0
+
+  def step(self, state: RunState) -> None:
+    """Called at every agent step: mostly it only looks at the clock."""
+    now = time.monotonic()
+    if now - self._last >= self._period:
+      self._last = now
+      self._write(state, '\r' if self._is_live else '\n')
+
+  def end_episode(self, state: RunState) -> None:
+    """Takes note of the episode that just ended."""
+    self._episode = (
+      f' Episode length: {state.episode_steps} Return: {state.episode_return}'
+    )
+
+  def end_phase(self, state: RunState) -> None:
+    """Leaves the phase's last line standing."""
+    self._write(state, '\n')
+
+  def _write(self, state: RunState, end: str) -> None:
+    steps = state.phase_steps + state.in_episode * state.episode_steps
+    elapsed = max(time.monotonic() - self._start, 1e-9)
+    rate = steps / elapsed
+    left = max(self._num_steps - steps, 0) / rate if rate else 0.0
+    line = (
+      f'{self._title} Steps executed: {steps}{self._episode} '
+      f'[{min(steps / self._num_steps, 1.0):.0%}, {rate:.0f} steps/s, '
+      f'{_clock(left)} left]'
+    )
+    # Blanks wipe what a longer line before left on the terminal.
+    padding = ' ' * max(self._width - len(line), 0) if self._is_live else ''
+    self._width = len(line)
+    sys.stdout.write(line + padding + end)
+    sys.stdout.flush()
+
+
+def _clock(seconds: float) -> str:
+  minutes, seconds = divmod(round(seconds), 60)
+  return f'{minutes // 60}:{minutes % 60:02d}:{seconds:02d}'
+
+
+@gin.configurable
+class Runner:
+  """Runs iterations, each a training phase and an evaluation phase.
+
+  A phase consists of whole episodes, as many as it takes to reach its number
+  of steps. After each iteration the statistics are logged and everything is
+  checkpointed; a Runner on the same `base_dir` continues from there.
+
+  Args:
+    base_dir: where the run writes: `logs/`, `checkpoints/`, event files.
+    create_agent_fn: `(sess, environment, summary_writer=...)` -> an agent with
+      `begin_episode`, `step`, `end_episode`, `bundle_and_checkpoint`,
+      `unbundle` and `eval_mode`.
+    create_environment_fn: `()` -> an environment with `reset`, `step`,
+      `action_space` and `game_over`.
+    checkpoint_file_prefix: of the pickles in `checkpoints/`.
+    logging_file_prefix: of those in `logs/`.
+    log_every_n: iterations from one log file to the next.
+    num_iterations: where the run ends.
+    training_steps: agent steps of a training phase, at least.
+    evaluation_steps: agent steps of an evaluation phase, at least.
+    max_steps_per_episode: agent steps after which an episode is cut.
+    clip_rewards: whether the agent sees rewards clipped to [-1, 1].
+    timeouts_are_terminal: whether a cut episode is a finished one to the
+      agent, as in Dopamine 3.2.1's TensorFlow agents; otherwise its targets
+      bootstrap from the observation it was cut at (Pardo et al., 2018).
+    seed: of environment, replay, agent and networks; None takes the one that
+      the run in `base_dir` was started with, or a fresh one.
+  """
+
+  def __init__(
+    self,
+    base_dir: str,
+    create_agent_fn: Callable,
+    create_environment_fn: Callable = atari_lib.create_atari_environment,
+    checkpoint_file_prefix: str = 'ckpt',
+    logging_file_prefix: str = 'log',
+    log_every_n: int = 1,
+    num_iterations: int = 200,
+    training_steps: int = 250000,
+    evaluation_steps: int = 125000,
+    max_steps_per_episode: int = 27000,
+    clip_rewards: bool = True,
+    timeouts_are_terminal: bool = False,
+    seed: int | None = None,
+  ):
+    if not base_dir:
+      raise ValueError('a Runner needs a base_dir to write to')
+    self._logging_file_prefix = logging_file_prefix
+    self._log_every_n = log_every_n
+    self._num_iterations = num_iterations
+    self._training_steps = training_steps
+    self._evaluation_steps = evaluation_steps
+    self._max_steps_per_episode = max_steps_per_episode
+    self._clip_rewards = clip_rewards
+    self._timeouts_are_terminal = timeouts_are_terminal
+    self._base_dir = base_dir
+    self._sess = None
+    self._state = RunState()
+    self._graph_is_written = False
+
+    self._create_directories()
+    self._seed = self._settle_seed(seed)
+    self._summary_writer = tensorboardX.SummaryWriter(self._base_dir)
+    with seeding.run_seed(self._seed):
+      self._environment = create_environment_fn()
+      self._agent = create_agent_fn(
+        self._sess, self._environment, summary_writer=self._summary_writer
+      )
+    self._end_episode_arguments = _end_episode_arguments(self._agent)
+    self._initialize_checkpointer_and_maybe_resume(checkpoint_file_prefix)
+    self._report()
+
+  # Setting up -----------------------------------------------------------------
+
+  def _create_directories(self) -> None:
+    """Makes the folders under `base_dir`."""
+    self._checkpoint_dir = os.path.join(self._base_dir, 'checkpoints')
+    self._logger = logger.Logger(os.path.join(self._base_dir, 'logs'))
+
+  def _settle_seed(self, seed: int | None) -> int:
+    """The seed given, or that of the run in `base_dir`, or a fresh one."""
+    path = os.path.join(self._base_dir, 'seed.json')
+    if seed is None and os.path.exists(path):
+      with open(path, encoding='utf-8') as file:
+        seed = json.load(file)
+    seed = seeding.resolve(seed)
+    os.makedirs(self._base_dir, exist_ok=True)
+    with open(path, 'w', encoding='utf-8') as file:
+      json.dump(seed, file)
+    return seed
+
+  def _initialize_checkpointer_and_maybe_resume(
+    self, checkpoint_file_prefix: str
+  ) -> None:
+    """Loads the newest complete checkpoint, if there is one.
+
+    Args:
+      checkpoint_file_prefix: of the pickles.
+    """
+    self._checkpointer = checkpointer.Checkpointer(
+      self._checkpoint_dir, checkpoint_file_prefix
+    )
+    self._start_iteration = 0
+    latest = checkpointer.get_latest_checkpoint_number(self._checkpoint_dir)
+    if latest < 0:
+      return
+    data = self._checkpointer.load_checkpoint(latest)
+    if not self._agent.unbundle(self._checkpoint_dir, latest, data):
+      logging.warning(
+        'The agent did not take checkpoint %d of %s: starting from iteration 0',
+        latest,
+        self._checkpoint_dir,
+      )
+      return
+    if data is None:
+      return
+    for key in ('logs', 'current_iteration'):
+      if key not in data:
+        raise ValueError(
+          f'{checkpoint_file_prefix}.{latest} in {self._checkpoint_dir} has no '
+          f'{key!r}: it is no checkpoint of a Runner'
+        )
+    self._logger.data = data['logs']
+    self._start_iteration = data['current_iteration'] + 1
+    if data.get('environment') is not None:
+      self._environment.set_state(data['environment'])
+    logging.info(
+      'Reloaded checkpoint and will start from iteration %d',
+      self._start_iteration,
+    )
+
+  def _report(self) -> None:
+    """Says on stdout what runs, on what, with which settings, and where to."""
+    actions = getattr(self._environment.action_space, 'n', '?')
+    replay = getattr(self._agent, '_replay', None)
+    lines = {
+      'Agent': type(self._agent).__name__,
+      'Environment': f'{self._environment}, {actions} actions',
+      'Seed': self._seed,
+      'Iterations': f'{self._start_iteration} to {self._num_iterations - 1}',
+      'Writing to': f'{os.path.abspath(self._base_dir)} (logs, checkpoints, '
+      f'and event files for tensorboard --logdir {self._base_dir})',
+    }
+    if hasattr(self._agent, 'describe_device'):
+      lines['Backend'] = self._agent.describe_device()
+    if hasattr(replay, 'nbytes'):
+      lines['Replay'] = f'{replay.nbytes / 1e9:.2f} GB when full'
+    for name, text in lines.items():
+      print(f'{name + ":":13}{text}')
+    settings = [
+      line
+      for line in gin.operative_config_str().splitlines()
+      if line and not line.startswith(('#', 'import '))
+    ]
+    print('Settings:', *settings, sep='\n  ', flush=True)
+
+  # One episode ----------------------------------------------------------------
+
+  def _initialize_episode(self) -> Any:
+    """Resets the environment; returns the agent's first action."""
+    return self._agent.begin_episode(self._environment.reset())
+
+  def _run_one_step(self, action: Any) -> tuple[Any, float, bool]:
+    """Returns the observation, reward and is_terminal that `action` leads to."""
+    observation, reward, is_terminal, _ = self._environment.step(action)
+    return observation, reward, is_terminal
+
+  def _end_episode(self, reward: float, terminal: bool = True) -> None:
+    """Tells the agent that the episode is over.
+
+    Args:
+      reward: of the last action, clipped if the run clips.
+      terminal: False if a time limit cut the episode.
+    """
+    arguments = {'terminal': terminal, 'observation': self._state.observation}
+    self._agent.end_episode(
+      reward, **{name: arguments[name] for name in self._end_episode_arguments}
+    )
+
+  def _run_one_episode(self) -> tuple[int, float]:
+    """Returns the agent steps and the undiscounted return of one episode."""
+    state = self._state
+    if not state.in_episode:
+      state.begin_episode(self._initialize_episode())
+    while True:
+      state.observation, reward, is_terminal = self._run_one_step(state.action)
+      state.episode_return += reward
+      state.episode_steps += 1
+      self._progress.step(state)
+      if self._clip_rewards:
+        reward = max(-1.0, min(1.0, reward))
+      if (
+        self._environment.game_over
+        or state.episode_steps == self._max_steps_per_episode
+      ):
+        break
+      if is_terminal:  # A life is lost: an end to the agent, not to the game.
+        self._end_episode(reward, is_terminal)
+        state.action = self._agent.begin_episode(state.observation)
+      else:
+        state.action = self._agent.step(reward, state.observation)
+    self._end_episode(reward, bool(is_terminal) or self._timeouts_are_terminal)
+    state.end_episode()
+    return state.episode_steps, state.episode_return
+
+  # One phase ------------------------------------------------------------------
+
+  def _run_one_phase(
+    self,
+    min_steps: int,
+    statistics: iteration_statistics.IterationStatistics,
+    run_mode_str: str,
+  ) -> tuple[int, float, int]:
+    """Runs episodes until they have `min_steps` agent steps.
+
+    Args:
+      min_steps: agent steps.
+      statistics: takes the length and return of each episode.
+      run_mode_str: 'train' or 'eval'.
+
+    Returns:
+      The agent steps, the sum of the returns, and the number of episodes.
+    """
+    state = self._state
+    state.begin_phase(run_mode_str)
+    self._progress = _Progress(
+      f'{run_mode_str} {state.iteration}/{self._num_iterations - 1}', min_steps
+    )
+    while state.phase_steps < min_steps:
+      episode_length, episode_return = self._run_one_episode()
+      statistics.append(
+        {
+          f'{run_mode_str}_episode_lengths': episode_length,
+          f'{run_mode_str}_episode_returns': episode_return,
+        }
+      )
+      self._progress.end_episode(state)
+    if min_steps > 0:
+      self._progress.end_phase(state)
+    return state.phase_steps, state.phase_return, state.phase_episodes
+
+  def _run_train_phase(
+    self, statistics: iteration_statistics.IterationStatistics
+  ) -> tuple[int, float, float]:
+    """Returns number of episodes, average return, and agent steps per second."""
+    self._agent.eval_mode = False
+    start = time.monotonic()
+    steps, sum_returns, episodes = self._run_one_phase(
+      self._training_steps, statistics, 'train'
+    )
+    average_return = sum_returns / episodes if episodes else 0.0
+    rate = steps / max(time.monotonic() - start, 1e-9)
+    statistics.append(
+      {
+        'train_average_return': average_return,
+        'train_average_steps_per_second': rate,
+      }
+    )
+    logging.info(
+      'Average undiscounted return per training episode: %.2f', average_return
+    )
+    logging.info('Average training steps per second: %.2f', rate)
+    return episodes, average_return, rate
+
+  def _run_eval_phase(
+    self, statistics: iteration_statistics.IterationStatistics
+  ) -> tuple[int, float]:
+    """Returns the number of episodes and their average return."""
+    self._agent.eval_mode = True
+    start = time.monotonic()
+    steps, sum_returns, episodes = self._run_one_phase(
+      self._evaluation_steps, statistics, 'eval'
+    )
+    average_return = sum_returns / episodes if episodes else 0.0
+    logging.info(
+      'Average undiscounted return per evaluation episode: %.2f', average_return
+    )
+    logging.info(
+      'Average evaluation steps per second: %.2f',
+      steps / max(time.monotonic() - start, 1e-9),
+    )
+    statistics.append({'eval_average_return': average_return})
+    return episodes, average_return
+
+  # One iteration --------------------------------------------------------------
+
+  def _run_one_iteration(self, iteration: int) -> dict[str, list]:
+    """Runs both phases and returns the iteration's statistics.
+
+    Args:
+      iteration: its number, counted from 0.
+    """
+    statistics = iteration_statistics.IterationStatistics()
+    self._state.iteration = iteration
+    logging.info('Starting iteration %d', iteration)
+    num_train, return_train, rate = self._run_train_phase(statistics)
+    num_eval, return_eval = self._run_eval_phase(statistics)
+    self._save_tensorboard_summaries(
+      iteration, num_train, return_train, num_eval, return_eval, rate
+    )
+    return statistics.data_lists
+
+  def _save_tensorboard_summaries(
+    self,
+    iteration: int,
+    num_episodes_train: int,
+    average_reward_train: float,
+    num_episodes_eval: int,
+    average_reward_eval: float,
+    average_steps_per_second: float,
+  ) -> None:
+    """Writes an iteration's figures to the event file, at step `iteration`."""
+    self._write_scalars(
+      iteration,
+      {
+        'Train/NumEpisodes': num_episodes_train,
+        'Train/AverageReturns': average_reward_train,
+        'Train/AverageStepsPerSecond': average_steps_per_second,
+        'Eval/NumEpisodes': num_episodes_eval,
+        'Eval/AverageReturns': average_reward_eval,
+      },
+    )
+
+  def _write_scalars(self, iteration: int, scalars: dict[str, float]) -> None:
+    for tag, value in scalars.items():
+      self._summary_writer.add_scalar(tag, value, iteration)
+    self._write_graph()
+    self._summary_writer.flush()
+
+  def _write_graph(self) -> None:
+    """Writes the agent's TensorFlow graph, once it has been compiled."""
+    if self._graph_is_written or not hasattr(self._agent, 'graph_def'):
+      return
+    graph = self._agent.graph_def()
+    if graph is not None:
+      event = tensorboardX.proto.event_pb2.Event(graph_def=graph)
+      self._summary_writer.file_writer.add_event(event)
+      self._graph_is_written = True
+
+  def _log_experiment(self, iteration: int, statistics: dict) -> None:
+    """Logs an iteration's statistics.
+
+    Args:
+      iteration: its number.
+      statistics: `{key: list}`.
+    """
+    self._logger[f'iteration_{iteration:d}'] = statistics
+    if iteration % self._log_every_n == 0:
+      self._logger.log_to_file(self._logging_file_prefix, iteration)
+
+  def _checkpoint_experiment(self, iteration: int) -> None:
+    """Saves the agent, and then the run; an agent may decline with None.
+
+    Args:
+      iteration: the one that is complete.
+    """
+    data = self._agent.bundle_and_checkpoint(self._checkpoint_dir, iteration)
+    if not data:
+      return
+    data['current_iteration'] = iteration
+    data['logs'] = self._logger.data
+    if hasattr(self._environment, 'get_state'):
+      data['environment'] = self._environment.get_state()
+    self._checkpointer.save_checkpoint(iteration, data)
+
+  def run_experiment(self) -> None:
+    """Runs the iterations that are left."""
+    logging.info('Beginning training...')
+    if self._num_iterations <= self._start_iteration:
+      logging.warning(
+        'num_iterations (%d) < start_iteration(%d): nothing is left to run; '
+        'raise Runner.num_iterations to go on',
+        self._num_iterations,
+        self._start_iteration,
+      )
+      return
+    for iteration in range(self._start_iteration, self._num_iterations):
+      statistics = self._run_one_iteration(iteration)
+      self._log_experiment(iteration, statistics)
+      self._checkpoint_experiment(iteration)
+    self._summary_writer.flush()
+
+
+@gin.configurable
+class TrainRunner(Runner):
+  """A Runner whose iterations only train.
+
+  Args:
+    base_dir: see `Runner`.
+    create_agent_fn: see `Runner`.
+    create_environment_fn: see `Runner`.
+    **kwargs: of `Runner`.
+  """
+
+  def __init__(
+    self,
+    base_dir: str,
+    create_agent_fn: Callable,
+    create_environment_fn: Callable = atari_lib.create_atari_environment,
+    **kwargs: Any,
+  ):
+    super().__init__(base_dir, create_agent_fn, create_environment_fn, **kwargs)
+    self._agent.eval_mode = False
+
+  def _run_one_iteration(self, iteration: int) -> dict[str, list]:
+    """Runs the training phase and returns its statistics.
+
+    Args:
+      iteration: its number, counted from 0.
+    """
+    statistics = iteration_statistics.IterationStatistics()
+    self._state.iteration = iteration
+    num_episodes, average_return, rate = self._run_train_phase(statistics)
+    self._save_tensorboard_summaries(
+      iteration, num_episodes, average_return, rate
+    )
+    return statistics.data_lists
+
+  def _save_tensorboard_summaries(  # type: ignore[override]
+    self,
+    iteration: int,
+    num_episodes: int,
+    average_reward: float,
+    average_steps_per_second: float,
+  ) -> None:
+    """Writes an iteration's figures to the event file, at step `iteration`."""
+    self._write_scalars(
+      iteration,
+      {
+        'Train/NumEpisodes': num_episodes,
+        'Train/AverageReturns': average_reward,
+        'Train/AverageStepsPerSecond': average_steps_per_second,
+      },
+    )
+
+
+def _end_episode_arguments(agent: Any) -> tuple[str, ...]:
+  """Which of `terminal` and `observation` the agent's `end_episode` takes."""
+  parameters = inspect.signature(agent.end_episode).parameters
+  takes_any = any(
+    p.kind == inspect.Parameter.VAR_KEYWORD for p in parameters.values()
+  )
+  return tuple(
+    name
+    for name in ('terminal', 'observation')
+    if takes_any or name in parameters
+  )

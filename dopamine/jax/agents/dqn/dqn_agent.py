@@ -1,0 +1,84 @@
+"""DQN with the defaults of Dopamine's JAX agents."""
+
+import functools
+
+import gin
+import keras
+
+from dopamine import losses
+from dopamine import optimizers
+from dopamine.agents.dqn import dqn_agent
+
+create_optimizer = optimizers.create_optimizer
+identity_epsilon = dqn_agent.identity_epsilon
+linearly_decaying_epsilon = dqn_agent.linearly_decaying_epsilon
+
+
+@gin.configurable
+class JaxDQNAgent(dqn_agent.DQNAgent):
+  """`DQNAgent` with Adam as Optax has it, a choice of loss, and no session.
+
+  The other Jax agents inherit from this class and from their own algorithm:
+  `class JaxRainbowAgent(JaxDQNAgent, RainbowAgent)`.
+
+  Args:
+    num_actions: A, the number of actions.
+    *args: of `DQNAgent`, from `observation_shape` on.
+    optimizer: 'adam' or 'rmsprop', made by `create_optimizer`, or whatever
+      `optimizers.resolve` takes.
+    loss_type: 'huber', or 'mse' for the squared TD error without the 1/2.
+    preprocess_fn: applied to the states before the network, which is then
+      made with `inputs_preprocessed=True`.
+    tf_device: see `DQNAgent`; None is JAX's own choice.
+    **kwargs: of `DQNAgent`.
+  """
+
+  _summary_prefix = ''
+
+  def __init__(
+    self,
+    num_actions=None,
+    *args,
+    optimizer='adam',
+    loss_type='huber',
+    preprocess_fn=None,
+    tf_device=None,
+    **kwargs,
+  ):
+    self._loss_type = loss_type
+    self.preprocess_fn = preprocess_fn
+    super().__init__(
+      None,
+      num_actions,
+      *args,
+      optimizer=optimizer,
+      tf_device=tf_device,
+      **kwargs,
+    )
+
+  def _td_loss(self, errors):
+    if self._loss_type == 'huber':
+      return super()._td_loss(errors)
+    return losses.squared(errors)
+
+  def _create_network(self, name):
+    if self.preprocess_fn is None:
+      return super()._create_network(name)
+    original = self.network
+    self.network = functools.partial(original, inputs_preprocessed=True)
+    try:
+      network = super()._create_network(name)
+    finally:
+      self.network = original
+    return _Preprocessed(network, self.preprocess_fn)
+
+
+class _Preprocessed(keras.Model):
+  """A network behind a function of its states."""
+
+  def __init__(self, network, preprocess_fn):
+    super().__init__(name=network.name)
+    self._network, self._preprocess_fn = network, preprocess_fn
+
+  def call(self, state, **kwargs):
+    return self._network(self._preprocess_fn(state), **kwargs)

@@ -1,0 +1,187 @@
+"""Learners differentiate an agent's hooks and apply its optimizer.
+
+A learner never sees a reward, a discount or a network's output: it takes
+functions of a batch, compiles them once and runs them. Two exist,
+`tf_learner` and `jax_learner`; `create` picks the one of the process's
+backend. They are the only modules that import a framework.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import importlib
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+import numpy as np
+
+
+class Hooks(NamedTuple):
+  """What an agent gives its learner. Every function is traced once.
+
+  Attributes:
+    modules: everything that holds variables (layers, networks, variables), by
+      the name its weights are saved under.
+    trainable: the variables that the optimizer moves.
+    optimizer: a Keras optimizer.
+    loss: batch -> the loss per transition `[B]`, or `(loss, extras)` with named
+      figures to log.
+    loss_weights: batch -> `[B]` weights of the losses in the mean, or None.
+    priorities: batch, loss -> the new replay priorities `[B]`, or None.
+    sync: () -> None; assigns the target network's variables.
+    predict: states (and whatever else acting draws) -> what acting needs.
+  """
+
+  modules: Mapping[str, Any]
+  trainable: Sequence[keras.Variable]
+  optimizer: keras.optimizers.Optimizer
+  loss: Callable
+  loss_weights: Callable
+  priorities: Callable
+  sync: Callable
+  predict: Callable
+
+
+class Update(NamedTuple):
+  """What K updates report, as arrays of the backend; `np.asarray` fetches one.
+
+  Attributes:
+    loss: `[K, B]`, unweighted.
+    objective: `[K]`, the weighted mean that was minimised.
+    priorities: `[K, B]`, or None without prioritised replay.
+    extras: `{name: [K, ...]}`, what the loss hook returned to log.
+  """
+
+  loss: Any
+  objective: Any
+  priorities: Any
+  extras: dict[str, Any]
+
+
+class Learner:
+  """What both learners share: the objective, and the state as NumPy arrays."""
+
+  def __init__(self, hooks: Hooks, device: str | None = None):
+    self._hooks, self._device = hooks, device
+    hooks.optimizer.build(list(hooks.trainable))
+
+  def update(self, batches) -> Update:
+    """Runs K updates in one compiled call.
+
+    Args:
+      batches: a structure of NumPy arrays `[K, B, ...]`.
+    """
+    raise NotImplementedError
+
+  def predict(self, *arrays):
+    """The predict hook's outputs for `arrays`, in NumPy."""
+    raise NotImplementedError
+
+  def sync_target(self) -> None:
+    """Runs the sync hook."""
+    raise NotImplementedError
+
+  def graph_def(self) -> bytes | None:
+    """The compiled update as a serialised TensorFlow graph, if there is one."""
+    return None
+
+  def _objective(self, batch):
+    """mean(weights * loss) as `[]`, and the update's report."""
+    loss, extras = self._hooks.loss(batch), {}
+    if isinstance(loss, tuple):
+      loss, extras = loss
+    if len(loss.shape) != 1:
+      raise ValueError(
+        f'_loss must return one loss per transition, [B]; got {loss.shape}'
+      )
+    weights = self._hooks.loss_weights(batch)
+    objective = ops.mean(loss if weights is None else weights * loss)
+    priorities = self._hooks.priorities(batch, ops.stop_gradient(loss))
+    return objective, Update(loss, objective, priorities, extras)
+
+  # State ----------------------------------------------------------------------
+
+  def _named_variables(self) -> dict[str, keras.Variable]:
+    named = {}
+    for name, module in self._hooks.modules.items():
+      for i, variable in enumerate(_variables(module)):
+        named[f'{name}/{i}'] = variable
+    for i, variable in enumerate(self._hooks.optimizer.variables):
+      # The learning rate is a setting: a resumed run may be given a new one.
+      if variable.name != 'learning_rate':
+        named[f'optimizer/{i}'] = variable
+    return named
+
+  def state(self) -> dict[str, np.ndarray]:
+    """Every variable by name: weights, target, optimizer slots, seeds."""
+    return {
+      name: np.array(ops.convert_to_numpy(variable.value))
+      for name, variable in self._named_variables().items()
+    }
+
+  def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+    """Assigns what `state()` returned, under this or the other backend.
+
+    Raises:
+      ValueError: a name is missing or a shape differs; nothing is assigned.
+    """
+    named = self._named_variables()
+    for name, variable in named.items():
+      if name not in state:
+        raise ValueError(f'{name} ({variable.path}) is not in the checkpoint')
+      if tuple(state[name].shape) != tuple(variable.shape):
+        raise ValueError(
+          f'{name} ({variable.path}) has shape {tuple(variable.shape)} here, '
+          f'{tuple(state[name].shape)} in the checkpoint'
+        )
+    for name, variable in named.items():
+      variable.assign(np.asarray(state[name]).astype(variable.dtype))
+
+
+def _variables(module) -> list[keras.Variable]:
+  if isinstance(module, keras.Variable):
+    return [module]
+  return list(module.variables)
+
+
+def _backend_module():
+  name = {'tensorflow': 'tf', 'jax': 'jax'}.get(keras.config.backend())
+  if name is None:
+    raise RuntimeError(
+      f'KERAS_BACKEND={keras.config.backend()} is not supported: set it to '
+      'tensorflow or jax before Python starts'
+    )
+  return importlib.import_module(f'dopamine.learners.{name}_learner')
+
+
+def create(hooks: Hooks, device: str | None = None) -> Learner:
+  """Returns the learner of the process's backend."""
+  return _backend_module().Learner(hooks, device)
+
+
+def on_device(device: str | None) -> contextlib.AbstractContextManager:
+  """Places what is built inside on `device`, e.g. '/gpu:0', where it exists.
+
+  None leaves the choice to the backend. '/cpu:*' means the CPU; a GPU that is
+  not there means the CPU, as TensorFlow's soft placement has it.
+  """
+  return _backend_module().on_device(device)
+
+
+def describe_device(device: str | None = None) -> str:
+  """One line on the backend, its version and the device it computes on."""
+  return _backend_module().describe_device(device)
+
+
+def parse_device(device: str) -> tuple[str, int]:
+  """('gpu', 1) of '/gpu:1', 'GPU:1' or '/device:GPU:1'; '*' reads as 0.
+
+  Raises:
+    ValueError: the text names no device.
+  """
+  kind, _, index = device.lower().split('/')[-1].removeprefix('device:').partition(':')
+  if kind not in ('cpu', 'gpu', 'tpu') or not (index in ('', '*') or index.isdigit()):
+    raise ValueError(
+      f"tf_device={device!r} names no device; write '/cpu:*' or '/gpu:0'"
+    )
+  return kind, int(index) if index.isdigit() else 0

@@ -1,0 +1,130 @@
+"""Gradient steps with JAX: the same stateful networks, made pure in a scope."""
+
+import contextlib
+import functools
+
+import jax
+import keras
+import numpy as np
+
+from dopamine import learners
+
+
+class Learner(learners.Learner):
+  """Minimises mean(weights * loss) over the trainable variables.
+
+  Keras variables hold the parameters between calls; inside a compiled call a
+  `keras.StatelessScope` stands traced values in for them, so that the hooks
+  may use the networks as they would in eager mode.
+  """
+
+  def __init__(self, hooks, device=None):
+    super().__init__(hooks, device)
+    self._trainable = list(hooks.trainable)
+    self._slots = list(hooks.optimizer.variables)
+    held = {id(v) for v in self._trainable}
+    self._rest = []
+    for module in hooks.modules.values():
+      for variable in learners._variables(module):
+        if id(variable) not in held:
+          held.add(id(variable))
+          self._rest.append(variable)
+    self._update = jax.jit(self._updates)
+    self._predict = jax.jit(functools.partial(self._pure, hooks.predict))
+    self._sync = jax.jit(functools.partial(self._pure, hooks.sync))
+
+  def update(self, batches):
+    groups = (self._trainable, self._rest, self._slots)
+    with on_device(self._device):
+      state, report = self._update(tuple(map(_values, groups)), batches)
+    for group, values in zip(groups, state, strict=True):
+      _assign(group, values)
+    return report
+
+  def predict(self, *arrays):
+    with on_device(self._device):
+      groups = (self._trainable, self._rest)
+      outputs, _ = self._predict(tuple(map(_values, groups)), *arrays)
+    return jax.tree_util.tree_map(np.asarray, outputs)
+
+  def sync_target(self):
+    groups = (self._trainable, self._rest)
+    with on_device(self._device):
+      _, state = self._sync(tuple(map(_values, groups)))
+    for group, values in zip(groups, state, strict=True):
+      _assign(group, values)
+
+  def _pure(self, hook, state, *args):
+    """`hook(*args)` with `state` = (trainable, rest) in the variables' place.
+
+    Returns:
+      What the hook returned, and the (trainable, rest) that it left.
+    """
+    groups = (self._trainable, self._rest)
+    pairs = [
+      pair
+      for group, values in zip(groups, state, strict=True)
+      for pair in zip(group, values, strict=True)
+    ]
+    with keras.StatelessScope(state_mapping=pairs) as scope:
+      outputs = hook(*args)
+    return outputs, [
+      [scope.get_current_value(variable) for variable in group]
+      for group in groups
+    ]
+
+  def _updates(self, state, batches):
+    num_batches = jax.tree_util.tree_leaves(batches)[0].shape[0]
+    # A loop of one is unrolled: XLA's CPU convolutions are slower inside.
+    return jax.lax.scan(
+      self._update_once, state, batches, unroll=num_batches == 1
+    )
+
+  def _update_once(self, state, batch):
+    trainable, rest, slots = state
+
+    def objective(trainable):
+      (value, report), (_, new_rest) = self._pure(
+        self._objective, (trainable, rest), batch
+      )
+      return value, (report, new_rest)
+
+    gradients, (report, rest) = jax.grad(objective, has_aux=True)(trainable)
+    trainable, slots = self._hooks.optimizer.stateless_apply(
+      slots, gradients, trainable
+    )
+    return (trainable, rest, slots), report
+
+
+def _values(variables):
+  return [variable.value for variable in variables]
+
+
+def _assign(variables, values):
+  for variable, value in zip(variables, values, strict=True):
+    variable.assign(value)
+
+
+@functools.cache
+def _device(device):
+  kind, index = learners.parse_device(device)
+  try:
+    return jax.devices(kind)[index]
+  except (RuntimeError, IndexError):  # There is no such device here.
+    return jax.devices('cpu')[0]
+
+
+def on_device(device):
+  if device is None:
+    return contextlib.nullcontext()
+  return jax.default_device(_device(device))
+
+
+def describe_device(device=None):
+  found = _device(device) if device else jax.devices()[0]
+  place = found.platform
+  if found.platform != 'cpu':
+    place += f':{found.id} ({found.device_kind})'
+  elif device and learners.parse_device(device)[0] != 'cpu':
+    place += f', as there is no {device}'
+  return f'jax {jax.__version__} on {place}'

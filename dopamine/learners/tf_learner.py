@@ -1,0 +1,110 @@
+"""Gradient steps with TensorFlow: `tf.function` and `tf.GradientTape`."""
+
+import functools
+
+from absl import logging
+import tensorflow as tf
+
+from dopamine import learners
+
+
+class Learner(learners.Learner):
+  """Minimises mean(weights * loss) over the trainable variables."""
+
+  def __init__(self, hooks, device=None):
+    super().__init__(hooks, device)
+    self._update_graph = None
+    # XLA fuses the optimizer's element-wise passes over the weights: 4 ms
+    # instead of 11 for RMSProp on the Nature network. The gradients stay with
+    # TensorFlow, whose convolutions are faster than XLA's on a CPU.
+    self._apply = tf.function(
+      lambda gradients: hooks.optimizer.apply(gradients, hooks.trainable),
+      jit_compile=True,
+      autograph=False,
+    )
+    self._update = tf.function(self._updates, autograph=False)
+    self._predict = tf.function(hooks.predict, autograph=False)
+    self._sync = tf.function(hooks.sync, autograph=False)
+
+  def update(self, batches):
+    with on_device(self._device):
+      return self._update(batches)
+
+  def predict(self, *arrays):
+    with on_device(self._device):
+      outputs = self._predict(*map(tf.convert_to_tensor, arrays))
+      return tf.nest.map_structure(lambda x: x.numpy(), outputs)
+
+  def sync_target(self):
+    with on_device(self._device):
+      self._sync()
+
+  def graph_def(self):
+    if self._update_graph is None:
+      return None
+    return self._update_graph.as_graph_def().SerializeToString()
+
+  def _updates(self, batches):
+    self._update_graph = tf.compat.v1.get_default_graph()
+    num_batches = tf.nest.flatten(batches)[0].shape[0]
+    reports = [
+      self._update_once(tf.nest.map_structure(lambda x, k=k: x[k], batches))
+      for k in range(num_batches)
+    ]
+    return tf.nest.map_structure(
+      lambda *x: None if x[0] is None else tf.stack(x), *reports
+    )
+
+  def _update_once(self, batch):
+    with tf.GradientTape() as tape:
+      objective, report = self._objective(batch)
+    trainable = [variable.value for variable in self._hooks.trainable]
+    gradients = tape.gradient(
+      objective, trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    self._apply(gradients)
+    return report
+
+
+@functools.cache
+def _prepare():
+  """Makes the process ready: eager mode, and GPU memory as it is needed."""
+  if not tf.executing_eagerly():
+    tf.compat.v1.enable_v2_behavior()
+    logging.warning(
+      'TensorFlow 2 behaviour was disabled (tf.compat.v1.disable_v2_behavior) '
+      'and is enabled again: agents need it. The call can be removed.'
+    )
+  for gpu in tf.config.list_physical_devices('GPU'):
+    try:
+      tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:  # The GPU is already in use.
+      logging.warning('GPU memory growth could not be set: %s', error)
+
+
+@functools.cache
+def _device_name(device):
+  kind, index = learners.parse_device(device)
+  if index >= len(tf.config.list_physical_devices(kind.upper())):
+    return '/cpu:0'
+  return f'/{kind}:{index}'
+
+
+def on_device(device):
+  _prepare()
+  return tf.device(_device_name(device) if device else None)
+
+
+def describe_device(device=None):
+  _prepare()
+  gpus = tf.config.list_physical_devices('GPU')
+  name = _device_name(device) if device else ('/gpu:0' if gpus else '/cpu:0')
+  if name.startswith('/gpu'):
+    details = tf.config.experimental.get_device_details(gpus[int(name[5:])])
+    place = f'{name[1:]} ({details.get("device_name", "GPU")})'
+  else:
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    place = f'cpu ({threads or "all"} threads)'
+    if device and learners.parse_device(device)[0] != 'cpu':
+      place += f', as there is no {device}'
+  return f'tensorflow {tf.__version__} on {place}'

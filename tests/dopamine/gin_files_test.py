@@ -1,0 +1,99 @@
+"""The gin files hold what Dopamine 3.2.1's hold: every value and every import.
+
+`gin_files.json` is the table of all 41 files, values as gin text. The files are
+read by gin's parser but not executed, so that no backend is loaded. When the
+files of a further agent are written, add its folder to `AGENTS`.
+"""
+
+import json
+import pathlib
+
+from gin import config_parser
+import pytest
+
+AGENTS = ('dqn',)  # of 'dqn', 'rainbow', 'quantile', 'implicit_quantile', ...
+
+ROOT = pathlib.Path(__file__).parents[2]
+TABLE = json.loads(
+  pathlib.Path(__file__).with_name('gin_files.json').read_text()
+)
+WRITTEN = sorted(f for f in TABLE if pathlib.Path(f).parts[-3] in AGENTS)
+
+
+class Name(str):
+  """A reference or a macro, as the text it was read from; no quoted string."""
+
+
+class AsText(config_parser.ParserDelegate):
+  """Looks no name up."""
+
+  def configurable_reference(self, scoped_configurable_name, evaluate):
+    return Name(f'@{scoped_configurable_name}' + '()' * evaluate)
+
+  def macro(self, macro_name):
+    return Name(f'%{macro_name}')
+
+
+def parse(text):
+  """Returns the imports and a dict of the bindings of a gin file."""
+  imports, bindings = [], {}
+  for statement in config_parser.ConfigParser(text, AsText()):
+    if isinstance(statement, config_parser.ImportStatement):
+      imports.append(statement.format().removeprefix('import '))
+    elif isinstance(statement, config_parser.BindingStatement):
+      assert not statement.scope, statement.location
+      name = f'{statement.selector}.{statement.arg_name}'
+      assert name not in bindings, f'{name} is bound twice'
+      bindings[name] = statement.value
+    else:
+      assert isinstance(statement, config_parser.BlockDeclaration), statement
+  return imports, bindings
+
+
+def typed(bindings):
+  """Returns values with their types: 1, 1.0 and True are not the same."""
+  return {name: (type(v).__name__, v) for name, v in bindings.items()}
+
+
+def test_every_gin_file_is_in_the_table_and_none_is_missing():
+  found = (ROOT / 'dopamine').rglob('*.gin')
+  assert sorted(f.relative_to(ROOT).as_posix() for f in found) == WRITTEN
+
+
+def test_the_table_is_whole():
+  assert len(TABLE) == 41
+  assert sum(len(entry['bindings']) for entry in TABLE.values()) == 1045
+
+
+@pytest.mark.parametrize('name', WRITTEN)
+def test_imports_and_bindings_are_those_of_the_original(name):
+  imports, bindings = parse((ROOT / name).read_text())
+  assert imports == TABLE[name]['imports']
+  text = '\n'.join(f'{k} = {v}' for k, v in TABLE[name]['bindings'].items())
+  _, expected = parse(text)
+  assert len(expected) == len(TABLE[name]['bindings'])
+  assert typed(bindings) == typed(expected)
+
+
+@pytest.mark.parametrize('name', WRITTEN)
+def test_the_first_line_says_which_paper(name):
+  first = (ROOT / name).read_text().splitlines()[0]
+  assert first.startswith('# ') and 'et al., 20' in first
+
+
+def test_parse_tells_values_from_references():
+  imports, bindings = parse(
+    'import a.b\n'
+    "A.x = 1  # agent steps\nA.y = @b.C()\nA.z = @b.C\nA.s = '@b.C'\n"
+    'A.m = %b.D\nB.v = 1.\nB.w = -3e-4\n'
+  )
+  assert imports == ['a.b']
+  assert typed(bindings) == {
+    'A.x': ('int', 1),
+    'A.y': ('Name', '@b.C()'),
+    'A.z': ('Name', '@b.C'),
+    'A.s': ('str', '@b.C'),
+    'A.m': ('Name', '%b.D'),
+    'B.v': ('float', 1.0),
+    'B.w': ('float', -3e-4),
+  }

@@ -1,0 +1,108 @@
+"""Tests of the restricted unpickler."""
+
+import collections
+import io
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from dopamine import safe_pickle
+
+
+class Call:
+  """Pickles to a call of `function(*args)`."""
+
+  def __init__(self, function, *args):
+    self._reduced = (function, args)
+
+  def __reduce__(self):
+    return self._reduced
+
+
+def _load(data):
+  return safe_pickle.load(io.BytesIO(data))
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_reads_containers_numbers_and_numpy(protocol):
+  value = {
+    'numbers': [1, -(2**70), 2.5, 1j, True, None, 'text', b'\x00\xff'],
+    'sets': (set([1, 2]), frozenset([3]), range(3)),
+    'ordered': collections.OrderedDict(a=1),
+    'lists': collections.defaultdict(list, x=[1]),
+    'last': collections.deque([1, 2], maxlen=2),
+    'scalar': np.float32(0.5),
+    'dtype': np.dtype('int16'),
+    'type': np.uint8,
+    'empty': np.zeros((0, 3)),
+  }
+  loaded = _load(pickle.dumps(value, protocol))
+  np.testing.assert_array_equal(loaded.pop('empty'), value.pop('empty'))
+  assert loaded == value
+  assert type(loaded['scalar']) is np.float32
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+  'array',
+  [
+    np.arange(6, dtype=np.float32).reshape(2, 3),
+    np.asfortranarray(np.arange(6).reshape(2, 3)),
+    np.array([True, False]),
+    np.array([1, 'x', None], dtype=object),
+    np.array([(1, 2.0)], dtype=[('a', 'i4'), ('b', 'f8')]),
+  ],
+)
+def test_reads_arrays(array, protocol):
+  loaded = _load(pickle.dumps(array, protocol))
+  assert loaded.dtype == array.dtype
+  np.testing.assert_array_equal(loaded, array)
+
+
+def test_reads_names_of_older_numpy():
+  data = pickle.dumps(np.arange(3), 2)
+  old = data.replace(b'numpy._core', b'numpy.core')
+  assert b'numpy.core' in old
+  np.testing.assert_array_equal(_load(old), np.arange(3))
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize('function', [os.mkdir, os.system, eval, exec, print])
+def test_malicious_pickle_runs_nothing(tmp_path, function, protocol):
+  target = tmp_path / 'made'
+  text = {eval: f'__import__("os").mkdir("{target}")'}.get(function)
+  data = pickle.dumps([1, Call(function, text or str(target))], protocol)
+  with pytest.raises(pickle.UnpicklingError, match=function.__name__):
+    _load(data)
+  assert not target.exists()
+
+
+def test_attribute_of_an_allowed_type_is_refused():
+  # Protocol 4 names may have dots: 'set.__init__' is not 'set'.
+  data = b'\x80\x04\x8c\x08builtins\x8c\x0cset.__init__\x93.'
+  with pytest.raises(pickle.UnpicklingError, match='set.__init__'):
+    _load(data)
+
+
+def test_object_array_is_searched_too(tmp_path):
+  array = np.array([Call(os.mkdir, str(tmp_path / 'made'))], dtype=object)
+  with pytest.raises(pickle.UnpicklingError, match='mkdir'):
+    _load(pickle.dumps(array))
+  assert not (tmp_path / 'made').exists()
+
+
+def test_codecs_other_than_latin1_are_refused():
+  data = pickle.dumps(b'\xff', 2).replace(b'latin1', b'rot_13')
+  with pytest.raises(pickle.UnpicklingError, match='rot_13'):
+    _load(data)
+
+
+def test_a_type_is_loaded_once_its_name_is_allowed(monkeypatch):
+  monkeypatch.setattr(safe_pickle, '_allowed', set())
+  data = pickle.dumps(collections.Counter('aab'))
+  with pytest.raises(pickle.UnpicklingError, match='collections.Counter'):
+    _load(data)
+  safe_pickle.allow('collections.Counter')
+  assert _load(data) == {'a': 2, 'b': 1}
