@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 #   make train BINDINGS="Runner.num_iterations=2; create_agent.agent_name='dqn'"
 # (a string that holds a semicolon itself: call dopamine.discrete_domains.train)
 GIN ?= dopamine/agents/dqn/configs/dqn.gin
-BASE_DIR ?= runs/$(if $(findstring /jax/,$(GIN)),jax_)$(basename $(notdir $(GIN)))
+BASE_DIR ?= runs/$(if $(findstring /jax/,$(GIN)),jax_)$(basename $(notdir $(lastword $(GIN))))
 BINDINGS ?=
 SEED ?=
 export GIN BASE_DIR BINDINGS SEED  # by the environment: quotes come through

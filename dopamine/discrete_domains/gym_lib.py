@@ -160,7 +160,9 @@ def create_gym_environment(
 def _make(environment_id: str, render_mode: str | None) -> gymnasium.Env:
   """Calls `gymnasium.make` and says what to do where that fails."""
   # Not every environment has the argument.
-  kwargs = {} if render_mode is None else {'render_mode': render_mode}
+  kwargs: dict[str, Any] = {}
+  if render_mode is not None:
+    kwargs['render_mode'] = render_mode
   try:
     with warnings.catch_warnings():
       # Published gin files name CartPole-v0; v1 differs in the time limit

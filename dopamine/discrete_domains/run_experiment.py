@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 import os
+import re
 import sys
 import time
 from typing import Any
@@ -56,10 +57,8 @@ def load_gin_configs(
     gin_bindings: further statements, which override those of the files.
   """
   gin_files, gin_bindings = list(gin_files or ()), list(gin_bindings or ())
-  texts = []
-  for path in gin_files:
-    with open(_find(path), encoding='utf-8') as file:
-      texts.append(file.read())
+  gin_files = [_find(path) for path in gin_files]
+  texts = [text for path in gin_files for text in _read(path)]
   name = backend.choose(texts + gin_bindings)
   modules = list(_CONFIGURABLES)
   modules += [m for m, _ in _AGENTS.values() if not m.startswith('dopamine.jax')]
@@ -68,7 +67,6 @@ def load_gin_configs(
     modules.append('dopamine.jax.networks')
   for module in modules:
     importlib.import_module(module)
-  gin.add_config_file_search_path(_PACKAGE_PARENT)
   gin.parse_config_files_and_bindings(
     gin_files, bindings=gin_bindings, skip_unknown=False
   )
@@ -80,9 +78,18 @@ def _find(gin_file: str) -> str:
   for place in places:
     if os.path.isfile(place):
       return place
+  looked_at = ' and '.join(os.path.abspath(place) for place in places)
   raise FileNotFoundError(
-    f'There is no gin file {gin_file!r}; looked at {" and ".join(map(os.path.abspath, places))}'
+    f'There is no gin file {gin_file!r}; looked at {looked_at}'
   )
+
+
+def _read(path: str) -> list[str]:
+  """The texts of a gin file and of those that it includes."""
+  with open(path, encoding='utf-8') as file:
+    text = file.read()
+  included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
+  return [text] + [t for name in included for t in _read(_find(name))]
 
 
 @gin.configurable
@@ -304,7 +311,10 @@ class Runner:
 
     self._create_directories()
     self._seed = self._settle_seed(seed)
-    self._summary_writer = tensorboardX.SummaryWriter(self._base_dir)
+    # Two runs that start within one second must not share an event file.
+    self._summary_writer = tensorboardX.SummaryWriter(
+      self._base_dir, filename_suffix=f'.{time.time_ns()}'
+    )
     with seeding.run_seed(self._seed):
       self._environment = create_environment_fn()
       self._agent = create_agent_fn(

@@ -10,13 +10,14 @@ import functools
 import gzip
 import os
 import pickle
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from absl import logging
 import gin
 import numpy as np
 
-from dopamine import safe_pickle, seeding
+from dopamine import safe_pickle
+from dopamine import seeding
 
 ReplayElement = collections.namedtuple(  # type: ignore[name-match]
   'shape_type', ['name', 'shape', 'type']
@@ -364,7 +365,7 @@ class OutOfGraphReplayBuffer:
   @property
   def generator_state(self) -> dict[str, Any]:
     """The state of the generator that sampling draws from."""
-    return self._rng.bit_generator.state
+    return dict(self._rng.bit_generator.state)
 
   @generator_state.setter
   def generator_state(self, state: dict[str, Any]) -> None:
@@ -713,7 +714,7 @@ def _read(filename: str) -> Any:
     is_array = file.peek(6)[:6] == np.lib.format.MAGIC_PREFIX
     if is_array:
       return np.load(file, allow_pickle=False)
-    return safe_pickle.load(file)
+    return safe_pickle.load(cast(IO[bytes], file))
 
 
 def _read_header(filename: str) -> tuple[tuple[int, ...], np.dtype]:

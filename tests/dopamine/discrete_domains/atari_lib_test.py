@@ -200,10 +200,10 @@ def test_life_loss_ends_the_step_but_not_the_game():
   assert environment.step(0)[2] is False
 
 
-def test_game_over_with_life_loss():
+@pytest.mark.parametrize('lives_lost_at', [[], [2]])
+def test_game_over_is_terminal_with_or_without_a_life_lost(lives_lost_at):
   environment = preprocess(
-    ScriptedEnvironment(over_at=2, lives_lost_at=[2]),
-    terminal_on_life_loss=True,
+    ScriptedEnvironment(2, lives_lost_at), terminal_on_life_loss=True
   )
   environment.reset()
   assert environment.step(0)[2] is True
@@ -376,8 +376,8 @@ def test_actions_are_the_minimal_set():
 # Frames -----------------------------------------------------------------------
 
 
-# Start of the SHA-256 of the grayscale screens after a reset, and after 60 steps in which
-# step i plays action i % num_actions, with ale-py 0.12.1.
+# Starts of the SHA-256 of the grayscale screens after a reset and after 60
+# steps, of which step i plays action i % num_actions, with ale-py 0.12.1.
 SCREENS = {
   'Pong': ['c14852ce54875aa9', 'b3fdf855d4d8f090'],
   'Breakout': ['fc0422c7624d5ccd', 'a072faa432f42d8f'],
@@ -536,6 +536,65 @@ def test_another_process_continues_exactly(tmp_path, life):
   assert result.stdout.strip() == continued
 
 
+@pytest.mark.parametrize('game', ['Breakout', 'Pong'])
+def test_action_that_sticky_frames_repeat_is_restored(game):
+  def create(seed):
+    return atari_lib.AtariPreprocessing(
+      atari_lib.AleEnvironment(game, 0.25, seed), frame_skip=1
+    )
+
+  environment, other = create(1), create(2)
+  environment.reset()
+  for trial in range(60):
+    play(environment, 20, seed=trial)
+    other.set_state(environment.get_state())
+    expected = play(environment, 10, seed=trial)
+    assert play(other, 10, seed=trial) == expected, trial
+
+
+def test_state_can_be_passed_on_without_a_step():
+  environment, second, third = (
+    atari_lib.create_atari_environment('Breakout', seed=seed)
+    for seed in (3, 4, 5)
+  )
+  environment.reset()
+  for trial in range(20):
+    play(environment, 20, seed=trial)
+    second.set_state(environment.get_state())
+    third.set_state(second.get_state())
+    expected = play(environment, 10, seed=trial)
+    assert play(third, 10, seed=trial) == expected, trial
+
+
+def test_saving_does_not_disturb_the_game():
+  # No step of this game is one of the 1 in 256 where saving may.
+  def digest(is_saved):
+    environment = atari_lib.create_atari_environment('Breakout', seed=3)
+    environment.reset()
+    digests = []
+    for trial in range(20):
+      if is_saved:
+        environment.get_state()
+      digests.append(play(environment, 10, seed=trial))
+    return digests
+
+  assert digest(True) == digest(False)
+
+
+def test_saving_after_a_reset_does_not_disturb_the_game():
+  def digest(is_saved):
+    environment = atari_lib.create_atari_environment('Breakout', seed=3)
+    digests = []
+    for trial in range(20):
+      environment.reset()
+      if is_saved:
+        environment.get_state()
+      digests.append(play(environment, 10, seed=trial))
+    return digests
+
+  assert digest(True) == digest(False)
+
+
 def test_state_is_not_changed_by_playing_on():
   environment = atari_lib.create_atari_environment('Breakout', seed=3)
   environment.reset()
@@ -545,6 +604,7 @@ def test_state_is_not_changed_by_playing_on():
   assert type(state['screen_buffer']) is np.ndarray
   assert type(state['lives']) is int
   assert type(state['game_over']) is bool
+  assert type(state['last_action']) is int
   # Short: the first picture after a restore depends on the buffers.
   first = play(environment, 3, seed=5)
   play(environment, 50)

@@ -12,6 +12,11 @@ from dopamine import seeding
 from dopamine.discrete_domains import gym_lib
 
 
+@gin.configurable(module='gym_lib_test')
+def identity(value=None):
+  return value
+
+
 class OldEnvironment:
   """Gym's old API: bare reset, four values; the observation counts steps."""
 
@@ -54,12 +59,13 @@ class ScriptedEnvironment(gymnasium.Env):
   def reset(self, *, seed=None, options=None):
     super().reset(seed=seed)
     self.time = 0
-    return np.array([0.0]), {}
+    return np.zeros(1, np.float32), {}
 
   def step(self, action):
     terminated, truncated = self.ends[self.time]
     self.time += 1
-    return np.array([self.time]), 0.5, terminated, truncated, {'a': self.time}
+    observation = np.full(1, self.time, np.float32)
+    return observation, 0.5, terminated, truncated, {'a': self.time}
 
 
 def random_episode(environment, num_steps=5, seed=0):
@@ -270,13 +276,24 @@ def test_environment_that_knows_no_seed():
   assert environment.reset() == 0.0
 
 
-def test_wrapped_environment_whose_reset_takes_no_seed():
-  class Bare(ScriptedEnvironment):
-    def reset(self):
-      return super().reset()
+@pytest.mark.parametrize('inner', [OldEnvironment(), ScriptedEnvironment([])])
+def test_wrapper_does_not_decide_whether_reset_takes_a_seed(inner):
+  class Wrapper(OldEnvironment):
+    unwrapped = inner
 
-  environment = gymnasium.wrappers.OrderEnforcing(Bare([]))
-  assert gym_lib.GymPreprocessing(environment, seed=5).reset() == 0.0
+    def reset(self, **kwargs):
+      self.given = kwargs
+      return inner.reset(**kwargs)
+
+  class ModernWrapper(Wrapper):
+    def reset(self, seed=None):
+      return super().reset(**({} if seed is None else {'seed': seed}))
+
+  takes_seed = isinstance(inner, gymnasium.Env)
+  expected = {'seed': seeding.integer(5, 'environment')} if takes_seed else {}
+  for wrapper in (Wrapper(), ModernWrapper()):
+    assert gym_lib.GymPreprocessing(wrapper, seed=5).reset() == 0.0
+    assert wrapper.given == expected
 
 
 @pytest.mark.parametrize('num_episodes', [0, 1, 3])
@@ -355,9 +372,9 @@ def test_gin_constants(domain, size):
   for field, value in expected.items():
     assert getattr(gym_lib, f'{domain}_{field}') == value
     with gin.unlock_config():
-      gin.parse_config(f'x = %gym_lib.{domain}_{field}')
+      gin.parse_config(f'identity.value = %gym_lib.{domain}_{field}')
     try:
-      assert gin.query_parameter('%x') == value
+      assert identity() == value
     finally:
       gin.clear_config()
 

@@ -379,9 +379,13 @@ def test_a_timeout_bootstraps_from_the_last_observation():
   for t in range(4):
     agent.step(1.0, np.full(4, 2.0 + t))
   agent.end_episode(1.0, terminal=False, observation=np.full(4, 6.0))
+  # The next episode; the newest three transitions lack their windows.
+  agent.begin_episode(np.full(4, 7.0))
+  for t in range(4):
+    agent.step(1.0, np.full(4, 8.0 + t))
   memory = agent._replay.memory
   valid = [i for i in range(100) if memory.is_valid_transition(i)]
-  assert valid == [0, 1, 2, 3, 4]
+  assert valid == [0, 1, 2, 3, 4, 6]
   batch = memory.sample_transition_batch(5, np.arange(5))
   # The windows hold 3, 3, 3, 2 and 1 rewards of 1; gamma is 0.9.
   full = 1 + 0.9 + 0.81

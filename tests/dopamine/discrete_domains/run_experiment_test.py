@@ -1,0 +1,455 @@
+"""Tests of the Runner with a scripted agent, and with DQN."""
+
+import os
+import pickle
+
+import gin
+import numpy as np
+from numpy.testing import assert_array_equal
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+
+from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import run_experiment
+from tests.dopamine import small
+from tests.dopamine.agents.dqn import dqn_agent_test
+
+
+@pytest.fixture(autouse=True)
+def clear_gin():
+  yield
+  gin.clear_config()
+
+
+class Scribe:
+  """Writes down every call; saves a counter."""
+
+  def __init__(self):
+    self.eval_mode = False
+    self.calls = []
+    self.count = 0
+
+  def begin_episode(self, observation):
+    self.calls.append(('begin', float(observation[0])))
+    return 0
+
+  def step(self, reward, observation):
+    self.count += 1
+    self.calls.append(('step', reward, float(observation[0])))
+    return 0
+
+  def end_episode(self, reward, terminal=True, observation=None):
+    observation = None if observation is None else float(observation[0])
+    self.calls.append(('end', reward, terminal, observation))
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+    return {'count': self.count}
+
+  def unbundle(self, checkpoint_dir, iteration_number, data):
+    self.count = data['count']
+    return True
+
+
+class OldScribe(Scribe):
+  def end_episode(self, reward):
+    self.calls.append(('end', reward))
+
+
+class JaxScribe(Scribe):
+  def end_episode(self, reward, terminal=True):
+    self.calls.append(('end', reward, terminal))
+
+
+class AnyScribe(Scribe):
+  def end_episode(self, reward, **kwargs):
+    self.calls.append(('end', reward, sorted(kwargs)))
+
+
+class Scripted:
+  """Steps of (observation, reward, is_terminal, game_over), again and again."""
+
+  def __init__(self, script):
+    self.script, self.game_over = script, False
+    self.action_space = type('Space', (), {'n': 2})
+
+  def reset(self):
+    self._left, self.game_over = list(self.script), False
+    return np.array([0.0])
+
+  def step(self, action):
+    observation, reward, is_terminal, self.game_over = self._left.pop(0)
+    return np.array([observation]), reward, is_terminal, {}
+
+
+def make_runner(tmp_path, environment, agent=None, cls=None, **kwargs):
+  settings = dict(
+    num_iterations=1,
+    training_steps=1,
+    evaluation_steps=0,
+    max_steps_per_episode=100,
+  )
+  agent = agent or Scribe()
+  return (cls or run_experiment.Runner)(
+    str(tmp_path),
+    lambda sess, environment, summary_writer=None: agent,
+    lambda: environment,
+    **(settings | kwargs),
+  ), agent
+
+
+# The episode ------------------------------------------------------------------
+
+
+def test_an_episode_step_by_step(tmp_path):
+  environment = Scripted(
+    [(1, 0.5, False, False), (2, 7.0, False, False), (3, -9.0, True, True)]
+  )
+  runner, agent = make_runner(tmp_path, environment)
+  runner.run_experiment()
+  assert agent.calls == [
+    ('begin', 0.0),
+    ('step', 0.5, 1.0),
+    ('step', 1.0, 2.0),  # Clipped from 7.
+    ('end', -1.0, True, 3.0),
+  ]
+
+
+def test_returns_are_not_clipped_and_rewards_need_not_be(tmp_path):
+  environment = Scripted([(1, 7.0, False, False), (2, 0.25, True, True)])
+  runner, agent = make_runner(tmp_path, environment, clip_rewards=False)
+  runner.run_experiment()
+  assert agent.calls[1:] == [('step', 7.0, 1.0), ('end', 0.25, True, 2.0)]
+  statistics = runner._logger.data['iteration_0']
+  assert statistics['train_episode_returns'] == [7.25]
+  assert statistics['train_episode_lengths'] == [2]
+
+
+def test_a_lost_life_ends_the_episode_for_the_agent_alone(tmp_path):
+  environment = Scripted(
+    [(1, 0.0, False, False), (2, 1.0, True, False), (3, 0.5, True, True)]
+  )
+  runner, agent = make_runner(tmp_path, environment)
+  runner.run_experiment()
+  assert agent.calls == [
+    ('begin', 0.0),
+    ('step', 0.0, 1.0),
+    ('end', 1.0, True, 2.0),
+    ('begin', 2.0),
+    ('end', 0.5, True, 3.0),
+  ]
+  assert runner._logger.data['iteration_0']['train_episode_lengths'] == [3]
+
+
+@pytest.mark.parametrize(
+  'agent,expected',
+  [
+    (Scribe(), ('end', 1.0, False, 2.0)),
+    (JaxScribe(), ('end', 1.0, False)),
+    (OldScribe(), ('end', 1.0)),
+    (AnyScribe(), ('end', 1.0, ['observation', 'terminal'])),
+  ],
+)
+def test_a_time_limit_is_told_as_far_as_the_agent_listens(
+  tmp_path, agent, expected
+):
+  environment = Scripted([(1, 1.0, False, False), (2, 1.0, False, False)] * 5)
+  runner, _ = make_runner(
+    tmp_path, environment, agent, max_steps_per_episode=2
+  )
+  runner.run_experiment()
+  assert agent.calls[-1] == expected
+  assert len(agent.calls) == 3
+
+
+def test_timeouts_are_terminal_where_that_is_asked_for(tmp_path):
+  environment = Scripted([(1, 1.0, False, False), (2, 1.0, False, False)])
+  runner, agent = make_runner(
+    tmp_path, environment, max_steps_per_episode=2, timeouts_are_terminal=True
+  )
+  runner.run_experiment()
+  assert agent.calls[-1] == ('end', 1.0, True, 2.0)
+
+
+def test_an_environment_that_truncates_itself_is_a_time_limit(tmp_path):
+  environment = Scripted([(1, 1.0, False, False), (2, 1.0, False, True)])
+  runner, agent = make_runner(tmp_path, environment)
+  runner.run_experiment()
+  assert agent.calls[-1] == ('end', 1.0, False, 2.0)
+
+
+# Phases and iterations --------------------------------------------------------
+
+
+def test_a_phase_is_whole_episodes_of_at_least_its_steps(tmp_path):
+  environment = Scripted([(1, 1.0, False, False), (2, 1.0, True, True)])
+  runner, _ = make_runner(
+    tmp_path, environment, training_steps=5, evaluation_steps=3
+  )
+  runner.run_experiment()
+  statistics = runner._logger.data['iteration_0']
+  rate = statistics.pop('train_average_steps_per_second')
+  assert len(rate) == 1 and rate[0] > 0
+  assert statistics == {
+    'train_episode_lengths': [2, 2, 2],
+    'train_episode_returns': [2.0, 2.0, 2.0],
+    'train_average_return': [2.0],
+    'eval_episode_lengths': [2, 2],
+    'eval_episode_returns': [2.0, 2.0],
+    'eval_average_return': [2.0],
+  }
+
+
+def test_eval_mode_follows_the_phase(tmp_path):
+  modes = []
+
+  class Watched(Scribe):
+    def begin_episode(self, observation):
+      modes.append(self.eval_mode)
+      return super().begin_episode(observation)
+
+  environment = Scripted([(1, 1.0, True, True)])
+  runner, _ = make_runner(
+    tmp_path,
+    environment,
+    Watched(),
+    training_steps=2,
+    evaluation_steps=1,
+    num_iterations=2,
+  )
+  runner.run_experiment()
+  assert modes == [False, False, True] * 2
+
+
+def read_events(path):
+  accumulator = event_accumulator.EventAccumulator(str(path))
+  accumulator.Reload()
+  return accumulator
+
+
+def scalars(path):
+  events = read_events(path)
+  return {
+    tag: [(e.step, e.value) for e in events.Scalars(tag)]
+    for tag in events.Tags()['scalars']
+  }
+
+
+def test_tensorboard_reads_the_original_tags(tmp_path):
+  environment = Scripted([(1, 1.0, False, False), (2, 1.0, True, True)])
+  runner, _ = make_runner(
+    tmp_path,
+    environment,
+    training_steps=4,
+    evaluation_steps=1,
+    num_iterations=2,
+  )
+  runner.run_experiment()
+  found = scalars(tmp_path)
+  rates = found.pop('Train/AverageStepsPerSecond')
+  assert [step for step, _ in rates] == [0, 1]
+  assert found == {
+    'Train/NumEpisodes': [(0, 2.0), (1, 2.0)],
+    'Train/AverageReturns': [(0, 2.0), (1, 2.0)],
+    'Eval/NumEpisodes': [(0, 1.0), (1, 1.0)],
+    'Eval/AverageReturns': [(0, 2.0), (1, 2.0)],
+  }
+
+
+def test_train_runner_only_trains(tmp_path):
+  environment = Scripted([(1, 1.0, True, True)])
+  runner, agent = make_runner(
+    tmp_path,
+    environment,
+    cls=run_experiment.TrainRunner,
+    evaluation_steps=5,
+  )
+  runner.run_experiment()
+  assert len(agent.calls) == 2
+  assert set(runner._logger.data['iteration_0']) == {
+    'train_episode_lengths',
+    'train_episode_returns',
+    'train_average_return',
+    'train_average_steps_per_second',
+  }
+  assert set(scalars(tmp_path)) == {
+    'Train/NumEpisodes',
+    'Train/AverageReturns',
+    'Train/AverageStepsPerSecond',
+  }
+
+
+def test_the_line_of_a_phase(tmp_path, capsys):
+  environment = Scripted([(1, 1.0, False, False), (2, 2.0, True, True)])
+  runner, _ = make_runner(tmp_path, environment, training_steps=4)
+  runner.run_experiment()
+  line = capsys.readouterr().out.splitlines()[-1]
+  assert line.startswith(
+    'train 0/0 Steps executed: 4 Episode length: 2 Return: 3.0 [100%, '
+  )
+  assert 'steps/s' in line and 'left' in line and '\r' not in line
+
+
+# Logs, checkpoints, resuming --------------------------------------------------
+
+
+def test_logs_are_pickles_by_iteration(tmp_path):
+  environment = Scripted([(1, 1.0, True, True)])
+  runner, _ = make_runner(tmp_path, environment, num_iterations=6)
+  runner.run_experiment()
+  assert sorted(os.listdir(tmp_path / 'logs')) == [
+    f'log_{i}' for i in (2, 3, 4, 5)
+  ]
+  with open(tmp_path / 'logs' / 'log_5', 'rb') as file:
+    data = pickle.load(file)
+  assert sorted(data) == [f'iteration_{i}' for i in range(6)]
+  names = set(os.listdir(tmp_path / 'checkpoints'))
+  for i in (2, 3, 4, 5):
+    assert {f'ckpt.{i}', f'sentinel_checkpoint_complete.{i}'} <= names
+  assert 'ckpt.1' not in names
+
+
+def test_a_runner_continues_after_the_last_complete_iteration(tmp_path):
+  environment = Scripted([(1, 1.0, False, False), (2, 1.0, True, True)])
+  first, agent = make_runner(tmp_path, environment, num_iterations=2)
+  first.run_experiment()
+  assert agent.count == 2
+  os.remove(tmp_path / 'checkpoints' / 'sentinel_checkpoint_complete.1')
+  second, agent = make_runner(tmp_path, environment, num_iterations=3)
+  assert second._start_iteration == 1
+  assert agent.count == 1
+  assert sorted(second._logger.data) == ['iteration_0']
+  second.run_experiment()
+  assert sorted(second._logger.data) == [f'iteration_{i}' for i in range(3)]
+  assert [s for s, _ in scalars(tmp_path)['Train/NumEpisodes']] == [0, 1, 1, 2]
+
+
+def test_a_finished_run_runs_nothing(tmp_path):
+  environment = Scripted([(1, 1.0, True, True)])
+  make_runner(tmp_path, environment)[0].run_experiment()
+  runner, agent = make_runner(tmp_path, environment)
+  runner.run_experiment()
+  assert agent.calls == []
+
+
+def test_an_agent_that_declines_is_not_checkpointed(tmp_path):
+  class Forgetful(Scribe):
+    def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+      return None
+
+  environment = Scripted([(1, 1.0, True, True)])
+  runner, _ = make_runner(tmp_path, environment, Forgetful())
+  runner.run_experiment()
+  latest = checkpointer.get_latest_checkpoint_number(
+    str(tmp_path / 'checkpoints')
+  )
+  assert latest == -1
+
+
+# Seeds ------------------------------------------------------------------------
+
+
+def dqn_runner(tmp_path, num_iterations, seed=5):
+  settings = dict(min_replay_history=20, update_period=2, seed=None)
+  return run_experiment.Runner(
+    str(tmp_path),
+    lambda sess, environment, summary_writer=None: dqn_agent_test.make_agent(
+      **settings
+    ),
+    lambda: dqn_agent_test.FourCountdown(7),
+    num_iterations=num_iterations,
+    training_steps=40,
+    evaluation_steps=10,
+    seed=seed,
+  )
+
+
+def test_the_runs_seed_reaches_agents_that_know_nothing_of_it(tmp_path):
+  weights = []
+  for name, seed in (('a', 5), ('b', 5), ('c', 6)):
+    runner = dqn_runner(tmp_path / name, 1, seed)
+    runner.run_experiment()
+    weights.append(dqn_agent_test.weights(runner._agent.online_convnet))
+  for a, b in zip(weights[0], weights[1], strict=True):
+    assert_array_equal(a, b)
+  assert (weights[0][0] != weights[2][0]).any()
+
+
+def test_a_fresh_seed_is_printed_saved_and_used_again(tmp_path, capsys):
+  environment = Scripted([(1, 1.0, True, True)])
+  first, _ = make_runner(tmp_path, environment)
+  assert f'Seed:        {first._seed}' in capsys.readouterr().out
+  second, _ = make_runner(tmp_path, environment)
+  assert second._seed == first._seed
+  other, _ = make_runner(tmp_path / 'other', environment)
+  assert other._seed != first._seed
+
+
+def test_two_iterations_and_two_after_a_stop_equal_four(tmp_path):
+  straight = dqn_runner(tmp_path / 'straight', 4)
+  straight.run_experiment()
+  dqn_runner(tmp_path / 'stopped', 2).run_experiment()
+  resumed = dqn_runner(tmp_path / 'stopped', 4)
+  assert resumed._start_iteration == 2
+  resumed.run_experiment()
+  for a, b in zip(
+    dqn_agent_test.weights(resumed._agent.online_convnet),
+    dqn_agent_test.weights(straight._agent.online_convnet),
+    strict=True,
+  ):
+    assert_array_equal(a, b)
+  assert resumed._agent.training_steps == straight._agent.training_steps
+
+
+# gin --------------------------------------------------------------------------
+
+
+def test_gin_files_are_found_here_and_in_the_package(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'mine.gin').write_text('Runner.num_iterations = 3\n')
+  run_experiment.load_gin_configs(
+    ['dopamine/agents/dqn/configs/dqn_cartpole.gin', 'mine.gin'],
+    ['Runner.training_steps = 7'],
+  )
+  assert gin.query_parameter('Runner.num_iterations') == 3
+  assert gin.query_parameter('Runner.training_steps') == 7
+  assert gin.query_parameter('Runner.max_steps_per_episode') == 200
+
+
+def test_gin_files_include_those_of_the_package(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'mine.gin').write_text(
+    "include 'dopamine/agents/dqn/configs/dqn_cartpole.gin'\n"
+    'Runner.num_iterations = 3\n'
+  )
+  run_experiment.load_gin_configs(['mine.gin'], [])
+  assert gin.query_parameter('Runner.num_iterations') == 3
+  assert gin.query_parameter('Runner.max_steps_per_episode') == 200
+
+
+def test_a_missing_gin_file_says_where_it_was_looked_for(tmp_path):
+  with pytest.raises(FileNotFoundError, match='no gin file.*nowhere.gin'):
+    run_experiment.load_gin_configs([str(tmp_path / 'nowhere.gin')], [])
+
+
+def test_unknown_names_are_told_with_the_nearest(tmp_path):
+  environment = small.Countdown()
+  with pytest.raises(ValueError, match="Unknown agent: dnq.*mean 'dqn'"):
+    run_experiment.create_agent(None, environment, 'dnq')
+  with pytest.raises(ValueError, match='Unknown schedule: forever'):
+    run_experiment.create_runner(str(tmp_path), 'forever')
+  with pytest.raises(ValueError, match='base_dir'):
+    run_experiment.create_runner('')
+
+
+def test_debug_mode_hands_the_writer_on():
+  writer = object()
+  run_experiment.load_gin_configs(
+    ['dopamine/agents/dqn/configs/dqn_cartpole.gin'], []
+  )
+  environment = small.Countdown()
+  agent = run_experiment.create_agent(None, environment, summary_writer=writer)
+  assert agent.summary_writer is None
+  agent = run_experiment.create_agent(
+    None, environment, summary_writer=writer, debug_mode=True
+  )
+  assert agent.summary_writer is writer
