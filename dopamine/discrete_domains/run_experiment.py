@@ -5,6 +5,7 @@ backend and imports its agents.
 """
 
 from collections.abc import Callable, Sequence
+import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -613,7 +614,7 @@ class Runner:
       return
     data['current_iteration'] = iteration
     data['logs'] = self._logger.data
-    if hasattr(self._environment, 'get_state'):
+    with contextlib.suppress(AttributeError, NotImplementedError):
       data['environment'] = self._environment.get_state()
     self._checkpointer.save_checkpoint(iteration, data)
 

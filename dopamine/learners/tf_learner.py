@@ -8,12 +8,45 @@ import tensorflow as tf
 from dopamine import learners
 
 
+class _Compiled:
+  """A function of arrays that is compiled once for each of their signatures.
+
+  Calling the compiled function itself skips what `tf.function` does to find
+  it: 0.2 ms a call.
+  """
+
+  def __init__(self, function, jit_compile=False):
+    self._function, self._jit_compile = function, jit_compile
+    self._concrete = {}
+    self.graph = None
+
+  def __call__(self, *structures):
+    leaves = tf.nest.flatten(structures)
+    signature = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    concrete = self._concrete.get(signature)
+    if concrete is None:
+      concrete = self._concrete[signature] = self._compile(structures, leaves)
+    return concrete(*map(tf.convert_to_tensor, leaves))
+
+  def _compile(self, structures, leaves):
+    function = tf.function(
+      lambda *leaves: self._function(
+        *tf.nest.pack_sequence_as(structures, leaves)
+      ),
+      jit_compile=self._jit_compile,
+      autograph=False,
+    )
+    specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in leaves]
+    concrete = function.get_concrete_function(*specs)
+    self.graph = concrete.graph
+    return concrete
+
+
 class Learner(learners.Learner):
   """Minimises mean(weights * loss) over the trainable variables."""
 
   def __init__(self, hooks, device=None):
     super().__init__(hooks, device)
-    self._update_graph = None
     # XLA fuses the optimizer's element-wise passes over the weights: 4 ms
     # instead of 11 for RMSProp on the Nature network. The gradients stay with
     # TensorFlow, whose convolutions are faster than XLA's on a CPU.
@@ -22,9 +55,9 @@ class Learner(learners.Learner):
       jit_compile=True,
       autograph=False,
     )
-    self._update = tf.function(self._updates, autograph=False)
-    self._predict = tf.function(hooks.predict, autograph=False)
-    self._sync = tf.function(hooks.sync, autograph=False)
+    self._update = _Compiled(self._updates)
+    self._predict = _Compiled(hooks.predict, jit_compile=True)
+    self._sync = _Compiled(hooks.sync)
 
   def update(self, batches):
     with on_device(self._device):
@@ -32,20 +65,19 @@ class Learner(learners.Learner):
 
   def predict(self, *arrays):
     with on_device(self._device):
-      outputs = self._predict(*map(tf.convert_to_tensor, arrays))
-      return tf.nest.map_structure(lambda x: x.numpy(), outputs)
+      outputs = self._predict(*arrays)
+    return tf.nest.map_structure(lambda x: x.numpy(), outputs)
 
   def sync_target(self):
     with on_device(self._device):
       self._sync()
 
   def graph_def(self):
-    if self._update_graph is None:
+    if self._update.graph is None:
       return None
-    return self._update_graph.as_graph_def().SerializeToString()
+    return self._update.graph.as_graph_def().SerializeToString()
 
   def _updates(self, batches):
-    self._update_graph = tf.compat.v1.get_default_graph()
     num_batches = tf.nest.flatten(batches)[0].shape[0]
     reports = [
       self._update_once(tf.nest.map_structure(lambda x, k=k: x[k], batches))

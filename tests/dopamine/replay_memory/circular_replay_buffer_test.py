@@ -605,7 +605,9 @@ def test_max_sample_attempts():
 
 
 def test_no_attempt_is_wasted_on_the_slot_that_is_never_valid():
-  memory = _memory(stack_size=3, replay_capacity=8, max_sample_attempts=1)
+  memory = _memory(
+    stack_size=3, replay_capacity=8, batch_size=100, max_sample_attempts=1
+  )
   for i in range(30):
     memory.add(i, 0, 0.0, False)
     if memory.is_full():
