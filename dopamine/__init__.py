@@ -1,4 +1,4 @@
-"""Dopamine: a research framework for value-based deep reinforcement learning."""
+"""Dopamine: a research framework for value-based reinforcement learning."""
 
 from dopamine import gin_compat
 

@@ -19,7 +19,7 @@ def _installed(name: str) -> bool:
 
 
 def current() -> str | None:
-  """The backend that is settled: Keras's if it is loaded, else the variable's."""
+  """The settled backend: that of Keras if it is loaded, else the variable's."""
   if 'keras' in sys.modules:
     return sys.modules['keras'].config.backend()
   return os.environ.get('KERAS_BACKEND') or None
@@ -66,7 +66,8 @@ def require(name: str, who: str) -> None:
   if not _installed(name):
     extra = '[jax]' if name == 'jax' else ''
     raise ImportError(
-      f"{who} needs {name}, which is not installed: pip install 'dopamine-rl{extra}'"
+      f'{who} needs {name}, which is not installed: '
+      f"pip install 'dopamine-rl{extra}'"
     )
   os.environ['KERAS_BACKEND'] = name
   choose()

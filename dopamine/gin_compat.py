@@ -45,9 +45,7 @@ def _adam(
   return keras.optimizers.Adam(learning_rate, beta1, beta2, epsilon)
 
 
-def _gradient_descent(
-  learning_rate, use_locking=False, name='GradientDescent'
-):
+def _gradient_descent(learning_rate, use_locking=False, name='GradientDescent'):
   """TF1's gradient descent."""
   del use_locking, name
   import keras
@@ -103,7 +101,9 @@ def install() -> None:
   sys.modules['gin.tf'] = package
   gin.tf = package
   for name in ('external_configurables', 'utils'):
-    module = types.ModuleType(f'gin.tf.{name}', f'A stand-in for gin.tf.{name}.')
+    module = types.ModuleType(
+      f'gin.tf.{name}', f'A stand-in for gin.tf.{name}.'
+    )
     sys.modules[f'gin.tf.{name}'] = module
     setattr(package, name, module)
   for name, factory in _OPTIMIZERS.items():

@@ -142,7 +142,9 @@ class BasicDiscreteDomainNetwork(keras.Model):
     self._min_vals, self._max_vals = min_vals, max_vals
     self.flatten = layers.Flatten()
     self.hidden = [
-      layers.Dense(hidden_units, activation=activation_fn, name='fully_connected')
+      layers.Dense(
+        hidden_units, activation=activation_fn, name='fully_connected'
+      )
       for _ in range(num_layers)
     ]
     self.last_layer = layers.Dense(

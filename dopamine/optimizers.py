@@ -93,7 +93,7 @@ class RMSProp(keras.optimizers.Optimizer):
 
 
 class Adam(keras.optimizers.Adam):
-  """Adam with epsilon inside the bias correction, as Kingma & Ba (2015) print it.
+  """Adam with epsilon inside the bias correction (Kingma & Ba, 2015).
 
       w <- w - learning_rate m_hat / (sqrt(v_hat) + epsilon)
 
@@ -109,7 +109,9 @@ class Adam(keras.optimizers.Adam):
     g = ops.cast(gradient, variable.dtype)
     step = ops.cast(self.iterations + 1, variable.dtype)
     m = self._momentums[index] * self.beta_1 + (1 - self.beta_1) * g
-    v = self._velocities[index] * self.beta_2 + (1 - self.beta_2) * ops.square(g)
+    v = self._velocities[index] * self.beta_2 + (1 - self.beta_2) * ops.square(
+      g
+    )
     self.assign(self._momentums[index], m)
     self.assign(self._velocities[index], v)
     m_hat = m / (1 - ops.power(ops.cast(self.beta_1, variable.dtype), step))

@@ -77,6 +77,7 @@ def plot(curves, path):
 
 
 def main():
+  """Runs every setting, then writes the data and the picture."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument(
     '--work_dir',

@@ -118,6 +118,9 @@ class AleEnvironment:
       seed: of the emulator, 0 to 2^31 - 1.
     """
     rom_id = find_rom_id(game_name)
+    self._description = (
+      f'{game_name}, repeat_action_probability={repeat_action_probability}'
+    )
     if rom_id in _TWO_PLAYER_ROMS:
       raise ValueError(
         f'{game_name!r} cannot be played: ALE has no one-player mode for it. '
@@ -133,6 +136,9 @@ class AleEnvironment:
     self.observation_space = gymnasium.spaces.Box(
       0, 255, (*self.ale.getScreenDims(), 3), np.uint8
     )
+
+  def __repr__(self):
+    return f'{type(self).__name__}({self._description})'
 
   def reset(self) -> tuple[None, dict[str, Any]]:
     self.ale.reset_game()
@@ -251,6 +257,13 @@ class AtariPreprocessing:
     self.screen_buffer = [np.zeros(screen_shape, np.uint8) for _ in range(2)]
     self.observation_space = gymnasium.spaces.Box(
       0, 255, (screen_size, screen_size, 1), np.uint8
+    )
+
+  def __repr__(self):
+    return (
+      f'{type(self).__name__}({self.environment}, '
+      f'frame_skip={self.frame_skip}, '
+      f'terminal_on_life_loss={self.terminal_on_life_loss})'
     )
 
   @property

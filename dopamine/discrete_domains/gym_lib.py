@@ -219,6 +219,9 @@ class GymPreprocessing:
     elif hasattr(environment, 'seed'):
       environment.seed(seed)
 
+  def __repr__(self):
+    return f'{type(self).__name__}({self.environment})'
+
   @property
   def observation_space(self) -> Any:
     return self.environment.observation_space

@@ -62,7 +62,9 @@ def load_gin_configs(
   texts = [text for path in gin_files for text in _read(path)]
   name = backend.choose(texts + gin_bindings)
   modules = list(_CONFIGURABLES)
-  modules += [m for m, _ in _AGENTS.values() if not m.startswith('dopamine.jax')]
+  modules += [
+    m for m, _ in _AGENTS.values() if not m.startswith('dopamine.jax')
+  ]
   if name == 'jax':
     modules += [m for m, _ in _AGENTS.values() if m.startswith('dopamine.jax')]
     modules.append('dopamine.jax.networks')
@@ -398,8 +400,9 @@ class Runner:
     }
     if hasattr(self._agent, 'describe_device'):
       lines['Backend'] = self._agent.describe_device()
-    if hasattr(replay, 'nbytes'):
-      lines['Replay'] = f'{replay.nbytes / 1e9:.2f} GB when full'
+    size = getattr(replay, 'nbytes', None)
+    if size is not None:
+      lines['Replay'] = f'{size / 1e9:.2f} GB when full'
     for name, text in lines.items():
       print(f'{name + ":":13}{text}')
     settings = [
@@ -416,7 +419,7 @@ class Runner:
     return self._agent.begin_episode(self._environment.reset())
 
   def _run_one_step(self, action: Any) -> tuple[Any, float, bool]:
-    """Returns the observation, reward and is_terminal that `action` leads to."""
+    """Returns the observation, reward and is_terminal of `action`."""
     observation, reward, is_terminal, _ = self._environment.step(action)
     return observation, reward, is_terminal
 
@@ -497,7 +500,7 @@ class Runner:
   def _run_train_phase(
     self, statistics: iteration_statistics.IterationStatistics
   ) -> tuple[int, float, float]:
-    """Returns number of episodes, average return, and agent steps per second."""
+    """Returns the episodes, their average return, and agent steps/s."""
     self._agent.eval_mode = False
     start = time.monotonic()
     steps, sum_returns, episodes = self._run_one_phase(

@@ -179,8 +179,12 @@ def parse_device(device: str) -> tuple[str, int]:
   Raises:
     ValueError: the text names no device.
   """
-  kind, _, index = device.lower().split('/')[-1].removeprefix('device:').partition(':')
-  if kind not in ('cpu', 'gpu', 'tpu') or not (index in ('', '*') or index.isdigit()):
+  kind, _, index = (
+    device.lower().split('/')[-1].removeprefix('device:').partition(':')
+  )
+  if kind not in ('cpu', 'gpu', 'tpu') or not (
+    index in ('', '*') or index.isdigit()
+  ):
     raise ValueError(
       f"tf_device={device!r} names no device; write '/cpu:*' or '/gpu:0'"
     )

@@ -115,12 +115,14 @@ def _device(device):
 
 
 def on_device(device):
+  """See `learners.on_device`."""
   if device is None:
     return contextlib.nullcontext()
   return jax.default_device(_device(device))
 
 
 def describe_device(device=None):
+  """See `learners.describe_device`."""
   found = _device(device) if device else jax.devices()[0]
   place = found.platform
   if found.platform != 'cpu':

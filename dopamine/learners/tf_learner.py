@@ -123,11 +123,13 @@ def _device_name(device):
 
 
 def on_device(device):
+  """See `learners.on_device`."""
   _prepare()
   return tf.device(_device_name(device) if device else None)
 
 
 def describe_device(device=None):
+  """See `learners.describe_device`."""
   _prepare()
   gpus = tf.config.list_physical_devices('GPU')
   name = _device_name(device) if device else ('/gpu:0' if gpus else '/cpu:0')

@@ -163,7 +163,7 @@ class Countdown:
 
 
 def run(agent, environment, num_steps):
-  """Runs whole episodes of at least `num_steps` steps; returns their returns."""
+  """Runs whole episodes, `num_steps` steps or more; returns their returns."""
   returns, steps = [], 0
   while steps < num_steps:
     action, total = agent.begin_episode(environment.reset()), 0.0

@@ -283,7 +283,9 @@ class DQNAgent:
     `_build_networks`.
     """
     kinds = (keras.Layer, keras.Variable)
-    return {n: value for n, value in vars(self).items() if isinstance(value, kinds)}
+    return {
+      n: value for n, value in vars(self).items() if isinstance(value, kinds)
+    }
 
   def _refuse_graph_hooks(self):
     """Refuses overrides that only TensorFlow 1's graph mode could honour."""
@@ -328,9 +330,7 @@ class DQNAgent:
     self._last_observation = self._observation
     self._record_observation(observation)
     if not self.eval_mode:
-      self._store_transition(
-        self._last_observation, self.action, reward, False
-      )
+      self._store_transition(self._last_observation, self.action, reward, False)
       self._train_step()
     self.action = self._select_action()
     return self.action
@@ -489,7 +489,7 @@ class DQNAgent:
     return learners.describe_device(self.tf_device)
 
   def graph_def(self):
-    """The compiled update as a serialised TensorFlow graph, None without one."""
+    """The compiled update as a serialised TensorFlow graph, or None."""
     return self._learner.graph_def()
 
   # Saving --------------------------------------------------------------------

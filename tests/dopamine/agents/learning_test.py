@@ -34,7 +34,7 @@ def with_replay(cls, capacity):
 
 
 def chain_error(cls):
-  """The largest error of the action values after 3,000 random steps of the chain."""
+  """The largest error of the values after 3,000 random steps of the chain."""
   agent = with_replay(cls, 1000)(
     num_actions=2,
     observation_shape=(small.Chain.length,),

@@ -153,9 +153,7 @@ def test_a_time_limit_is_told_as_far_as_the_agent_listens(
   tmp_path, agent, expected
 ):
   environment = Scripted([(1, 1.0, False, False), (2, 1.0, False, False)] * 5)
-  runner, _ = make_runner(
-    tmp_path, environment, agent, max_steps_per_episode=2
-  )
+  runner, _ = make_runner(tmp_path, environment, agent, max_steps_per_episode=2)
   runner.run_experiment()
   assert agent.calls[-1] == expected
   assert len(agent.calls) == 3

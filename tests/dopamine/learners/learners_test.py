@@ -92,7 +92,9 @@ def test_a_missing_variable_is_named_and_nothing_assigned():
   with pytest.raises(ValueError, match='target_convnet/1'):
     learner.set_state(state)
   assert (learner.state()['online_convnet/0'] < 5).all()
-  assert (learner.state()['online_convnet/0'] != state['online_convnet/0']).all()
+  assert (
+    learner.state()['online_convnet/0'] != state['online_convnet/0']
+  ).all()
 
 
 def test_schedules_count_updates():

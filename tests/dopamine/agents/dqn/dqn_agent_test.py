@@ -116,9 +116,13 @@ def test_updates_equal_the_closed_form():
     assert 0 < (loss > 0.5).sum() < len(loss), 'both branches of the loss'
     assert_allclose(np.asarray(update.loss)[k], loss, atol=1e-6)
     assert_allclose(np.asarray(update.objective)[k], loss.mean(), atol=1e-6)
-  for found, expected in zip(weights(agent.online_convnet), online, strict=True):
+  for found, expected in zip(
+    weights(agent.online_convnet), online, strict=True
+  ):
     assert_allclose(found, expected, atol=1e-6)
-  for found, expected in zip(weights(agent.target_convnet), target, strict=True):
+  for found, expected in zip(
+    weights(agent.target_convnet), target, strict=True
+  ):
     assert_array_equal(found, expected)
 
 
@@ -143,9 +147,7 @@ class DoubleDQNAgent(SmallReplayAgent):
   def _build_target_q_op(self, batch):
     from keras import ops
 
-    greedy = ops.argmax(
-      self.online_convnet(batch.next_state).q_values, axis=-1
-    )
+    greedy = ops.argmax(self.online_convnet(batch.next_state).q_values, axis=-1)
     next_q = self.target_convnet(batch.next_state).q_values
     return batch.reward + batch.discount * losses.take_action(next_q, greedy)
 
@@ -211,7 +213,9 @@ def test_extras_of_the_loss_are_logged():
   small.run(agent, FourCountdown(5), 20)
   tags = {tag for tag, _, _ in recorder.scalars}
   assert tags == {'Losses/HuberLoss', 'Losses/Batch/Reward'}
-  assert {v for t, v, _ in recorder.scalars if t == 'Losses/Batch/Reward'} == {1}
+  assert {v for t, v, _ in recorder.scalars if t == 'Losses/Batch/Reward'} == {
+    1
+  }
 
 
 def test_an_extra_network_is_trained_copied_and_saved(tmp_path):
@@ -323,9 +327,10 @@ def test_updates_and_copies_come_when_they_are_due(num_steps):
     min_replay_history=10, update_period=4, target_update_period=6
   )
   log = []
-  agent._learner.update = lambda batches: log.append(
-    ('update', agent.training_steps, batches.reward.shape[0])
-  ) or type('Update', (), {'priorities': None})
+  agent._learner.update = lambda batches: (
+    log.append(('update', agent.training_steps, batches.reward.shape[0]))
+    or type('Update', (), {'priorities': None})
+  )
   agent._learner.sync_target = lambda: log.append(
     ('copy', agent.training_steps, 1)
   )

@@ -1,0 +1,181 @@
+"""Whole runs through the command line, on real games."""
+
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+
+from dopamine import safe_pickle
+
+GIN_FILE = 'dopamine/agents/dqn/configs/dqn.gin'
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+def train(base_dir, gin_file=GIN_FILE, bindings=(), arguments=(), check=True):
+  """Runs `python -m dopamine.discrete_domains.train` as a user does."""
+  command = [sys.executable, '-m', 'dopamine.discrete_domains.train']
+  command += [f'--base_dir={base_dir}', f'--gin_files={gin_file}']
+  command += [f'--gin_bindings={binding}' for binding in bindings]
+  result = subprocess.run(
+    [*command, *arguments],
+    env=os.environ | {'KERAS_BACKEND': keras.config.backend()},
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  if check:
+    assert result.returncode == 0, result.stderr[-3000:]
+  return result
+
+
+def scalars(path):
+  """`{tag: [(step, value)]}` of all event files, as TensorBoard reads them."""
+  accumulator = event_accumulator.EventAccumulator(str(path))
+  accumulator.Reload()
+  tags = accumulator.Tags()
+  return tags['graph'], {
+    tag: [(e.step, e.value) for e in accumulator.Scalars(tag)]
+    for tag in tags['scalars']
+  }
+
+
+@pytest.mark.parametrize('game', ['Pong', 'Seaquest'])
+def test_dqn_trains_stops_and_resumes(game, tmp_path):
+  bindings = [
+    f"create_atari_environment.game_name = '{game}'",
+    'create_agent.debug_mode = True',
+    'Runner.training_steps = 2000',
+    'Runner.evaluation_steps = 1000',
+    'DQNAgent.min_replay_history = 500',
+    'WrappedReplayBuffer.replay_capacity = 3000',
+  ]
+  first = train(
+    tmp_path,
+    bindings=[*bindings, 'Runner.num_iterations = 2'],
+    arguments=['--seed=7'],
+  )
+  assert f'AleEnvironment({game}, repeat_action_prob' in first.stdout
+  assert 'Average undiscounted return per training episode' in first.stderr
+  assert 'Steps executed: ' in first.stdout and '\r' not in first.stdout
+
+  second = train(tmp_path, bindings=[*bindings, 'Runner.num_iterations = 3'])
+  assert 'will start from iteration 2' in second.stderr
+  assert 'Seed:        7' in second.stdout
+
+  with open(tmp_path / 'logs' / 'log_2', 'rb') as file:
+    logs = pickle.load(file)
+  assert sorted(logs) == ['iteration_0', 'iteration_1', 'iteration_2']
+  for statistics in logs.values():
+    assert sum(statistics['train_episode_lengths']) >= 2000
+    assert sum(statistics['eval_episode_lengths']) >= 1000
+    assert len(statistics['train_average_return']) == 1
+    if game == 'Pong':
+      assert all(-21 <= r <= 21 for r in statistics['train_episode_returns'])
+
+  names = set(os.listdir(tmp_path / 'checkpoints'))
+  for i in range(3):
+    assert {
+      f'ckpt.{i}',
+      f'sentinel_checkpoint_complete.{i}',
+      f'weights_ckpt.{i}.npz',
+      f'$store$_observation_ckpt.{i}.gz',
+      f'add_count_ckpt.{i}.gz',
+      f'invalid_range_ckpt.{i}.gz',
+    } <= names
+  with open(tmp_path / 'checkpoints' / 'ckpt.2', 'rb') as file:
+    bundle = safe_pickle.load(file)
+  steps = sum(sum(s['train_episode_lengths']) for s in logs.values())
+  assert bundle['training_steps'] == steps
+  assert bundle['current_iteration'] == 2
+
+  with (
+    np.load(tmp_path / 'checkpoints' / 'weights_ckpt.0.npz') as before,
+    np.load(tmp_path / 'checkpoints' / 'weights_ckpt.2.npz') as after,
+  ):
+    assert before['optimizer/0'] < after['optimizer/0']
+    assert (before['online_convnet/0'] != after['online_convnet/0']).any()
+    assert all(np.isfinite(after[name]).all() for name in after)
+
+  has_graph, found = scalars(tmp_path)
+  assert has_graph == (keras.config.backend() == 'tensorflow')
+  for tag in (
+    'Train/NumEpisodes',
+    'Train/AverageReturns',
+    'Train/AverageStepsPerSecond',
+    'Eval/NumEpisodes',
+    'Eval/AverageReturns',
+  ):
+    assert [step for step, _ in found[tag]] == [0, 1, 2]
+  returns = [s['train_average_return'][0] for s in logs.values()]
+  assert np.allclose([v for _, v in found['Train/AverageReturns']], returns)
+  losses = found['Losses/HuberLoss']
+  assert [step for step, _ in losses] == list(range(1000, steps, 500))[
+    : len(losses)
+  ]
+  assert len(losses) >= 10
+
+
+def test_the_same_seed_gives_the_same_run_in_another_process(tmp_path):
+  """Bit for bit: weights, replay and logs, but for the clock."""
+  bindings = [
+    'Runner.num_iterations = 1',
+    'Runner.training_steps = 300',
+    'Runner.evaluation_steps = 100',
+    'Runner.max_steps_per_episode = 150',
+    'DQNAgent.min_replay_history = 100',
+    'WrappedReplayBuffer.replay_capacity = 1000',
+  ]
+  states = []
+  for name, seed in (('a', 3), ('b', 3), ('c', 4)):
+    train(tmp_path / name, bindings=bindings, arguments=[f'--seed={seed}'])
+    with np.load(tmp_path / name / 'checkpoints/weights_ckpt.0.npz') as file:
+      weights = dict(file)
+    with open(tmp_path / name / 'checkpoints/ckpt.0', 'rb') as file:
+      bundle = safe_pickle.load(file)
+    del bundle['logs']['iteration_0']['train_average_steps_per_second']
+    states.append((weights, bundle))
+  (weights_a, bundle_a), (weights_b, bundle_b), (weights_c, _) = states
+  for key in weights_a:
+    assert (weights_a[key] == weights_b[key]).all(), key
+  assert repr(bundle_a) == repr(bundle_b)
+  assert (bundle_a['state'] == bundle_b['state']).all()
+  assert (weights_a['online_convnet/0'] != weights_c['online_convnet/0']).any()
+
+
+@pytest.mark.skipif(
+  keras.config.backend() != 'jax', reason='a file for the JAX backend'
+)
+def test_a_jax_gin_file_trains(tmp_path):
+  train(
+    tmp_path,
+    gin_file='dopamine/jax/agents/dqn/configs/dqn.gin',
+    bindings=[
+      'Runner.num_iterations = 1',
+      'Runner.training_steps = 300',
+      'Runner.max_steps_per_episode = 150',
+      'JaxDQNAgent.min_replay_history = 100',
+      'OutOfGraphReplayBuffer.replay_capacity = 1000',
+      'JaxDQNAgent.summary_writing_frequency = 100',
+    ],
+  )
+  _, found = scalars(tmp_path)
+  assert [step for step, _ in found['HuberLoss']] == [200]
+  assert 'Eval/AverageReturns' not in found
+
+
+def test_base_dir_is_required():
+  result = subprocess.run(
+    [sys.executable, '-m', 'dopamine.discrete_domains.train'],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.returncode != 0
+  assert '--base_dir' in result.stderr
