@@ -116,9 +116,7 @@ def test_dqn_trains_stops_and_resumes(game, tmp_path):
   returns = [s['train_average_return'][0] for s in logs.values()]
   assert np.allclose([v for _, v in found['Train/AverageReturns']], returns)
   losses = found['Losses/HuberLoss']
-  assert [step for step, _ in losses] == list(range(1000, steps, 500))[
-    : len(losses)
-  ]
+  assert [step for step, _ in losses] == list(range(500, steps, 500))
   assert len(losses) >= 10
 
 

@@ -45,6 +45,8 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     tf_device=None,
     **kwargs,
   ):
+    if loss_type not in ('huber', 'mse'):
+      raise ValueError(f"loss_type={loss_type!r} must be 'huber' or 'mse'")
     self._loss_type = loss_type
     self.preprocess_fn = preprocess_fn
     super().__init__(

@@ -1,0 +1,539 @@
+"""Measures how fast DQN runs here, next to how fast it could run.
+
+    python benchmarks/throughput.py [--backend jax] [--json PATH] [--quick]
+
+prints one table: updates, actions, environment steps, the replay memory, and
+whole training and evaluation loops, on Pong and CartPole with the published
+settings. Beside each figure stands a limit that the same machine sets, measured
+in the same run. `benchmarks/README.md` says how to read it.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+import contextlib
+import importlib.metadata
+import io
+import itertools
+import json
+import math
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+import gin
+import numpy as np
+
+from dopamine import backend
+from dopamine.discrete_domains import atari_lib
+from dopamine.discrete_domains import gym_lib
+from dopamine.discrete_domains import iteration_statistics
+from dopamine.discrete_domains import run_experiment
+from dopamine.replay_memory import circular_replay_buffer
+
+# Agent steps per second of training, and the machine they are asked of.
+GOALS = {'Pong': 75, 'CartPole': 800}
+GOAL_GFLOPS = 130
+
+# Seconds, measured with Dopamine 3.2.1 on another machine.
+DOPAMINE_SAMPLE = 4.4e-3
+DOPAMINE_ADD = 45e-6
+
+
+class Effort(NamedTuple):
+  """How long to measure.
+
+  Attributes:
+    seconds: for each part.
+    phases: of each whole loop.
+  """
+
+  seconds: float
+  phases: int
+
+
+FULL, QUICK = Effort(2.0, 4), Effort(0.3, 1)
+
+
+class Task(NamedTuple):
+  """What an agent is trained on.
+
+  Attributes:
+    name: for the table.
+    gin_file: the published settings.
+    bindings: what has to differ from them to be measured in minutes.
+    warm_up: agent steps before anything is measured.
+    phase: agent steps of a measured phase.
+    bare: environment -> `(step, reset)` without anything of ours; `step` takes
+      an action and returns whether the episode is over.
+    bare_name: says what that does.
+  """
+
+  name: str
+  gin_file: str
+  bindings: tuple[str, ...]
+  warm_up: int
+  phase: int
+  bare: Callable[[Any], tuple[Callable, Callable]]
+  bare_name: str
+
+
+class Row(NamedTuple):
+  """One figure of the table, in seconds per call or agent step.
+
+  Attributes:
+    what: was measured.
+    seconds: it took.
+    reference_seconds: what it is compared with.
+    reference: says what that is.
+    is_rate: whether the table shows steps/s instead of times.
+  """
+
+  what: str
+  seconds: float
+  reference_seconds: float
+  reference: str
+  is_rate: bool = False
+
+  @property
+  def ratio(self) -> float:
+    """How many times as long as the reference it took."""
+    return self.seconds / self.reference_seconds
+
+
+def median_seconds(function: Callable[[], Any], seconds: float) -> float:
+  """The median time of a call, over `seconds` of calls after a warm-up."""
+  for _ in range(2):
+    function()
+  times: list[float] = []
+  end = time.perf_counter() + seconds
+  while time.perf_counter() < end or len(times) < 5:
+    start = time.perf_counter()
+    function()
+    times.append(time.perf_counter() - start)
+  return statistics.median(times)
+
+
+# The machine ------------------------------------------------------------------
+
+
+class Machine(NamedTuple):
+  """What the limits are made of, measured in this run.
+
+  Attributes:
+    matrix_gflops: GFLOP/s of the backend's matrix product.
+    read_gb: bytes of an array -> GB/s at which it is read again and again.
+  """
+
+  matrix_gflops: float
+  read_gb: Callable[[int], float]
+
+
+def matrix_gflops(seconds: float, size: int = 2048) -> float:
+  """GFLOP/s of the backend's product of two square fp32 matrices."""
+  from keras import ops  # Once the backend is chosen.
+
+  rng = np.random.default_rng(0)
+  a, b = (
+    ops.convert_to_tensor(rng.standard_normal((size, size), np.float32))
+    for _ in range(2)
+  )
+  # Fetching one element waits for all: JAX and GPUs return before they finish.
+  took = median_seconds(
+    lambda: ops.convert_to_numpy(ops.matmul(a, b)[0, 0]), seconds
+  )
+  return 2 * size**3 / took / 1e9
+
+
+def read_gb(nbytes: int, seconds: float) -> float:
+  """GB/s at which an array of `nbytes` is read again and again.
+
+  NumPy's inner product reads it once, with all cores if it is large. An array
+  that fits into a cache is read faster than the memory allows; so are weights.
+  """
+  array = np.ones(nbytes // 4, np.float32)
+  return nbytes / median_seconds(lambda: np.dot(array, array), seconds) / 1e9
+
+
+def num_cores() -> int:
+  """The cores that this process may use."""
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+  """The versions of what the time is spent in."""
+  packages = ('keras', backend.current(), 'numpy', 'ale-py', 'gymnasium')
+  found = {name: importlib.metadata.version(name) for name in packages if name}
+  return {'python': platform.python_version(), **found}
+
+
+# Limits -----------------------------------------------------------------------
+
+
+def layer_flop(network: Any, state_shape: tuple[int, ...]) -> list[int]:
+  """FLOP of one state's forward pass, by layer with a kernel.
+
+  A layer applies its whole kernel at every position of its output: one for a
+  dense layer, height x width for a convolution.
+  """
+  shape, flop = (1, *state_shape), []
+  for layer in _leaf_layers(network):
+    shape = layer.compute_output_shape(shape)
+    if hasattr(layer, 'kernel'):
+      flop.append(2 * math.prod(layer.kernel.shape) * math.prod(shape[1:-1]))
+  return flop
+
+
+def _leaf_layers(network: Any) -> Iterator[Any]:
+  for layer in network.layers:
+    if hasattr(layer, 'layers'):
+      yield from _leaf_layers(layer)
+    else:
+      yield layer
+
+
+def update_flop(agent: Any) -> int:
+  """FLOP of one update: its matrix products, which are nearly all of it."""
+  forward = layer_flop(agent.online_convnet, agent.state.shape[1:])
+  # Online and target forward; the gradients of kernels and of inputs, each as
+  # much as a forward pass, but nobody needs that of the first layer's input.
+  per_transition = 4 * sum(forward) - forward[0]
+  return agent._replay.batch_size * per_transition
+
+
+def weight_bytes(agent: Any) -> int:
+  """Bytes of the network that acts."""
+  return sum(4 * math.prod(w.shape) for w in agent.online_convnet.weights)
+
+
+# Environments -----------------------------------------------------------------
+
+
+def bare_pong(environment: Any) -> tuple[Callable, Callable]:
+  """The emulator calls that an agent step cannot do without."""
+  ale = environment.environment.ale
+  actions = ale.getMinimalActionSet()
+  screens = [np.empty(ale.getScreenDims(), np.uint8) for _ in range(2)]
+
+  def step(action: int) -> bool:
+    for _ in range(4):
+      ale.act(actions[action])
+    for screen in screens:
+      ale.getScreenGrayscale(screen)
+    return ale.game_over()
+
+  return step, ale.reset_game
+
+
+def bare_cartpole(environment: Any) -> tuple[Callable, Callable]:
+  """Gymnasium's CartPole below its wrappers."""
+  bare = gym_lib.unwrapped(environment.environment)
+  return lambda action: bare.step(action)[2], bare.reset
+
+
+def preprocessed(environment: Any) -> tuple[Callable, Callable]:
+  """What the Runner calls."""
+
+  def step(action: int) -> bool:
+    environment.step(action)
+    return environment.game_over
+
+  return step, environment.reset
+
+
+def step_seconds(
+  step: Callable, reset: Callable, num_actions: int, seconds: float
+) -> float:
+  """The median time of a step, with random actions."""
+  drawn = np.random.default_rng(0).integers(num_actions, size=1000)
+  actions = itertools.cycle(drawn.tolist())
+  reset()
+
+  def play() -> None:
+    if step(next(actions)):
+      reset()
+
+  return median_seconds(play, seconds)
+
+
+# Tasks ------------------------------------------------------------------------
+
+
+TASKS = (
+  Task(
+    name='Pong',
+    gin_file='dopamine/agents/dqn/configs/dqn.gin',
+    bindings=(
+      'WrappedReplayBuffer.replay_capacity = 20000',
+      'DQNAgent.min_replay_history = 1000',
+      # Past the exploration, as nearly all of a run is: else random actions
+      # would spare the network in the few steps measured here.
+      'DQNAgent.epsilon_decay_period = 1',
+      # No episode of Pong is shorter, so each phase has just its steps.
+      'Runner.max_steps_per_episode = 500',
+    ),
+    warm_up=1500,
+    phase=500,
+    bare=bare_pong,
+    bare_name='bare ALE: 4 acts, 2 grayscale reads',
+  ),
+  Task(
+    name='CartPole',
+    gin_file='dopamine/agents/dqn/configs/dqn_cartpole.gin',
+    bindings=(),
+    warm_up=1000,
+    phase=1500,
+    bare=bare_cartpole,
+    bare_name='bare Gymnasium, no wrappers',
+  ),
+)
+
+
+@contextlib.contextmanager
+def build_runner(task: Task) -> Iterator[Any]:
+  """The task's Runner, in a folder that is gone afterwards."""
+  run_experiment.load_gin_configs(
+    [task.gin_file], [*task.bindings, 'Runner.seed = 0']
+  )
+  with tempfile.TemporaryDirectory() as base_dir:
+    with contextlib.redirect_stdout(io.StringIO()):
+      runner = run_experiment.create_runner(base_dir)
+    yield runner
+    runner._summary_writer.close()
+  gin.clear_config()
+
+
+def loop_seconds(runner: Any, mode: str, steps: int) -> float:
+  """Seconds per agent step of one phase of whole episodes.
+
+  Args:
+    runner: a Runner.
+    mode: 'train' or 'eval'.
+    steps: agent steps, at least.
+  """
+  runner._agent.eval_mode = mode == 'eval'
+  data = iteration_statistics.IterationStatistics()
+  with contextlib.redirect_stdout(io.StringIO()):
+    start = time.perf_counter()
+    taken, _, _ = runner._run_one_phase(steps, data, mode)
+    return (time.perf_counter() - start) / taken
+
+
+def measure_update(
+  task: Task, agent: Any, machine: Machine, effort: Effort
+) -> Row:
+  """The row of an update on one batch."""
+  batches = agent._sample_batches(1)
+  flop = update_flop(agent)
+  return Row(
+    f'{task.name} update, batch {agent._replay.batch_size}',
+    median_seconds(
+      # Fetching the loss waits for JAX and GPUs to finish.
+      lambda: np.asarray(agent._learner.update(batches).objective),
+      effort.seconds,
+    ),
+    flop / machine.matrix_gflops / 1e9,
+    f'{flop / 1e9:.2f} GFLOP at the matrix rate',
+  )
+
+
+def measure_action(
+  task: Task, agent: Any, machine: Machine, effort: Effort
+) -> Row:
+  """The row of a greedy action in one state."""
+  nbytes = weight_bytes(agent)
+  rate = machine.read_gb(nbytes)
+  return Row(
+    f'{task.name} action, batch 1',
+    median_seconds(lambda: agent._learner.predict(agent.state), effort.seconds),
+    nbytes / rate / 1e9,
+    f'{nbytes / 1e6:.1f} MB of weights at {rate:.0f} GB/s',
+  )
+
+
+def measure_step(task: Task, environment: Any, effort: Effort) -> Row:
+  """The row of an environment step."""
+  ours, bare = (
+    step_seconds(*calls, environment.action_space.n, effort.seconds)
+    for calls in (preprocessed(environment), task.bare(environment))
+  )
+  return Row(f'{task.name} environment step', ours, bare, task.bare_name)
+
+
+def measure_task(task: Task, machine: Machine, effort: Effort) -> list[Row]:
+  """The rows of a task: its parts, and the loops made of them."""
+  with build_runner(task) as runner:
+    agent = runner._agent
+    loop_seconds(runner, 'train', task.warm_up)
+    loops = {
+      mode: statistics.median(
+        loop_seconds(runner, mode, task.phase) for _ in range(effort.phases)
+      )
+      for mode in ('train', 'eval')
+    }
+    # The parts come last: they leave the agent in no state to go on.
+    update = measure_update(task, agent, machine, effort)
+    action = measure_action(task, agent, machine, effort)
+    step = measure_step(task, runner._environment, effort)
+  acting = action.reference_seconds + step.reference_seconds
+  updating = update.reference_seconds / agent.update_period
+  return [
+    Row(
+      f'{task.name} training loop',
+      loops['train'],
+      updating + acting,
+      f'update / {agent.update_period} + action + environment',
+      is_rate=True,
+    ),
+    Row(
+      f'{task.name} evaluation loop',
+      loops['eval'],
+      acting,
+      'action + environment',
+      is_rate=True,
+    ),
+    update,
+    action,
+    step,
+  ]
+
+
+# Replay -----------------------------------------------------------------------
+
+
+def measure_replay(effort: Effort, capacity: int = 100_000) -> list[Row]:
+  """The rows of a full replay memory of random Atari frames."""
+  replay = circular_replay_buffer.WrappedReplayBuffer(
+    atari_lib.NATURE_DQN_OBSERVATION_SHAPE,
+    atari_lib.NATURE_DQN_STACK_SIZE,
+    replay_capacity=capacity,
+    batch_size=32,
+    seed=0,
+  )
+  rng = np.random.default_rng(0)
+  shape = (1000, *atari_lib.NATURE_DQN_OBSERVATION_SHAPE)
+  frames = rng.integers(256, size=shape, dtype=np.uint8)
+  # An episode lasts as long as there are frames.
+  transitions = itertools.cycle(
+    [(frame, 0, 0.0, i == len(frames) - 1) for i, frame in enumerate(frames)]
+  )
+  while not replay.is_full():
+    replay.add(*next(transitions))
+  add = median_seconds(lambda: replay.add(*next(transitions)), effort.seconds)
+  sample = median_seconds(replay.sample, effort.seconds)
+  reference = 'Dopamine 3.2.1, measured on another machine'
+  return [
+    Row('Replay sample of 32, Atari', sample, DOPAMINE_SAMPLE, reference),
+    Row('Replay add, Atari', add, DOPAMINE_ADD, reference),
+  ]
+
+
+# Reporting --------------------------------------------------------------------
+
+
+def _three_digits(value: float) -> str:
+  return f'{value:.{max(0, 2 - math.floor(math.log10(value)))}f}'
+
+
+def _figures(row: Row) -> list[str]:
+  """Both figures of a row, in the unit that suits the first."""
+  times = row.seconds, row.reference_seconds
+  if row.is_rate:
+    return [f'{_three_digits(1 / time)} steps/s' for time in times]
+  unit, per_second = ('ms', 1e3) if row.seconds >= 1e-4 else ('us', 1e6)
+  return [f'{_three_digits(per_second * time)} {unit}' for time in times]
+
+
+def print_table(rows: list[Row]) -> None:
+  """Ratios first, what they are made of beside them."""
+  layout = '{:>6}  {:>13}  {:>13}  {:<28}{}'
+  print(layout.format('ratio', 'here', 'reference', 'what', 'reference is'))
+  for row in rows:
+    figures = _figures(row)
+    print(layout.format(f'{row.ratio:.2f}', *figures, row.what, row.reference))
+
+
+def print_machine(facts: dict[str, Any]) -> None:
+  """What the ratios were measured on."""
+  print(', '.join(f'{k} {v}' for k, v in facts['versions'].items()))
+  print(
+    f'{facts["cores"]} cores; matrix product {facts["matrix_gflops"]:.0f} '
+    f'GFLOP/s ({facts["matrix_gflops_at_the_end"]:.0f} at the end); memory '
+    f'read {facts["memory_gb_per_second"]:.1f} GB/s'
+  )
+
+
+def print_goals(facts: dict[str, Any]) -> None:
+  """What was asked of this code, and of which machine."""
+  goals = ', '.join(f'{name} {goal}' for name, goal in GOALS.items())
+  print(
+    f'Goal, training steps/s: {goals} or more at {GOAL_GFLOPS} GFLOP/s; this '
+    f'machine: {facts["matrix_gflops"]:.0f}'
+  )
+
+
+def parse_arguments() -> argparse.Namespace:
+  """Reads the command line."""
+  parser = argparse.ArgumentParser(description='Measures how fast DQN runs.')
+  parser.add_argument(
+    '--backend',
+    choices=('tensorflow', 'jax'),
+    default=os.environ.get('KERAS_BACKEND') or 'tensorflow',
+  )
+  parser.add_argument('--json', metavar='PATH', help='write the figures there')
+  parser.add_argument(
+    '--quick', action='store_true', help='seconds, at the price of noise'
+  )
+  return parser.parse_args()
+
+
+def measure(effort: Effort) -> tuple[dict[str, Any], list[Row]]:
+  """What the machine is, and all rows."""
+
+  def say(what: str) -> None:
+    print(f'Measuring {what} ...', file=sys.stderr, flush=True)
+
+  say('the machine')
+  machine = Machine(
+    matrix_gflops(effort.seconds),
+    lambda nbytes: read_gb(nbytes, effort.seconds / 4),
+  )
+  facts = {
+    'cores': num_cores(),
+    'versions': versions(),
+    'matrix_gflops': machine.matrix_gflops,
+    'memory_gb_per_second': machine.read_gb(2**28),
+  }
+  rows: list[Row] = []
+  for task in TASKS:
+    say(task.name)
+    rows += measure_task(task, machine, effort)
+  say('the replay memory')
+  rows += measure_replay(effort)
+  # If it differs from the first, something else was running here.
+  facts['matrix_gflops_at_the_end'] = matrix_gflops(effort.seconds)
+  return facts, rows
+
+
+def main() -> None:
+  """Measures, prints and saves."""
+  arguments = parse_arguments()
+  os.environ['KERAS_BACKEND'] = arguments.backend
+  backend.require(arguments.backend, 'throughput.py --backend')
+  facts, rows = measure(QUICK if arguments.quick else FULL)
+  print_machine(facts)
+  print_table(rows)
+  print_goals(facts)
+  if arguments.json:
+    figures = [{**row._asdict(), 'ratio': row.ratio} for row in rows]
+    with open(arguments.json, 'w', encoding='utf-8') as file:
+      json.dump({'machine': facts, 'rows': figures}, file, indent=2)
+
+
+if __name__ == '__main__':
+  main()
