@@ -748,39 +748,24 @@ class WrappedReplayBuffer:
     update_horizon: int = 1,
     gamma: float = 0.99,
     wrapped_memory: OutOfGraphReplayBuffer | None = None,
-    max_sample_attempts: int = 1000,
-    extra_storage_types: Sequence[ReplayElement] | None = None,
-    observation_dtype=np.uint8,
-    terminal_dtype=np.uint8,
-    action_shape: tuple[int, ...] = (),
-    action_dtype=np.int32,
-    reward_shape: tuple[int, ...] = (),
-    reward_dtype=np.float32,
-    seed: int | None = None,
+    **kwargs: Any,
   ):
     """Builds the memory, unless it is given.
 
+    What is not given is left to the memory, and so to gin's bindings of
+    `OutOfGraphReplayBuffer`, as Dopamine's JAX files have them.
+
     Args:
-      observation_shape: this and all that follows is as in
-        `OutOfGraphReplayBuffer`, but for:
+      observation_shape: of one frame.
       stack_size: K, the frames in a state.
       use_staging: ignored, with a warning: sampling needs no staging.
-      replay_capacity: in slots. None leaves it to the memory: 1,000,000 unless
-        gin binds `OutOfGraphReplayBuffer.replay_capacity`.
-      batch_size: None leaves it to the memory: 32 unless gin binds
-        `OutOfGraphReplayBuffer.batch_size`.
+      replay_capacity: in slots; the memory's default is 1,000,000.
+      batch_size: the memory's default is 32.
       update_horizon: N, the steps of a transition.
       gamma: discount of one step.
       wrapped_memory: the memory; if given, what would build it is not read.
-      max_sample_attempts: draws per batch that may turn out invalid.
-      extra_storage_types: further values of a transition.
-      observation_dtype: as all dtypes, NumPy's or TensorFlow's.
-      terminal_dtype: of the terminal flag.
-      action_shape: of one action.
-      action_dtype: of actions.
-      reward_shape: of one reward.
-      reward_dtype: of rewards.
-      seed: of what is sampled.
+      **kwargs: further arguments of `OutOfGraphReplayBuffer`, from
+        `max_sample_attempts` to `seed`.
     """
     if replay_capacity is not None and replay_capacity < update_horizon + 1:
       raise ValueError(
@@ -797,25 +782,14 @@ class WrappedReplayBuffer:
     if wrapped_memory is not None:
       self.memory = wrapped_memory
     else:
-      optional = {
-        'replay_capacity': replay_capacity,
-        'batch_size': batch_size,
-        'seed': seed,
-      }
+      sizes = {'replay_capacity': replay_capacity, 'batch_size': batch_size}
       self.memory = self._build_memory(
         observation_shape=observation_shape,
         stack_size=stack_size,
         update_horizon=update_horizon,
         gamma=gamma,
-        max_sample_attempts=max_sample_attempts,
-        extra_storage_types=extra_storage_types,
-        observation_dtype=observation_dtype,
-        terminal_dtype=terminal_dtype,
-        action_shape=action_shape,
-        action_dtype=action_dtype,
-        reward_shape=reward_shape,
-        reward_dtype=reward_dtype,
-        **{k: v for k, v in optional.items() if v is not None},
+        **{k: v for k, v in sizes.items() if v is not None},
+        **kwargs,
       )
     self.batch_size = (
       self.memory._batch_size if batch_size is None else batch_size
