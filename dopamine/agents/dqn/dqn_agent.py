@@ -388,8 +388,8 @@ class DQNAgent:
     self.state.fill(0)
 
   def _record_observation(self, observation):
-    """Pushes an observation on the stack."""
-    self._observation = np.reshape(observation, self.observation_shape)
+    """Pushes a copy of an observation on the stack."""
+    self._observation = np.array(observation).reshape(self.observation_shape)
     if self.stack_size > 1:
       self.state[..., :-1] = self.state[..., 1:]
     self.state[0, ..., -1] = self._observation

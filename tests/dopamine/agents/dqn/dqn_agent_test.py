@@ -437,6 +437,17 @@ def test_the_state_stacks_observations_on_the_last_axis():
   assert_array_equal(agent.state[0, 0], [0, 0, 5])
 
 
+def test_an_environment_may_reuse_its_observation():
+  agent, observation = make_agent(), np.full(4, 1.0)
+  agent.begin_episode(observation)
+  observation.fill(2.0)
+  agent.step(0.0, observation)
+  observation.fill(3.0)
+  agent.end_episode(0.0)
+  store = agent._replay.memory._store
+  assert_array_equal(store['observation'][:2, 0], [1.0, 2.0])
+
+
 def test_acting_is_greedy_but_for_epsilon():
   agent = make_agent(eval_mode=True, epsilon_eval=0.25)
   agent.begin_episode(np.ones(4))
