@@ -10,6 +10,7 @@ in the same run. `benchmarks/README.md` says how to read it.
 
 import argparse
 from collections.abc import Callable, Iterator
+from concurrent import futures
 import contextlib
 import importlib.metadata
 import io
@@ -148,14 +149,22 @@ def matrix_gflops(seconds: float, size: int = 2048) -> float:
   return 2 * size**3 / took / 1e9
 
 
-def read_gb(nbytes: int, seconds: float) -> float:
-  """GB/s at which an array of `nbytes` is read again and again.
+def read_gb(nbytes: int, seconds: float, repeats: int = 10) -> float:
+  """GB/s at which all cores read an array of `nbytes` again and again.
 
-  NumPy's inner product reads it once, with all cores if it is large. An array
-  that fits into a cache is read faster than the memory allows; so are weights.
+  An array that fits into a cache is read faster than the memory allows; so are
+  weights of that size.
   """
   array = np.ones(nbytes // 4, np.float32)
-  return nbytes / median_seconds(lambda: np.dot(array, array), seconds) / 1e9
+  parts = np.array_split(array, num_cores())
+
+  def read(part: np.ndarray) -> None:
+    for _ in range(repeats):  # So that starting a thread does not count.
+      np.dot(part, part)
+
+  with futures.ThreadPoolExecutor(len(parts)) as pool:
+    took = median_seconds(lambda: list(pool.map(read, parts)), seconds)
+  return repeats * nbytes / took / 1e9
 
 
 def num_cores() -> int:
