@@ -74,11 +74,30 @@ _OPTIMIZERS = {
   'MomentumOptimizer': _momentum,
 }
 
-_ACTIVATIONS = ('relu', 'relu6', 'elu', 'selu', 'sigmoid', 'softplus', 'tanh')
+_ACTIVATIONS = (
+  'elu leaky_relu relu relu6 selu sigmoid silu softmax softplus softsign tanh'
+).split()
 
 _DTYPES = (
   'bool float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32'
 ).split()
+
+
+# Under the names of Keras, with any arguments of theirs.
+_KERAS_OPTIMIZERS = (
+  'Adadelta Adagrad Adam Adamax AdamW Ftrl Nadam RMSprop SGD'
+).split()
+
+
+def _keras_optimizer(name):
+  def optimizer(*args, **kwargs):
+    import keras
+
+    return getattr(keras.optimizers, name)(*args, **kwargs)
+
+  optimizer.__name__ = optimizer.__qualname__ = name
+  optimizer.__doc__ = f'`keras.optimizers.{name}`.'
+  return optimizer
 
 
 def _activation(name):
@@ -108,6 +127,10 @@ def install() -> None:
     setattr(package, name, module)
   for name, factory in _OPTIMIZERS.items():
     gin.external_configurable(factory, name, module='tf.train')
+  for name in _KERAS_OPTIMIZERS:
+    gin.external_configurable(
+      _keras_optimizer(name), name, module='tf.keras.optimizers'
+    )
   for name in _ACTIVATIONS:
     gin.external_configurable(_activation(name), name, module='tf.nn')
   for name in _DTYPES:

@@ -102,6 +102,13 @@ class Adam(keras.optimizers.Adam):
   are. This one is Optax's, and what the JAX configurations mean.
   """
 
+  def __init__(self, *args, **kwargs):
+    super().__init__(*args, **kwargs)
+    if self.amsgrad:
+      raise ValueError(
+        'amsgrad=True is not supported: use keras.optimizers.Adam'
+      )
+
   def update_step(self, gradient, variable, learning_rate):
     """Moves one variable."""
     index = self._get_variable_index(variable)
@@ -175,9 +182,14 @@ def _from_tf1(optimizer):
     )
   if kind == 'GradientDescentOptimizer':
     return keras.optimizers.SGD(optimizer._learning_rate)
+  if kind == 'MomentumOptimizer':
+    return keras.optimizers.SGD(
+      optimizer._learning_rate, optimizer._momentum, optimizer._use_nesterov
+    )
   raise ValueError(
     f'optimizer={optimizer!r}: of the tf.compat.v1.train optimizers, RMSProp, '
-    'Adam and GradientDescent are understood; use one of keras.optimizers'
+    'Adam, GradientDescent and Momentum are understood; use one of '
+    'keras.optimizers'
   )
 
 
@@ -186,13 +198,16 @@ def resolve(optimizer):
 
   Args:
     optimizer: a factory without required arguments (`optimizers.rmsprop`), a
-      name that `create_optimizer` knows, a Keras optimizer (its settings are
-      copied, so that two agents never share slots), or a
-      `tf.compat.v1.train` optimizer, which is converted by its settings.
+      name that `create_optimizer` knows, a Keras optimizer (one that another
+      agent has built already is copied by its settings, so that no two share
+      slots), or a `tf.compat.v1.train` optimizer, which is converted by its
+      settings.
   """
   if isinstance(optimizer, str):
     return create_optimizer(optimizer)
   if isinstance(optimizer, keras.optimizers.Optimizer):
+    if not optimizer.built:
+      return optimizer
     return type(optimizer).from_config(optimizer.get_config())
   if type(optimizer).__module__.startswith('tensorflow.'):
     return _from_tf1(optimizer)

@@ -5,6 +5,7 @@ values, and then `sentinel_checkpoint_complete.N`. Agents put files of their
 own beside them.
 """
 
+import io
 import os
 import pickle
 import re
@@ -84,11 +85,17 @@ class Checkpointer:
     Args:
       iteration_number: ignored unless `checkpoint_frequency` divides it.
       data: a dict of built-ins and NumPy values.
+
+    Raises:
+      safe_pickle.UnpicklingError: `data` holds something else; names it.
     """
     if iteration_number % self._checkpoint_frequency:
       return
+    pickled = pickle.dumps(data)
+    # What could not be read again must fail now, not when a run resumes.
+    safe_pickle.load(io.BytesIO(pickled))
     for prefix, content in (
-      (self._checkpoint_file_prefix, pickle.dumps(data)),
+      (self._checkpoint_file_prefix, pickled),
       (self._sentinel_prefix, b'done'),
     ):
       path = self._path(prefix, iteration_number)

@@ -19,6 +19,7 @@ from typing import Any
 
 from absl import logging
 import gin
+import numpy as np
 import tensorboardX
 
 from dopamine import backend
@@ -57,8 +58,12 @@ def load_gin_configs(
       installed package (`dopamine/agents/dqn/configs/dqn.gin`).
     gin_bindings: further statements, which override those of the files.
   """
-  gin_files, gin_bindings = list(gin_files or ()), list(gin_bindings or ())
-  gin_files = [_find(path) for path in gin_files]
+  if isinstance(gin_files, str):
+    gin_files = [gin_files]
+  if isinstance(gin_bindings, str):
+    gin_bindings = [gin_bindings]
+  gin_bindings = list(gin_bindings or ())
+  gin_files = [_find(path) for path in gin_files or ()]
   texts = [text for path in gin_files for text in _read(path)]
   name = backend.choose(texts + gin_bindings)
   modules = list(_CONFIGURABLES)
@@ -184,7 +189,7 @@ class RunState:
   episode_return: float = 0.0
 
   def begin_phase(self, phase: str) -> None:
-    """Starts counting a phase from nothing."""
+    """Starts counting a phase."""
     self.phase, self.in_episode = phase, False
     self.phase_steps, self.phase_return, self.phase_episodes = 0, 0.0, 0
 
@@ -193,11 +198,11 @@ class RunState:
     self.in_episode, self.action, self.observation = True, action, None
     self.episode_steps, self.episode_return = 0, 0.0
 
-  def end_episode(self) -> None:
-    """Adds the episode to the phase."""
+  def count_episode(self, steps: int, episode_return: float) -> None:
+    """Adds a finished episode to the phase."""
     self.in_episode = False
-    self.phase_steps += self.episode_steps
-    self.phase_return += self.episode_return
+    self.phase_steps += steps
+    self.phase_return += episode_return
     self.phase_episodes += 1
 
 
@@ -219,11 +224,9 @@ class _Progress:
       self._last = now
       self._write(state, '\r' if self._is_live else '\n')
 
-  def end_episode(self, state: RunState) -> None:
+  def end_episode(self, steps: int, episode_return: float) -> None:
     """Takes note of the episode that just ended."""
-    self._episode = (
-      f' Episode length: {state.episode_steps} Return: {state.episode_return}'
-    )
+    self._episode = f' Episode length: {steps} Return: {episode_return}'
 
   def end_phase(self, state: RunState) -> None:
     """Leaves the phase's last line standing."""
@@ -310,6 +313,7 @@ class Runner:
     self._base_dir = base_dir
     self._sess = None
     self._state = RunState()
+    self._progress = _Progress('', 0)
     self._graph_is_written = False
 
     self._create_directories()
@@ -318,8 +322,15 @@ class Runner:
     self._summary_writer = tensorboardX.SummaryWriter(
       self._base_dir, filename_suffix=f'.{time.time_ns()}'
     )
-    with seeding.run_seed(self._seed):
+    # An environment that cannot be saved must not play its first episodes again
+    # in a run that continues.
+    latest = checkpointer.get_latest_checkpoint_number(self._checkpoint_dir)
+    environment_seed = self._seed
+    if latest >= 0:
+      environment_seed = seeding.integer(self._seed, f'after {latest}')
+    with seeding.run_seed(environment_seed):
       self._environment = create_environment_fn()
+    with seeding.run_seed(self._seed):
       self._agent = create_agent_fn(
         self._sess, self._environment, summary_writer=self._summary_writer
       )
@@ -342,8 +353,9 @@ class Runner:
         seed = json.load(file)
     seed = seeding.resolve(seed)
     os.makedirs(self._base_dir, exist_ok=True)
-    with open(path, 'w', encoding='utf-8') as file:
+    with open(path + '.tmp', 'w', encoding='utf-8') as file:
       json.dump(seed, file)
+    os.replace(path + '.tmp', path)
     return seed
 
   def _initialize_checkpointer_and_maybe_resume(
@@ -430,10 +442,9 @@ class Runner:
       reward: of the last action, clipped if the run clips.
       terminal: False if a time limit cut the episode.
     """
-    arguments = {'terminal': terminal, 'observation': self._state.observation}
-    self._agent.end_episode(
-      reward, **{name: arguments[name] for name in self._end_episode_arguments}
-    )
+    values = {'terminal': terminal, 'observation': self._state.observation}
+    arguments = {n: values[v] for n, v in self._end_episode_arguments.items()}
+    self._agent.end_episode(reward, **arguments)
 
   def _run_one_episode(self) -> tuple[int, float]:
     """Returns the agent steps and the undiscounted return of one episode."""
@@ -446,7 +457,7 @@ class Runner:
       state.episode_steps += 1
       self._progress.step(state)
       if self._clip_rewards:
-        reward = max(-1.0, min(1.0, reward))
+        reward = _clip(reward)
       if (
         self._environment.game_over
         or state.episode_steps == self._max_steps_per_episode
@@ -458,7 +469,7 @@ class Runner:
       else:
         state.action = self._agent.step(reward, state.observation)
     self._end_episode(reward, bool(is_terminal) or self._timeouts_are_terminal)
-    state.end_episode()
+    state.in_episode = False
     return state.episode_steps, state.episode_return
 
   # One phase ------------------------------------------------------------------
@@ -492,7 +503,8 @@ class Runner:
           f'{run_mode_str}_episode_returns': episode_return,
         }
       )
-      self._progress.end_episode(state)
+      state.count_episode(episode_length, episode_return)
+      self._progress.end_episode(episode_length, episode_return)
     if min_steps > 0:
       self._progress.end_phase(state)
     return state.phase_steps, state.phase_return, state.phase_episodes
@@ -617,8 +629,9 @@ class Runner:
       return
     data['current_iteration'] = iteration
     data['logs'] = self._logger.data
-    with contextlib.suppress(AttributeError, NotImplementedError):
-      data['environment'] = self._environment.get_state()
+    if hasattr(self._environment, 'get_state'):
+      with contextlib.suppress(NotImplementedError):
+        data['environment'] = self._environment.get_state()
     self._checkpointer.save_checkpoint(iteration, data)
 
   def run_experiment(self) -> None:
@@ -692,14 +705,32 @@ class TrainRunner(Runner):
     )
 
 
-def _end_episode_arguments(agent: Any) -> tuple[str, ...]:
-  """Which of `terminal` and `observation` the agent's `end_episode` takes."""
+def _clip(reward: Any) -> Any:
+  """The reward clipped to [-1, 1]; arrays, which are rare, the slow way."""
+  if np.ndim(reward):
+    return np.clip(reward, -1, 1)
+  return max(-1.0, min(1.0, reward))
+
+
+def _end_episode_arguments(agent: Any) -> dict[str, str]:
+  """What the agent's `end_episode` takes beside the reward, by its own names.
+
+  Returns:
+    The name of a parameter -> 'terminal' or 'observation'.
+  """
   parameters = inspect.signature(agent.end_episode).parameters
-  takes_any = any(
-    p.kind == inspect.Parameter.VAR_KEYWORD for p in parameters.values()
-  )
-  return tuple(
+  kinds = [p.kind for p in parameters.values()]
+  names = ('terminal', 'observation')
+  if inspect.Parameter.VAR_KEYWORD in kinds:
+    return {name: name for name in names}
+  taken = {name: name for name in names if name in parameters}
+  required = [
     name
-    for name in ('terminal', 'observation')
-    if takes_any or name in parameters
-  )
+    for name, parameter in list(parameters.items())[1:]
+    if parameter.default is parameter.empty
+    and parameter.kind == inspect.Parameter.POSITIONAL_OR_KEYWORD
+  ]
+  # Under another name, as in `end_episode(reward, is_terminal)`.
+  if 'terminal' not in taken and required[:1] and required[0] not in taken:
+    taken[required[0]] = 'terminal'
+  return taken

@@ -63,6 +63,16 @@ class Learner:
 
   def __init__(self, hooks: Hooks, device: str | None = None):
     self._hooks, self._device = hooks, device
+    known = {id(v) for m in hooks.modules.values() for v in _variables(m)}
+    lost = [v.path for v in hooks.trainable if id(v) not in known]
+    if lost or not hooks.trainable:
+      raise ValueError(
+        f'of the trainable variables {lost} belong to no module that is saved, '
+        f'which are {sorted(hooks.modules)}'
+        if lost
+        else 'there are no trainable variables: networks get theirs by being '
+        'called once, before the learner is made'
+      )
     hooks.optimizer.build(list(hooks.trainable))
 
   def update(self, batches) -> Update:
@@ -95,8 +105,17 @@ class Learner:
         f'_loss must return one loss per transition, [B]; got {loss.shape}'
       )
     weights = self._hooks.loss_weights(batch)
-    objective = ops.mean(loss if weights is None else weights * loss)
     priorities = self._hooks.priorities(batch, ops.stop_gradient(loss))
+    for name, values in (
+      ('_loss_weights', weights),
+      ('_priorities', priorities),
+    ):
+      if values is not None and tuple(values.shape) != tuple(loss.shape):
+        raise ValueError(
+          f'{name} must return one value per transition, {loss.shape}; got '
+          f'{values.shape}'
+        )
+    objective = ops.mean(loss if weights is None else weights * loss)
     return objective, Update(loss, objective, priorities, extras)
 
   # State ----------------------------------------------------------------------

@@ -264,15 +264,20 @@ class OutOfGraphReplayBuffer:
     observation gets a slot of its own, zero in all else, that is never sampled
     as a start. A window that reaches it stops there: the return is that of
     the k steps really taken, discounted with gamma^k (Pardo et al., 2018).
+    Where no episode is open there is nothing to end.
     """
     if self._next_experience_is_episode_start:
-      raise ValueError(
-        'add_final_observation ends an episode, but none has begun: add its '
-        'last transition first, with terminal=False and episode_end=False'
-      )
+      return
     transition = (observation, *self._add_zeros[1:])
     self._check_add(transition)
     self._append(_FINAL, transition)
+    self._next_experience_is_episode_start = True
+
+  def cut_episode(self) -> None:
+    """Ends an episode that is still open, as `episode_end=True` would have.
+
+    For one that was abandoned: what comes next is not what followed.
+    """
     self._next_experience_is_episode_start = True
 
   def _start_episode(self) -> None:
@@ -283,7 +288,7 @@ class OutOfGraphReplayBuffer:
       and self._markers[last] == _NONE
       and not self._store['terminal'][last]
     ):
-      # Only after loading a data set without markers: its end is a cut too.
+      # After `cut_episode`, or after a data set without markers was loaded.
       self._markers[last] = _CUT
     for _ in range(self._stack_size - 1):
       self._append(_PADDING, self._add_zeros)
@@ -836,6 +841,10 @@ class WrappedReplayBuffer:
     """Ends an episode by time-out: see `OutOfGraphReplayBuffer`."""
     self.memory.add_final_observation(observation)
 
+  def cut_episode(self) -> None:
+    """Ends an abandoned episode: see `OutOfGraphReplayBuffer`."""
+    self.memory.cut_episode()
+
   # Sampling ------------------------------------------------------------------
 
   @functools.cached_property
@@ -847,12 +856,16 @@ class WrappedReplayBuffer:
   def sample(self, num_batches: int = 1) -> Any:
     """Returns a `Batch` of arrays `[num_batches, batch_size, ...]`.
 
-    Its fields are the memory's transition elements, and `discount`.
+    Its fields are the memory's transition elements, and `discount`; `reward`
+    and `discount` are float32, as the networks are.
     """
     size = num_batches * self.batch_size
     transition = self.memory.sample_transition_batch(size)
     batch = self._batch_type(*transition, discount=None)
-    batch = batch._replace(discount=self.memory.discounts(batch.indices))
+    batch = batch._replace(
+      reward=batch.reward.astype(np.float32, copy=False),
+      discount=self.memory.discounts(batch.indices),
+    )
     self._batch = self._batch_type(
       *(x.reshape(num_batches, self.batch_size, *x.shape[1:]) for x in batch)
     )

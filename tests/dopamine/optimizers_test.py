@@ -132,9 +132,11 @@ def test_settings_survive_a_copy():
   original = optimizers.RMSProp(
     0.1, 0.7, 0.3, 0.01, centered=False, initial_mean_square=0.5
   )
+  assert optimizers.resolve(original) is original
+  expected = trajectory(original)
   copy = optimizers.resolve(original)
   assert copy is not original
-  assert_allclose(trajectory(copy), trajectory(original))
+  assert_allclose(trajectory(copy), expected)
 
 
 def test_resolve_calls_factories():

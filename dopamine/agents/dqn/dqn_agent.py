@@ -63,6 +63,15 @@ def identity_epsilon(unused_decay_period, unused_step, unused_warmup, epsilon):
   return epsilon
 
 
+# Hooks of Dopamine 3.2.1 -> what took their place.
+_OLD_HOOKS = {
+  '_build_train_op': '_loss(batch)',
+  '_build_sync_op': '_sync_weights()',
+  '_build_networks_and_optimizer': '_build_networks()',
+  '_sample_from_replay_buffer': '_sample_batches(num_batches)',
+}
+
+
 @gin.configurable
 class DQNAgent:
   """DQN with the settings of Dopamine's baselines.
@@ -87,7 +96,8 @@ class DQNAgent:
     tf_device: '/cpu:*', '/gpu:0', ...; None is the backend's own choice.
     eval_mode: True neither stores nor learns.
     use_staging: accepted for old gin files; sampling needs no staging.
-    max_tf_checkpoints_to_keep: checkpoints of the weights that stay on disk.
+    max_tf_checkpoints_to_keep: checkpoints of the weights that stay on disk,
+      at least 2; None or 0 keeps all.
     optimizer: see `optimizers.resolve`.
     summary_writer: has `add_scalar(tag, value, step)`; None logs nothing.
     summary_writing_frequency: agent steps from one logged loss to the next.
@@ -165,7 +175,7 @@ class DQNAgent:
     self._rng = seeding.generator(self.seed, 'agent')
     self._observation = None
     self._last_observation = None
-    self._refuse_graph_hooks()
+    self._refuse_old_hooks()
     self._stores_episode_end = _accepts(self._store_transition, 'episode_end')
 
     dtype = getattr(observation_dtype, 'as_numpy_dtype', observation_dtype)
@@ -173,9 +183,13 @@ class DQNAgent:
       (1, *self.observation_shape, self.stack_size), np.dtype(dtype)
     )
     with seeding.run_seed(self.seed):
-      self._replay = self._build_replay_buffer(use_staging)
+      self._replay = self._make_replay(use_staging)
+    self._cuts_episodes = hasattr(self._replay, 'add_final_observation')
     with learners.on_device(tf_device), _keras_seed(self.seed):
       self._build_networks()
+      for network in (self.online_convnet, self.target_convnet):
+        self._initialize(network)
+      self.target_convnet.set_weights(self.online_convnet.get_weights())
       hooks = learners.Hooks(
         modules=self._modules(),
         trainable=self._trainable(),
@@ -244,12 +258,13 @@ class DQNAgent:
     return self.network(self.num_actions, name=name)
 
   def _build_networks(self):
-    """Makes both networks, with equal weights."""
+    """Makes both networks.
+
+    They get their weights, equal ones, right afterwards. An agent with more
+    networks makes them here too, and calls `_initialize` on each.
+    """
     self.online_convnet = self._create_network('Online')
     self.target_convnet = self._create_network('Target')
-    for network in (self.online_convnet, self.target_convnet):
-      self._initialize(network)
-    self._sync_weights()
 
   def _initialize(self, network):
     """Gives `network` its weights by calling it once."""
@@ -275,26 +290,42 @@ class DQNAgent:
       observation_dtype=self.observation_dtype,
     )
 
+  def _make_replay(self, use_staging):
+    """Calls `_build_replay_buffer` as it was written, and names its batches."""
+    build = self._build_replay_buffer
+    takes_staging = inspect.signature(build).parameters
+    replay = build(use_staging) if takes_staging else build()
+    if isinstance(replay, circular_replay_buffer.OutOfGraphReplayBuffer):
+      return circular_replay_buffer.WrappedReplayBuffer(
+        self.observation_shape, self.stack_size, wrapped_memory=replay
+      )
+    return replay
+
   def _modules(self):
     """What holds weights, by the name it is saved under.
 
-    These are the agent's attributes that are Keras layers or variables, so
-    that an agent with one more encoder or head need only assign it in
-    `_build_networks`.
+    These are the agent's attributes that are Keras layers or variables, or
+    lists or dicts of them, so that an agent with one more encoder or head need
+    only assign it in `_build_networks`.
     """
     kinds = (keras.Layer, keras.Variable)
-    return {
-      n: value for n, value in vars(self).items() if isinstance(value, kinds)
-    }
+    found = {}
+    for name, value in vars(self).items():
+      items = {name: value}
+      if isinstance(value, dict):
+        items = {f'{name}/{key}': item for key, item in value.items()}
+      elif isinstance(value, (list, tuple)):
+        items = {f'{name}/{i}': item for i, item in enumerate(value)}
+      found |= {n: item for n, item in items.items() if isinstance(item, kinds)}
+    return found
 
-  def _refuse_graph_hooks(self):
-    """Refuses overrides that only TensorFlow 1's graph mode could honour."""
-    for name in ('_build_train_op', '_build_sync_op'):
+  def _refuse_old_hooks(self):
+    """Refuses overrides that nothing would call any more."""
+    for name, replacement in _OLD_HOOKS.items():
       if hasattr(self, name):
         raise TypeError(
-          f'{type(self).__name__}.{name} is a graph-mode hook that nothing '
-          'calls any more: override _loss(batch) or _sync_weights() instead, '
-          'see docs/migrating.md'
+          f'{type(self).__name__}.{name} is a hook that nothing calls any '
+          f'more: override {replacement} instead, see docs/migrating.md'
         )
     for name in dir(self):
       hook = getattr(self, name) if name.startswith('_build_target_') else None
@@ -316,6 +347,8 @@ class DQNAgent:
     self._reset_state()
     self._record_observation(observation)
     if not self.eval_mode:
+      if self._cuts_episodes:
+        self._replay.cut_episode()  # One that nobody ended.
       self._train_step()
     self.action = self._select_action()
     return self.action
@@ -350,7 +383,7 @@ class DQNAgent:
       return
     if terminal:
       self._store_transition(self._observation, self.action, reward, True)
-    elif observation is not None:
+    elif observation is not None and self._cuts_episodes:
       self._store_transition(self._observation, self.action, reward, False)
       observation = np.reshape(observation, self.observation_shape)
       self._replay.add_final_observation(observation)
@@ -513,13 +546,17 @@ class DQNAgent:
     path = self._weights_path(checkpoint_dir, iteration_number)
     with open(path + '.tmp', 'wb') as file:
       np.savez(file, **self._learner.state())
+      file.flush()
+      os.fsync(file.fileno())
     os.replace(path + '.tmp', path)
-    stale = iteration_number - self.max_tf_checkpoints_to_keep
-    with contextlib.suppress(FileNotFoundError):
-      os.remove(self._weights_path(checkpoint_dir, stale))
+    if self.max_tf_checkpoints_to_keep:
+      # The one before must stay until this one has its sentinel.
+      stale = iteration_number - max(self.max_tf_checkpoints_to_keep, 2)
+      with contextlib.suppress(FileNotFoundError):
+        os.remove(self._weights_path(checkpoint_dir, stale))
     self._replay.save(checkpoint_dir, iteration_number)
     return {
-      'state': self.state,
+      'state': self.state.copy(),
       'training_steps': self.training_steps,
       'generators': {
         'agent': self._rng.bit_generator.state,
@@ -543,25 +580,32 @@ class DQNAgent:
       FileNotFoundError: the weights are missing.
       ValueError: a file does not fit this agent; the message says which.
     """
-    missing = []
+    path = self._weights_path(checkpoint_dir, iteration_number)
+    if not os.path.exists(path):
+      raise FileNotFoundError(
+        f'checkpoint {iteration_number} has no weights: {path} is missing. '
+        'Start afresh in an empty base_dir, or restore the file'
+      )
+    missing = None
     if bundle_dictionary is None:
-      missing.append("the agent's record")
-    try:
-      self._replay.load(checkpoint_dir, iteration_number)
-    except circular_replay_buffer.NotFoundError as error:
-      missing.append(str(error))
+      missing = "the agent's record is missing"
+    if missing is None or self.allow_partial_reload:
+      try:
+        self._replay.load(checkpoint_dir, iteration_number)
+      except circular_replay_buffer.NotFoundError as error:
+        missing = str(error)
+    if missing and not self.allow_partial_reload:
+      logging.warning(
+        'Checkpoint %d in %s is incomplete (%s); to resume from its weights '
+        'alone set DQNAgent.allow_partial_reload = True.',
+        iteration_number,
+        checkpoint_dir,
+        missing,
+      )
+      return False
     if missing:
-      if not self.allow_partial_reload:
-        logging.warning(
-          'Checkpoint %d in %s is incomplete (%s); to resume from its weights '
-          'alone set DQNAgent.allow_partial_reload = True.',
-          iteration_number,
-          checkpoint_dir,
-          '; '.join(missing),
-        )
-        return False
-      logging.warning('Resuming without %s.', '; '.join(missing))
-    with np.load(self._weights_path(checkpoint_dir, iteration_number)) as file:
+      logging.warning('Resuming from a partial checkpoint: %s', missing)
+    with np.load(path) as file:
       self._learner.set_state(dict(file))
     if bundle_dictionary is not None:
       self._restore(dict(bundle_dictionary))

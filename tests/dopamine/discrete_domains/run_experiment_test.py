@@ -1,6 +1,7 @@
 """Tests of the Runner with a scripted agent, and with DQN."""
 
 import os
+import pathlib
 import pickle
 
 import gin
@@ -9,6 +10,7 @@ from numpy.testing import assert_array_equal
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
+from dopamine import seeding
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
 from tests.dopamine import small
@@ -58,6 +60,11 @@ class OldScribe(Scribe):
 class JaxScribe(Scribe):
   def end_episode(self, reward, terminal=True):
     self.calls.append(('end', reward, terminal))
+
+
+class RenamedScribe(Scribe):
+  def end_episode(self, reward, is_terminal):
+    self.calls.append(('end', reward, is_terminal))
 
 
 class AnyScribe(Scribe):
@@ -147,6 +154,7 @@ def test_a_lost_life_ends_the_episode_for_the_agent_alone(tmp_path):
     (JaxScribe(), ('end', 1.0, False)),
     (OldScribe(), ('end', 1.0)),
     (AnyScribe(), ('end', 1.0, ['observation', 'terminal'])),
+    (RenamedScribe(), ('end', 1.0, False)),
   ],
 )
 def test_a_time_limit_is_told_as_far_as_the_agent_listens(
@@ -173,6 +181,32 @@ def test_an_environment_that_truncates_itself_is_a_time_limit(tmp_path):
   runner, agent = make_runner(tmp_path, environment)
   runner.run_experiment()
   assert agent.calls[-1] == ('end', 1.0, False, 2.0)
+
+
+def test_an_override_of_the_episode_is_counted(tmp_path):
+  class TwoSteps(run_experiment.Runner):
+    def _run_one_episode(self):
+      return 2, 5.0
+
+  environment = Scripted([])
+  runner, _ = make_runner(tmp_path, environment, cls=TwoSteps, training_steps=3)
+  runner.run_experiment()
+  statistics = runner._logger.data['iteration_0']
+  assert statistics['train_episode_lengths'] == [2, 2]
+  assert statistics['train_average_return'] == [5.0]
+
+
+def test_one_episode_can_be_run_alone(tmp_path):
+  environment = Scripted([(1, 7.0, True, True)])
+  runner, _ = make_runner(tmp_path, environment)
+  assert runner._run_one_episode() == (1, 7.0)
+
+
+def test_rewards_may_be_arrays(tmp_path):
+  environment = Scripted([(1, np.array([7.0, -0.5]), True, True)])
+  runner, agent = make_runner(tmp_path, environment)
+  runner._run_one_episode()
+  assert_array_equal(agent.calls[-1][1], [1.0, -0.5])
 
 
 # Phases and iterations --------------------------------------------------------
@@ -343,6 +377,41 @@ def test_an_agent_that_declines_is_not_checkpointed(tmp_path):
   assert latest == -1
 
 
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+  class Odd(Scribe):
+    def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+      return {'count': pathlib.PurePosixPath('x')}
+
+  environment = Scripted([(1, 1.0, True, True)])
+  runner, _ = make_runner(tmp_path, environment, Odd())
+  with pytest.raises(pickle.UnpicklingError, match='PurePosixPath'):
+    runner.run_experiment()
+  assert not os.listdir(tmp_path / 'checkpoints')
+
+
+def test_an_environment_that_cannot_be_saved_goes_on_with_new_draws(tmp_path):
+  class Random(Scripted):
+    def __init__(self):
+      super().__init__([(1, 1.0, True, True)])
+      self.first = seeding.generator(seeding.resolve(None), 'environment')
+      self.first = self.first.integers(2**60)
+
+  firsts = []
+  for num_iterations in (1, 2):
+    runner = run_experiment.Runner(
+      str(tmp_path),
+      lambda *_, summary_writer=None: Scribe(),
+      Random,
+      num_iterations=num_iterations,
+      training_steps=1,
+      evaluation_steps=0,
+      seed=3,
+    )
+    runner.run_experiment()
+    firsts.append(runner._environment.first)
+  assert firsts[0] != firsts[1]
+
+
 # Seeds ------------------------------------------------------------------------
 
 
@@ -425,6 +494,7 @@ def test_gin_files_include_those_of_the_package(tmp_path, monkeypatch):
 
 
 def test_a_missing_gin_file_says_where_it_was_looked_for(tmp_path):
+  run_experiment.load_gin_configs([], 'Runner.log_every_n = 1')
   with pytest.raises(FileNotFoundError, match='no gin file.*nowhere.gin'):
     run_experiment.load_gin_configs([str(tmp_path / 'nowhere.gin')], [])
 

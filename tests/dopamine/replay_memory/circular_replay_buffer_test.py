@@ -369,11 +369,23 @@ def test_add_checks_number_and_shapes():
 
 def test_final_observation_needs_an_open_episode():
   memory = _memory()
-  with pytest.raises(ValueError, match='none has begun'):
-    memory.add_final_observation(1)
+  memory.add_final_observation(1)
+  assert memory.is_empty()
   memory.add(1, 0, 0.0, True)
-  with pytest.raises(ValueError, match='none has begun'):
-    memory.add_final_observation(1)
+  count = int(memory.add_count)
+  memory.add_final_observation(1)
+  assert memory.add_count == count
+
+
+def test_a_cut_episode_is_not_joined_to_the_next():
+  memory = _memory(stack_size=1, update_horizon=1)
+  for t in range(3):
+    memory.add(t, 0, 0.0, False)
+  memory.cut_episode()
+  for t in range(3):
+    memory.add(t, 0, 0.0, False)
+  valid = [i for i in range(6) if memory.is_valid_transition(i)]
+  assert valid == [0, 1, 3, 4]
 
 
 def test_constructor_errors():

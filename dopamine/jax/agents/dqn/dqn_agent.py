@@ -23,7 +23,6 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
 
   Args:
     num_actions: A, the number of actions.
-    *args: of `DQNAgent`, from `observation_shape` on.
     optimizer: 'adam' or 'rmsprop', made by `create_optimizer`, or whatever
       `optimizers.resolve` takes.
     loss_type: 'huber', or 'mse' for the squared TD error without the 1/2.
@@ -38,7 +37,7 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
   def __init__(
     self,
     num_actions=None,
-    *args,
+    *,
     optimizer='adam',
     loss_type='huber',
     preprocess_fn=None,
@@ -52,7 +51,6 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     super().__init__(
       None,
       num_actions,
-      *args,
       optimizer=optimizer,
       tf_device=tf_device,
       **kwargs,

@@ -6,6 +6,7 @@ from numpy.testing import assert_array_equal
 import pytest
 
 from dopamine import losses
+from dopamine import networks
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
 from dopamine.replay_memory import circular_replay_buffer
@@ -265,6 +266,143 @@ def test_polyak_averaging_by_one_hook():
     weights(agent.target_convnet), target, online, strict=True
   ):
     assert_allclose(w, 0.75 * a + 0.25 * b, atol=1e-6)
+
+
+def test_lists_of_heads_are_trained_copied_and_saved(tmp_path):
+  class Heads(SmallReplayAgent):
+    def _build_networks(self):
+      super()._build_networks()
+      self.heads = [self._create_network(f'Head{i}') for i in range(2)]
+      self.target_heads = {'a': self._create_network('TargetHead')}
+      for head in (*self.heads, *self.target_heads.values()):
+        self._initialize(head)
+
+    def _trainable(self):
+      own = [v for head in self.heads for v in head.trainable_variables]
+      return super()._trainable() + own
+
+    def _sync_weights(self):
+      super()._sync_weights()
+      for target, online in zip(
+        self.target_heads['a'].variables, self.heads[0].variables, strict=True
+      ):
+        target.assign(online)
+
+    def _loss(self, batch):
+      return super()._loss(batch) + sum(
+        losses.squared(
+          batch.reward
+          - losses.take_action(head(batch.state).q_values, batch.action)
+        )
+        for head in self.heads
+      )
+
+  agent = make_agent(Heads)
+  agent._learner.update(small.batches())
+  agent._learner.sync_target()
+  for a, b in zip(
+    weights(agent.heads[0]), weights(agent.target_heads['a']), strict=True
+  ):
+    assert_array_equal(a, b)
+  bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
+  other = make_agent(Heads, seed=9)
+  assert other.unbundle(str(tmp_path), 0, bundle)
+  for a, b in zip(
+    weights(agent.heads[1]), weights(other.heads[1]), strict=True
+  ):
+    assert_array_equal(a, b)
+
+
+def test_variables_that_would_not_be_saved_are_refused():
+  class Hidden(SmallReplayAgent):
+    def _build_networks(self):
+      super()._build_networks()
+      head = self._create_network('Head')
+      self._initialize(head)
+      self.hide = lambda: head
+
+    def _trainable(self):
+      return super()._trainable() + self.hide().trainable_variables
+
+  with pytest.raises(ValueError, match='belong to no module that is saved'):
+    make_agent(Hidden)
+
+
+def test_an_old_build_networks_gets_built_and_equal_networks():
+  class Old(SmallReplayAgent):
+    def _build_networks(self):
+      self.online_convnet = self._create_network('Online')
+      self.target_convnet = self._create_network('Target')
+
+  agent = make_agent(Old)
+  before = weights(agent.online_convnet)
+  for a, b in zip(before, weights(agent.target_convnet), strict=True):
+    assert_array_equal(a, b)
+  agent._learner.update(small.batches())
+  assert (weights(agent.online_convnet)[0] != before[0]).any()
+
+
+def test_networks_that_draw_noise_draw_new_noise_for_each_action():
+  import keras
+
+  class Noisy(small.Perceptron):
+    def __init__(self, num_actions, name=None):
+      super().__init__(num_actions, name)
+      self.seeds = keras.random.SeedGenerator(1)
+
+    def call(self, state):
+      q = super().call(state).q_values
+      noise = keras.random.normal(q.shape, seed=self.seeds)
+      return networks.DQNNetworkType(q + noise)
+
+  agent = make_agent(network=Noisy)
+  first, second = (agent._learner.predict(agent.state) for _ in range(2))
+  assert (first != second).all()
+
+
+def test_weights_of_the_wrong_shape_are_refused():
+  class Column(SmallReplayAgent):
+    def _loss_weights(self, batch):
+      return batch.discount[:, None]
+
+  with pytest.raises(ValueError, match='_loss_weights must return one value'):
+    make_agent(Column)._learner.update(small.batches())
+
+
+def test_a_bare_replay_buffer_is_wrapped():
+  class Bare(SmallReplayAgent):
+    def _build_replay_buffer(self):
+      return circular_replay_buffer.OutOfGraphReplayBuffer(
+        (4,), 1, 100, 4, observation_dtype=np.float64, reward_dtype=np.float64
+      )
+
+  agent = make_agent(Bare, min_replay_history=10, update_period=1)
+  small.run(agent, FourCountdown(5), 30)
+  assert agent._replay.memory._replay_capacity == 100
+
+
+def test_an_abandoned_episode_is_not_joined_to_the_next():
+  agent = make_agent()
+  agent.begin_episode(np.full(4, 1.0))
+  agent.step(1.0, np.full(4, 2.0))
+  agent.step(1.0, np.full(4, 3.0))  # Stored up to observation 2, then dropped.
+  agent.begin_episode(np.full(4, 9.0))
+  for _ in range(4):
+    agent.step(1.0, np.full(4, 9.0))
+  memory = agent._replay.memory
+  valid = [i for i in range(100) if memory.is_valid_transition(i)]
+  assert valid == [0, 2, 3, 4]
+
+
+def test_an_agent_that_stores_nothing_survives_a_timeout():
+  class Amnesiac(SmallReplayAgent):
+    def _store_transition(self, *args, **kwargs):
+      pass
+
+  agent = make_agent(Amnesiac)
+  agent.begin_episode(np.zeros(4))
+  agent.end_episode(1.0, terminal=False, observation=np.zeros(4))
+  assert agent._replay.memory.add_count == 0
 
 
 def test_graph_mode_overrides_are_refused():
@@ -545,6 +683,35 @@ def test_weights_beyond_the_last_four_are_removed(tmp_path):
     agent.bundle_and_checkpoint(str(tmp_path), iteration)
   kept = sorted(p.name for p in tmp_path.glob('weights_ckpt.*'))
   assert kept == [f'weights_ckpt.{i}.npz' for i in (2, 3, 4, 5)]
+
+
+def test_the_weights_before_stay_until_the_new_checkpoint_is_complete(tmp_path):
+  agent = make_agent(max_tf_checkpoints_to_keep=1)
+  for iteration in range(3):
+    agent.bundle_and_checkpoint(str(tmp_path), iteration)
+  kept = sorted(p.name for p in tmp_path.glob('weights_ckpt.*'))
+  assert kept == ['weights_ckpt.1.npz', 'weights_ckpt.2.npz']
+  agent.max_tf_checkpoints_to_keep = None
+  agent.bundle_and_checkpoint(str(tmp_path), 3)
+  assert len(list(tmp_path.glob('weights_ckpt.*'))) == 3
+
+
+def test_missing_weights_are_named(tmp_path):
+  bundle = make_agent().bundle_and_checkpoint(str(tmp_path), 0)
+  (tmp_path / 'weights_ckpt.0.npz').unlink()
+  with pytest.raises(FileNotFoundError, match='weights_ckpt.0.npz is missing'):
+    make_agent().unbundle(str(tmp_path), 0, bundle)
+
+
+def test_a_refused_checkpoint_leaves_the_agent_as_it_was(tmp_path):
+  agent = make_agent(min_replay_history=10)
+  small.run(agent, FourCountdown(5), 30)
+  agent.bundle_and_checkpoint(str(tmp_path), 0)
+  other = make_agent(seed=2)
+  before = weights(other.online_convnet)
+  assert not other.unbundle(str(tmp_path), 0, None)
+  assert other._replay.memory.add_count == 0
+  assert_array_equal(weights(other.online_convnet)[0], before[0])
 
 
 def test_no_folder_no_checkpoint(tmp_path):

@@ -32,9 +32,9 @@ def make_agent(cls=SmallReplayAgent, **kwargs):
 
 def test_num_actions_is_the_first_argument():
   agent = SmallReplayAgent(
-    3, (4,), np.float64, 1, network=small.Perceptron, seed=1
+    3, observation_shape=(4,), stack_size=1, network=small.Perceptron
   )
-  assert agent.num_actions == 3 and agent.observation_shape == (4,)
+  assert agent.num_actions == 3
   assert isinstance(agent, dqn_agent.DQNAgent)
 
 
