@@ -13,6 +13,7 @@ import pickle
 from typing import IO, Any, NamedTuple, cast
 
 from absl import logging
+import cv2
 import gin
 import numpy as np
 
@@ -40,6 +41,10 @@ _FINAL = 2  # no transition: the observation that a time-out cut the episode at
 _PADDING = 3  # no transition: the zeros before the first observation
 
 _SCALARS = frozenset((bool, int, float))
+
+
+# What cv2 can interleave.
+_CV2_DTYPES = frozenset('uint8 int8 uint16 int16 int32 float32 float64'.split())
 
 
 class NotFoundError(FileNotFoundError):
@@ -588,11 +593,17 @@ class OutOfGraphReplayBuffer:
     frames, k = self._store['observation'], self._stack_size
     if k == 1:
       return frames[slots][..., None]
-    stacks = np.empty((len(slots), *frames.shape[1:], k), frames.dtype)
-    # Frame by frame: 0.7 ms for 64 Atari stacks; moveaxis + copy takes 2.5.
-    for j in range(k):
-      stacks[..., j] = frames[(slots - k + 1 + j) % self._replay_capacity]
-    return stacks
+    planes = [
+      frames[(slots - k + 1 + j) % self._replay_capacity] for j in range(k)
+    ]
+    if (
+      frames.dtype.name not in _CV2_DTYPES or frames.ndim == 1 or not len(slots)
+    ):
+      return np.stack(planes, axis=-1)
+    # 0.25 ms for 64 Atari stacks; writing frame by frame into a strided array
+    # takes 0.68, np.stack 2.5.
+    merged = cv2.merge([p.reshape(-1, p.shape[-1]) for p in planes])
+    return merged.reshape(*planes[0].shape, k)
 
   # Saving --------------------------------------------------------------------
 
