@@ -164,7 +164,7 @@ def test_a_jax_gin_file_trains(tmp_path):
     ],
   )
   _, found = scalars(tmp_path)
-  assert [step for step, _ in found['HuberLoss']] == [200]
+  assert [step for step, _ in found['HuberLoss']] == [100, 200]
   assert 'Eval/AverageReturns' not in found
 
 
