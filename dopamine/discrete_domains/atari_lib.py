@@ -190,7 +190,7 @@ def create_atari_environment(
 
 
 @gin.configurable
-class AtariPreprocessing:
+class AtariPreprocessing(gym_lib.Preprocessing):
   """Frame skipping, max-pooling of two screens, and resizing.
 
   Follows Machado et al. (2018), "Revisiting the Arcade Learning Environment".
@@ -266,19 +266,6 @@ class AtariPreprocessing:
       f'terminal_on_life_loss={self.terminal_on_life_loss})'
     )
 
-  @property
-  def action_space(self) -> Any:
-    return self.environment.action_space
-
-  @property
-  def reward_range(self) -> tuple[float, float]:
-    # Gymnasium 1.0 dropped it.
-    return getattr(self.environment, 'reward_range', (-np.inf, np.inf))
-
-  @property
-  def metadata(self) -> dict[str, Any]:
-    return getattr(self.environment, 'metadata', {})
-
   def reset(self) -> np.ndarray:
     """Starts an episode; returns `[screen_size, screen_size, 1]` uint8."""
     self.environment.reset()
@@ -338,11 +325,6 @@ class AtariPreprocessing:
       if mode == 'rgb_array':
         return self._ale.getScreenRGB()
     return gym_lib.render(self.environment, mode)
-
-  def close(self) -> None:
-    close = getattr(self.environment, 'close', None)
-    if close is not None:
-      close()
 
   def get_state(self) -> dict[str, Any]:
     """Returns all it takes to continue here, in this process or another.

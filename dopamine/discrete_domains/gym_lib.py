@@ -111,6 +111,30 @@ def render(environment: Any, mode: str) -> Any:
   return environment.render()
 
 
+class Preprocessing:
+  """Hands on what both kinds of preprocessing leave as it is."""
+
+  environment: Any
+
+  @property
+  def action_space(self) -> Any:
+    return self.environment.action_space
+
+  @property
+  def reward_range(self) -> tuple[float, float]:
+    # Gymnasium 1.0 dropped it.
+    return getattr(self.environment, 'reward_range', (-np.inf, np.inf))
+
+  @property
+  def metadata(self) -> dict[str, Any]:
+    return getattr(self.environment, 'metadata', {})
+
+  def close(self) -> None:
+    close = getattr(self.environment, 'close', None)
+    if close is not None:
+      close()
+
+
 # Environments -----------------------------------------------------------------
 
 
@@ -190,7 +214,7 @@ def _make(environment_id: str, render_mode: str | None) -> gymnasium.Env:
 
 
 @gin.configurable
-class GymPreprocessing:
+class GymPreprocessing(Preprocessing):
   """Gives a Gymnasium or old Gym environment the interface of the Runner.
 
   Attributes:
@@ -226,19 +250,6 @@ class GymPreprocessing:
   def observation_space(self) -> Any:
     return self.environment.observation_space
 
-  @property
-  def action_space(self) -> Any:
-    return self.environment.action_space
-
-  @property
-  def reward_range(self) -> tuple[float, float]:
-    # Gymnasium 1.0 dropped it.
-    return getattr(self.environment, 'reward_range', (-np.inf, np.inf))
-
-  @property
-  def metadata(self) -> dict[str, Any]:
-    return getattr(self.environment, 'metadata', {})
-
   def reset(self) -> Any:
     """Starts an episode and returns its first observation."""
     self.game_over = False
@@ -267,11 +278,6 @@ class GymPreprocessing:
   def render(self, mode: str = 'rgb_array') -> Any:
     """Returns a picture of the present state."""
     return render(self.environment, mode)
-
-  def close(self) -> None:
-    close = getattr(self.environment, 'close', None)
-    if close is not None:
-      close()
 
   def get_state(self) -> dict[str, Any]:
     """Returns the state of the environment's generator.

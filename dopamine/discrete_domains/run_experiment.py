@@ -402,7 +402,10 @@ class Runner:
     """Says on stdout what runs, on what, with which settings, and where to."""
     actions = getattr(self._environment.action_space, 'n', '?')
     replay = getattr(self._agent, '_replay', None)
-    lines = {
+    lines = {}
+    if hasattr(self._agent, 'describe_device'):
+      lines['Backend'] = self._agent.describe_device()
+    lines |= {
       'Agent': type(self._agent).__name__,
       'Environment': f'{self._environment}, {actions} actions',
       'Seed': self._seed,
@@ -410,8 +413,6 @@ class Runner:
       'Writing to': f'{os.path.abspath(self._base_dir)} (logs, checkpoints, '
       f'and event files for tensorboard --logdir {self._base_dir})',
     }
-    if hasattr(self._agent, 'describe_device'):
-      lines['Backend'] = self._agent.describe_device()
     size = getattr(replay, 'nbytes', None)
     if size is not None:
       lines['Replay'] = f'{size / 1e9:.2f} GB when full'

@@ -43,6 +43,18 @@ _PADDING = 3  # no transition: the zeros before the first observation
 _SCALARS = frozenset((bool, int, float))
 
 
+# Attributes of the wrapper -> fields of its last batch.
+_OF_THE_LAST_BATCH = {
+  'states': 'state',
+  'actions': 'action',
+  'rewards': 'reward',
+  'next_states': 'next_state',
+  'next_actions': 'next_action',
+  'next_rewards': 'next_reward',
+  'terminals': 'terminal',
+  'indices': 'indices',
+}
+
 # What cv2 can interleave.
 _CV2_DTYPES = frozenset('uint8 int8 uint16 int16 int32 float32 float64'.split())
 
@@ -751,7 +763,9 @@ def _read_header(filename: str) -> tuple[tuple[int, ...], np.dtype]:
 class WrappedReplayBuffer:
   """The buffer of an agent: a memory, and batches by name.
 
-  Public names that are not found here are those of `memory`.
+  `states`, `actions`, `rewards`, `next_states`, `next_actions`, `next_rewards`,
+  `terminals` and `indices` are those of the batch that was drawn last. Other
+  public names that are not found here are those of `memory`.
   """
 
   def __init__(
@@ -817,6 +831,8 @@ class WrappedReplayBuffer:
     return OutOfGraphReplayBuffer(**kwargs)
 
   def __getattr__(self, name: str) -> Any:
+    if name in _OF_THE_LAST_BATCH:
+      return self._last(_OF_THE_LAST_BATCH[name])
     # Only public names, so that a copy that has no memory yet does not loop.
     if name.startswith('_') or name == 'memory':
       raise AttributeError(f'{type(self).__name__} has no attribute {name}')
@@ -894,38 +910,6 @@ class WrappedReplayBuffer:
     """Returns one array of the batch drawn last, or of a first one."""
     batch = self.sample() if self._batch is None else self._batch
     return getattr(batch, name)[-1]
-
-  @property
-  def states(self) -> np.ndarray:
-    return self._last('state')
-
-  @property
-  def actions(self) -> np.ndarray:
-    return self._last('action')
-
-  @property
-  def rewards(self) -> np.ndarray:
-    return self._last('reward')
-
-  @property
-  def next_states(self) -> np.ndarray:
-    return self._last('next_state')
-
-  @property
-  def next_actions(self) -> np.ndarray:
-    return self._last('next_action')
-
-  @property
-  def next_rewards(self) -> np.ndarray:
-    return self._last('next_reward')
-
-  @property
-  def terminals(self) -> np.ndarray:
-    return self._last('terminal')
-
-  @property
-  def indices(self) -> np.ndarray:
-    return self._last('indices')
 
   # Saving --------------------------------------------------------------------
 
