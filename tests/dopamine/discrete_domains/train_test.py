@@ -177,3 +177,23 @@ def test_base_dir_is_required():
   )
   assert result.returncode != 0
   assert '--base_dir' in result.stderr
+
+
+@pytest.mark.slow
+def test_dqn_balances_the_pole(tmp_path):
+  """Three seeds; `docs/results/dqn_cartpole.py` has the curves of more."""
+  returns = []
+  for seed in (1, 2, 3):
+    train(
+      tmp_path / str(seed),
+      gin_file='dopamine/agents/dqn/configs/dqn_cartpole.gin',
+      bindings=['Runner.num_iterations = 30'],
+      arguments=[f'--seed={seed}'],
+    )
+    with open(tmp_path / str(seed) / 'logs' / 'log_29', 'rb') as file:
+      logs = pickle.load(file)
+    returns += [s['eval_average_return'][0] for s in logs.values()]
+  assert len(returns) == 90
+  # Over ten seeds a run averages 140 with a deviation of 27; acting at random
+  # reaches 22, and a policy that always takes one action 9.
+  assert np.mean(returns) > 95
