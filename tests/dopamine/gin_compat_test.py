@@ -69,6 +69,15 @@ def test_adam_of_the_published_files():
   assert found == (0.9, 0.999, 0.0003125)
 
 
+def test_keras_optimizers_under_their_tensorflow_names():
+  optimizer, _, _ = parse(
+    'holder.optimizer = @tf.keras.optimizers.Adam()',
+    'tf.keras.optimizers.Adam.learning_rate = 0.5',
+  )
+  assert type(optimizer) is keras.optimizers.Adam
+  assert float(optimizer.learning_rate) == pytest.approx(0.5)
+
+
 def test_each_agent_gets_an_optimizer_of_its_own():
   lines = ('holder.optimizer = @tf.train.AdamOptimizer()',)
   assert parse(*lines)[0] is not parse(*lines)[0]
