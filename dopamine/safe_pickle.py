@@ -5,6 +5,7 @@ dtypes. It refuses everything else by name, before anything is called.
 """
 
 import collections
+import io
 import pickle
 from typing import IO, Any
 
@@ -15,6 +16,7 @@ _BUILTINS = (
   *(tuple, list, dict, set, frozenset, range, slice),
 )
 _COLLECTIONS = (
+  collections.Counter,
   collections.OrderedDict,
   collections.defaultdict,
   collections.deque,
@@ -54,7 +56,7 @@ _allowed: set[str] = set()
 
 
 def allow(*names: str) -> None:
-  """Lets `load` build further types, e.g. `allow('my_lib.stats.Counter')`.
+  """Lets `load` build further types, e.g. `allow('my_lib.stats.Tally')`.
 
   Args:
     *names: full dotted names. Allow only what is harmless to call with any
@@ -79,3 +81,17 @@ class _Unpickler(pickle.Unpickler):
 def load(file: IO[bytes]) -> Any:
   """Returns the object pickled in `file`, or raises UnpicklingError."""
   return _Unpickler(file).load()
+
+
+def dumps(value: Any) -> bytes:
+  """Returns the pickle of `value`, which `load` is sure to read.
+
+  What could not be read again must fail when it is saved, not when a run of
+  days resumes.
+
+  Raises:
+    UnpicklingError: `value` holds something that `load` refuses; names it.
+  """
+  pickled = pickle.dumps(value)
+  load(io.BytesIO(pickled))
+  return pickled

@@ -30,11 +30,7 @@ NATURE_DQN_STACK_SIZE = 4
 _NETWORKS = frozenset(
   {
     'DQNNetworkType',
-    'ImplicitQuantileNetwork',
-    'ImplicitQuantileNetworkType',
     'NatureDQNNetwork',
-    'RainbowNetwork',
-    'RainbowNetworkType',
   }
 )
 

@@ -5,9 +5,7 @@ values, and then `sentinel_checkpoint_complete.N`. Agents put files of their
 own beside them.
 """
 
-import io
 import os
-import pickle
 import re
 from typing import Any
 
@@ -91,9 +89,7 @@ class Checkpointer:
     """
     if iteration_number % self._checkpoint_frequency:
       return
-    pickled = pickle.dumps(data)
-    # What could not be read again must fail now, not when a run resumes.
-    safe_pickle.load(io.BytesIO(pickled))
+    pickled = safe_pickle.dumps(data)
     for prefix, content in (
       (self._checkpoint_file_prefix, pickled),
       (self._sentinel_prefix, b'done'),

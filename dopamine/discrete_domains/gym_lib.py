@@ -50,14 +50,8 @@ del _domain, _field, _name
 _NETWORKS = frozenset(
   {
     'AcrobotDQNNetwork',
-    'AcrobotFourierDQNNetwork',
-    'AcrobotRainbowNetwork',
     'BasicDiscreteDomainNetwork',
     'CartpoleDQNNetwork',
-    'CartpoleFourierDQNNetwork',
-    'CartpoleRainbowNetwork',
-    'FourierBasis',
-    'FourierDQNNetwork',
     'LunarLanderDQNNetwork',
     'MountainCarDQNNetwork',
   }

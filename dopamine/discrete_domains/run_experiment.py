@@ -5,7 +5,6 @@ backend and imports its agents.
 """
 
 from collections.abc import Callable, Sequence
-import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -23,6 +22,7 @@ import numpy as np
 import tensorboardX
 
 from dopamine import backend
+from dopamine import safe_pickle
 from dopamine import seeding
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import checkpointer
@@ -400,21 +400,21 @@ class Runner:
 
   def _report(self) -> None:
     """Says on stdout what runs, on what, with which settings, and where to."""
-    actions = getattr(self._environment.action_space, 'n', '?')
+    space = getattr(self._environment, 'action_space', None)
     replay = getattr(self._agent, '_replay', None)
     lines = {}
     if hasattr(self._agent, 'describe_device'):
       lines['Backend'] = self._agent.describe_device()
     lines |= {
       'Agent': type(self._agent).__name__,
-      'Environment': f'{self._environment}, {actions} actions',
+      'Environment': f'{self._environment}, {space}',
       'Seed': self._seed,
       'Iterations': f'{self._start_iteration} to {self._num_iterations - 1}',
       'Writing to': f'{os.path.abspath(self._base_dir)} (logs, checkpoints, '
       f'and event files for tensorboard --logdir {self._base_dir})',
     }
     size = getattr(replay, 'nbytes', None)
-    if size is not None:
+    if isinstance(size, int):
       lines['Replay'] = f'{size / 1e9:.2f} GB when full'
     for name, text in lines.items():
       print(f'{name + ":":13}{text}')
@@ -603,7 +603,7 @@ class Runner:
     if self._graph_is_written or not hasattr(self._agent, 'graph_def'):
       return
     graph = self._agent.graph_def()
-    if graph is not None:
+    if isinstance(graph, bytes):
       event = tensorboardX.proto.event_pb2.Event(graph_def=graph)
       self._summary_writer.file_writer.add_event(event)
       self._graph_is_written = True
@@ -630,10 +630,29 @@ class Runner:
       return
     data['current_iteration'] = iteration
     data['logs'] = self._logger.data
-    if hasattr(self._environment, 'get_state'):
-      with contextlib.suppress(NotImplementedError):
-        data['environment'] = self._environment.get_state()
+    state = self._environment_state()
+    if state is not None:
+      data['environment'] = state
     self._checkpointer.save_checkpoint(iteration, data)
+
+  def _environment_state(self) -> Any:
+    """What the environment says of itself, None where it says nothing."""
+    if not hasattr(self._environment, 'set_state'):
+      return None
+    try:
+      state = self._environment.get_state()
+      safe_pickle.dumps(state)
+    except Exception as error:  # A user's method: it must not end the run.
+      logging.log_first_n(
+        logging.WARNING,
+        'The state of %s is not saved, so a resumed run will not continue '
+        'exactly: %s',
+        1,
+        self._environment,
+        error,
+      )
+      return None
+    return state
 
   def run_experiment(self) -> None:
     """Runs the iterations that are left."""
@@ -719,6 +738,8 @@ def _end_episode_arguments(agent: Any) -> dict[str, str]:
   Returns:
     The name of a parameter -> 'terminal' or 'observation'.
   """
+  if not hasattr(type(agent), 'end_episode'):  # E.g. a mock.
+    return {}
   parameters = inspect.signature(agent.end_episode).parameters
   kinds = [p.kind for p in parameters.values()]
   names = ('terminal', 'observation')

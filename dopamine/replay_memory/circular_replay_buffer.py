@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 import functools
 import gzip
 import os
-import pickle
 from typing import IO, Any, NamedTuple, cast
 
 from absl import logging
@@ -440,7 +439,7 @@ class OutOfGraphReplayBuffer:
   def _valid(self, indices: np.ndarray) -> np.ndarray:
     """`is_valid_transition` of an array, a subclass's override included."""
     ours = OutOfGraphReplayBuffer.is_valid_transition
-    if type(self).is_valid_transition is ours:
+    if getattr(self.is_valid_transition, '__func__', None) is ours:
       return self._is_valid(indices)
     return np.array([bool(self.is_valid_transition(i)) for i in indices], bool)
 
@@ -727,7 +726,7 @@ def _write(filename: str, value: Any) -> None:
           # Into a file that is not the system's, NumPy writes 16 MB at a time.
           np.save(zipped, value, allow_pickle=False)
         else:
-          pickle.dump(value, zipped)
+          zipped.write(safe_pickle.dumps(value))
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, filename)
@@ -924,5 +923,6 @@ class WrappedReplayBuffer:
       NotFoundError: naming the files that are missing.
       ValueError: naming the array that does not fit.
     """
-    self.memory.check_shapes(checkpoint_dir, suffix)
+    if hasattr(self.memory, 'check_shapes'):
+      self.memory.check_shapes(checkpoint_dir, suffix)
     self.memory.load(checkpoint_dir, suffix)

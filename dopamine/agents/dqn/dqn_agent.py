@@ -145,9 +145,14 @@ class DQNAgent:
     allow_partial_reload=False,
     seed=None,
   ):
-    del sess
     if num_actions is None:
       raise ValueError(f'{type(self).__name__} needs num_actions')
+    if summary_writer is not None and not hasattr(summary_writer, 'add_scalar'):
+      raise ValueError(
+        f'summary_writer={summary_writer!r} has no add_scalar(tag, value, '
+        'step): use a tensorboardX.SummaryWriter, see docs/migrating.md'
+      )
+    self._sess = sess
     self.num_actions = int(num_actions)
     self.observation_shape = tuple(observation_shape)
     self.observation_dtype = observation_dtype
@@ -173,6 +178,7 @@ class DQNAgent:
     self.seed = seeding.resolve(seed)
     self.training_steps = 0
     self._rng = seeding.generator(self.seed, 'agent')
+    self.action = None
     self._observation = None
     self._last_observation = None
     self._refuse_old_hooks()
@@ -328,8 +334,12 @@ class DQNAgent:
           f'more: override {replacement} instead, see docs/migrating.md'
         )
     for name in dir(self):
-      hook = getattr(self, name) if name.startswith('_build_target_') else None
-      if callable(hook) and not inspect.signature(hook).parameters:
+      if not name.startswith('_build_target_'):
+        continue
+      hook = inspect.getattr_static(self, name)
+      if (
+        inspect.isfunction(hook) and len(inspect.signature(hook).parameters) < 2
+      ):
         raise TypeError(
           f'{type(self).__name__}.{name}() must take a batch: '
           f'{name}(self, batch), see docs/migrating.md'
@@ -560,7 +570,7 @@ class DQNAgent:
       'training_steps': self.training_steps,
       'generators': {
         'agent': self._rng.bit_generator.state,
-        'replay': self._replay.memory.generator_state,
+        'replay': getattr(self._replay.memory, 'generator_state', None),
       },
     }
 
@@ -616,7 +626,8 @@ class DQNAgent:
     generators = bundle.pop('generators', None)
     if generators is not None:
       self._rng.bit_generator.state = generators['agent']
-      self._replay.memory.generator_state = generators['replay']
+      if generators['replay'] is not None:
+        self._replay.memory.generator_state = generators['replay']
     for name, value in bundle.items():
       if name in vars(self):
         setattr(self, name, value)

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pickle
+from unittest import mock
 
 import gin
 import numpy as np
@@ -391,6 +392,44 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path):
   assert not os.listdir(tmp_path / 'checkpoints')
 
 
+def test_a_minimal_environment_and_a_mock_agent_are_enough(tmp_path):
+  class Minimal:
+    game_over = True
+
+    def reset(self):
+      return np.zeros(1)
+
+    def step(self, action):
+      return np.zeros(1), 1.0, True, {}
+
+  agent = mock.Mock()
+  agent.unbundle.return_value = False
+  agent.bundle_and_checkpoint.return_value = {'x': 1}
+  runner, _ = make_runner(tmp_path, Minimal(), agent)
+  runner.run_experiment()
+  agent.end_episode.assert_called_once_with(1.0)
+
+
+@pytest.mark.parametrize('state', [pathlib.PurePosixPath('x'), None])
+def test_an_environment_with_a_state_of_its_own_kind_ends_no_run(
+  tmp_path, state
+):
+  class Odd(Scripted):
+    def get_state(self):
+      if state is None:
+        raise TypeError('get_state takes a name')
+      return state
+
+    def set_state(self, state):
+      raise AssertionError('nothing was saved')
+
+  environment = Odd([(1, 1.0, True, True)])
+  for iterations in (1, 2):
+    runner, _ = make_runner(tmp_path, environment, num_iterations=iterations)
+    runner.run_experiment()
+  assert runner._start_iteration == 1
+
+
 def test_an_environment_that_cannot_be_saved_goes_on_with_new_draws(tmp_path):
   class Random(Scripted):
     def __init__(self):
@@ -512,7 +551,7 @@ def test_unknown_names_are_told_with_the_nearest(tmp_path):
 
 
 def test_debug_mode_hands_the_writer_on():
-  writer = object()
+  writer = dqn_agent_test.Recorder()
   run_experiment.load_gin_configs(
     ['dopamine/agents/dqn/configs/dqn_cartpole.gin'], []
   )

@@ -381,6 +381,42 @@ def test_a_bare_replay_buffer_is_wrapped():
   assert agent._replay.memory._replay_capacity == 100
 
 
+def test_a_replay_memory_of_the_users_own_will_do(tmp_path):
+  class Own:
+    def __init__(self, memory):
+      self.memory = type('Memory', (), {'add_count': 0})
+      self._inside = memory
+
+    def add(self, *args, **kwargs):
+      self._inside.add(*args, **kwargs)
+      self.memory.add_count = self._inside.add_count
+
+    def sample(self, num_batches):
+      return self._inside.sample(num_batches)
+
+    def save(self, checkpoint_dir, iteration):
+      self._inside.save(checkpoint_dir, iteration)
+
+    def load(self, checkpoint_dir, iteration):
+      self._inside.load(checkpoint_dir, iteration)
+
+  class WithOwn(SmallReplayAgent):
+    def _build_replay_buffer(self, use_staging):
+      return Own(super()._build_replay_buffer(use_staging))
+
+  agent = make_agent(WithOwn, min_replay_history=10, update_period=1)
+  small.run(agent, FourCountdown(5), 30)
+  bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
+  assert make_agent(WithOwn).unbundle(str(tmp_path), 0, bundle)
+  agent.begin_episode(np.zeros(4))
+  agent.end_episode(1.0, terminal=False, observation=np.zeros(4))
+
+
+def test_a_writer_that_cannot_write_scalars_is_refused():
+  with pytest.raises(ValueError, match='add_scalar.*migrating'):
+    make_agent(summary_writer=object())
+
+
 def test_an_abandoned_episode_is_not_joined_to_the_next():
   agent = make_agent()
   agent.begin_episode(np.full(4, 1.0))
