@@ -45,3 +45,62 @@ def take_action(values, actions):
   shapes.check(f'B A{rest}, B', values, actions)
   indices = ops.reshape(actions, (-1,) + (1,) * (len(values.shape) - 1))
   return ops.squeeze(ops.take_along_axis(values, indices, axis=1), axis=1)
+
+
+def softmax_cross_entropy(probabilities, logits):
+  """-sum_i p_i log softmax(logits)_i, over the last axis.
+
+  Args:
+    probabilities: `[..., N]` the distribution that is learned.
+    logits: `[..., N]` of the one that learns it.
+
+  Returns:
+    `[...]`.
+  """
+  log_softmax = ops.log_softmax(logits, axis=-1)
+  return -ops.sum(probabilities * log_softmax, axis=-1)
+
+
+def project_distribution(atoms, probabilities, support):
+  """Moves a distribution onto `support`: Phi of Bellemare et al. (2017).
+
+  Equation (7): the mass p_j of an atom at z_j is shared between the two
+  neighbours on the support in proportion to how near they are; atoms beyond
+  its ends are moved to them first.
+
+      Phi_i = sum_j [1 - |clip(z_j, V_min, V_max) - z_i| / dz]_0^1 p_j
+
+  Args:
+    atoms: `[..., N]` where the mass is.
+    probabilities: `[..., N]` how much of it.
+    support: `[M]` z, in ascending and equal steps dz; M > 1.
+
+  Returns:
+    `[..., M]` probabilities.
+  """
+  v_min, v_max = support[0], support[-1]
+  step = (v_max - v_min) / (support.shape[0] - 1)
+  distance = ops.abs(
+    ops.clip(atoms, v_min, v_max)[..., None, :] - support[:, None]
+  )  # [..., M, N]
+  shares = ops.clip(1.0 - distance / step, 0.0, 1.0)
+  return ops.sum(shares * probabilities[..., None, :], axis=-1)
+
+
+def quantile_huber(errors, tau, kappa=1.0):
+  """rho(u) = |tau - 1{u < 0}| L_kappa(u) / kappa, per transition.
+
+  Dabney et al. (2018b), eqs. (9) and (10), with L_0(u) / 0 read as |u|.
+
+  Args:
+    errors: `[B, J, K]` u = target sample j - online quantile k.
+    tau: `[B, K]` the levels of the quantiles.
+    kappa: where L_kappa turns from quadratic to linear.
+
+  Returns:
+    `[B]`, summed over the quantiles K, averaged over the samples J.
+  """
+  shapes.check('B J K, B K', errors, tau)
+  size = huber(errors, kappa) / kappa if kappa > 0 else ops.abs(errors)
+  weight = ops.abs(tau[:, None, :] - ops.cast(errors < 0, errors.dtype))
+  return ops.sum(ops.mean(weight * size, axis=1), axis=-1)

@@ -131,6 +131,14 @@ def rmsprop():
   return RMSProp()
 
 
+def adam():
+  """The Adam of Dopamine's distributional TensorFlow agents: 2.5e-4, 3.125e-4.
+
+  TensorFlow 1's formulas, with epsilon outside the bias correction.
+  """
+  return keras.optimizers.Adam(2.5e-4, epsilon=3.125e-4)
+
+
 @gin.configurable(module='dopamine.jax.agents.dqn.dqn_agent')
 def create_optimizer(
   name='adam',

@@ -30,7 +30,11 @@ NATURE_DQN_STACK_SIZE = 4
 _NETWORKS = frozenset(
   {
     'DQNNetworkType',
+    'ImplicitQuantileNetwork',
+    'ImplicitQuantileNetworkType',
     'NatureDQNNetwork',
+    'RainbowNetwork',
+    'RainbowNetworkType',
   }
 )
 

@@ -50,8 +50,10 @@ del _domain, _field, _name
 _NETWORKS = frozenset(
   {
     'AcrobotDQNNetwork',
+    'AcrobotRainbowNetwork',
     'BasicDiscreteDomainNetwork',
     'CartpoleDQNNetwork',
+    'CartpoleRainbowNetwork',
     'LunarLanderDQNNetwork',
     'MountainCarDQNNetwork',
   }

@@ -35,8 +35,18 @@ _PACKAGE_PARENT = os.path.dirname(
 
 # create_agent.agent_name -> module and class.
 _AGENTS = {
-  'dqn': ('dopamine.agents.dqn.dqn_agent', 'DQNAgent'),
-  'jax_dqn': ('dopamine.jax.agents.dqn.dqn_agent', 'JaxDQNAgent'),
+  prefix + name: (
+    f'dopamine.{folder}agents.{name}.{name}_agent',
+    prefix.replace('jax_', 'Jax') + cls,
+  )
+  for prefix, folder in (('', ''), ('jax_', 'jax.'))
+  for name, cls in (
+    ('dqn', 'DQNAgent'),
+    ('rainbow', 'RainbowAgent'),
+    ('implicit_quantile', 'ImplicitQuantileAgent'),
+    ('quantile', 'QuantileAgent'),
+    ('full_rainbow', 'FullRainbowAgent'),
+  )
 }
 
 # What gin files bind without importing it.
@@ -44,6 +54,7 @@ _CONFIGURABLES = (
   'dopamine.networks',
   'dopamine.optimizers',
   'dopamine.replay_memory.circular_replay_buffer',
+  'dopamine.replay_memory.prioritized_replay_buffer',
   'dopamine.discrete_domains.gym_lib',
 )
 
@@ -113,7 +124,9 @@ def create_agent(
   Args:
     sess: ignored; passed on to agents that take it.
     environment: its `action_space.n` is the number of actions.
-    agent_name: 'dqn' or 'jax_dqn'.
+    agent_name: 'dqn', 'rainbow', 'implicit_quantile', 'quantile' or
+      'full_rainbow', or one of these with 'jax_' before it. On the JAX backend
+      'full_rainbow' is 'jax_full_rainbow', as in the files of Dopamine 4.
     summary_writer: for the losses of training.
     debug_mode: whether the agent logs its losses to TensorBoard.
 
@@ -127,6 +140,8 @@ def create_agent(
       f'Unknown agent: {agent_name}; {hint}create_agent.agent_name is one of '
       f'{", ".join(_AGENTS)}'
     )
+  if agent_name == 'full_rainbow' and backend.current() == 'jax':
+    agent_name = 'jax_full_rainbow'
   module, name = _AGENTS[agent_name]
   agent_class = getattr(importlib.import_module(module), name)
   arguments = () if module.startswith('dopamine.jax') else (sess,)

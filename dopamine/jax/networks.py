@@ -3,14 +3,27 @@
 They are those of `dopamine.networks`: one definition serves both backends.
 """
 
+import functools
+
 import gin
+from keras import layers
 import numpy as np
 
 from dopamine import networks
 from dopamine.discrete_domains import gym_lib
 
 NatureDQNNetwork = networks.NatureDQNNetwork
+RainbowNetwork = networks.RainbowNetwork
+QuantileNetwork = networks.QuantileNetwork
+ImplicitQuantileNetwork = networks.ImplicitQuantileNetwork
+FullRainbowNetwork = networks.FullRainbowNetwork
 ClassicControlDQNNetwork = networks.ClassicControlDQNNetwork
+ClassicControlRainbowNetwork = networks.ClassicControlRainbowNetwork
+NoisyNetwork = networks.NoisyDense
+# Not a decorator: that would take from Keras the arguments' names.
+gin.external_configurable(
+  NoisyNetwork, 'NoisyNetwork', module='dopamine.jax.networks'
+)
 
 preprocess_atari_inputs = networks.scale_pixels
 
@@ -25,3 +38,17 @@ for _task in ('CARTPOLE', 'ACROBOT', 'LUNAR', 'MOUNTAINCAR'):
 def identity_preprocess_fn(x):
   """Returns the states as they are."""
   return x
+
+
+def feature_layer(key, noisy, eval_mode=False):
+  """Returns `features -> layer`: a `NoisyNetwork`, or a dense layer.
+
+  Args:
+    key: ignored; noise is an argument of the layer's call.
+    noisy: whether the layers have noise in their weights.
+    eval_mode: ignored; a layer that is called without noise has none.
+  """
+  del key, eval_mode
+  if noisy:
+    return NoisyNetwork
+  return functools.partial(layers.Dense, kernel_initializer='glorot_uniform')

@@ -484,6 +484,19 @@ class OutOfGraphReplayBuffer:
 
     A call for several batches may draw as many invalid ones as single calls.
     """
+    low, high = self._start_range()
+
+    def draw(count: int) -> np.ndarray:
+      return self._rng.integers(low, high, count) % self._replay_capacity
+
+    return self._redraw_invalid(draw(batch_size), draw)
+
+  def _start_range(self) -> tuple[int, int]:
+    """Returns between which slots, modulo the capacity, all valid ones are.
+
+    Raises:
+      RuntimeError: if there are none.
+    """
     if self.is_full():
       # The whole ring but `invalid_range`.
       low = self.cursor() + self._stack_size
@@ -497,25 +510,36 @@ class OutOfGraphReplayBuffer:
         f'({self._stack_size}) + update_horizon ({self._update_horizon}) '
         'transitions.'
       )
+    return low, high
+
+  def _redraw_invalid(
+    self, indices: np.ndarray, draw: Callable[[int], np.ndarray]
+  ) -> np.ndarray:
+    """Returns indices with those that are invalid drawn again until valid.
+
+    Args:
+      indices: `[B]`, written to.
+      draw: returns as many new indices as it is asked for.
+
+    Raises:
+      RuntimeError: after `max_sample_attempts` invalid ones per batch.
+    """
     max_attempts = self._max_sample_attempts * max(
-      1, batch_size // self._batch_size
+      1, len(indices) // self._batch_size
     )
-    indices = np.empty(batch_size, np.int64)
-    missing = np.arange(batch_size)
     attempts = 0
-    while True:
-      drawn = self._rng.integers(low, high, len(missing))
-      indices[missing] = drawn % self._replay_capacity
-      missing = missing[~self._valid(indices[missing])]
+    missing = np.flatnonzero(~self._valid(indices))
+    while len(missing):
       attempts += len(missing)
-      if not len(missing):
-        return indices
       if attempts >= max_attempts:
         raise RuntimeError(
           f'Max sample attempts: Tried {max_attempts} times but only sampled '
-          f'{batch_size - len(missing)} valid indices. Batch size is '
-          f'{batch_size}'
+          f'{len(indices) - len(missing)} valid indices. Batch size is '
+          f'{len(indices)}'
         )
+      indices[missing] = draw(len(missing))
+      missing = missing[~self._valid(indices[missing])]
+    return indices
 
   def sample_transition_batch(
     self,

@@ -1,8 +1,8 @@
 """The gin files hold what Dopamine 3.2.1's hold: every value and every import.
 
 `gin_files.json` is the table of all 41 files, values as gin text. The files are
-read by gin's parser but not executed, so that no backend is loaded. When the
-files of a further agent are written, add its folder to `AGENTS`.
+read by gin's parser but not executed, so that no backend is loaded. Where ours
+differ on purpose, `EXCEPTIONS` says so; `OURS` are files that 3.2.1 lacks.
 """
 
 import json
@@ -11,7 +11,21 @@ import pathlib
 from gin import config_parser
 import pytest
 
-AGENTS = ('dqn',)  # of 'dqn', 'rainbow', 'quantile', 'implicit_quantile', ...
+AGENTS = ('dqn', 'rainbow', 'quantile', 'implicit_quantile', 'full_rainbow')
+
+# {file: {binding: value}}. 3.2.1 has 'jax_rainbow', which is the wrong agent.
+EXCEPTIONS = {
+  f'dopamine/jax/agents/full_rainbow/configs/{name}.gin': {
+    'create_agent.agent_name': "'jax_full_rainbow'"
+  }
+  for name in ('full_rainbow', 'full_rainbow_profiling')
+}
+
+# The TensorFlow twins of files that 3.2.1 has on JAX only.
+OURS = [
+  'dopamine/agents/full_rainbow/configs/full_rainbow.gin',
+  'dopamine/agents/quantile/configs/quantile.gin',
+]
 
 ROOT = pathlib.Path(__file__).parents[2]
 TABLE = json.loads(
@@ -57,7 +71,8 @@ def typed(bindings):
 
 def test_every_gin_file_is_in_the_table_and_none_is_missing():
   found = (ROOT / 'dopamine').rglob('*.gin')
-  assert sorted(f.relative_to(ROOT).as_posix() for f in found) == WRITTEN
+  found = sorted(f.relative_to(ROOT).as_posix() for f in found)
+  assert found == sorted(WRITTEN + OURS)
 
 
 def test_the_table_is_whole():
@@ -69,13 +84,39 @@ def test_the_table_is_whole():
 def test_imports_and_bindings_are_those_of_the_original(name):
   imports, bindings = parse((ROOT / name).read_text())
   assert imports == TABLE[name]['imports']
-  text = '\n'.join(f'{k} = {v}' for k, v in TABLE[name]['bindings'].items())
-  _, expected = parse(text)
+  table = TABLE[name]['bindings'] | EXCEPTIONS.get(name, {})
+  _, expected = parse('\n'.join(f'{k} = {v}' for k, v in table.items()))
   assert len(expected) == len(TABLE[name]['bindings'])
   assert typed(bindings) == typed(expected)
 
 
-@pytest.mark.parametrize('name', WRITTEN)
+@pytest.mark.parametrize('name', EXCEPTIONS)
+def test_exceptions_differ_from_the_original(name):
+  for binding, value in EXCEPTIONS[name].items():
+    assert value != TABLE[name]['bindings'][binding]
+
+
+@pytest.mark.parametrize('name', OURS)
+def test_ours_have_the_settings_of_their_jax_twins(name):
+  """Parameter by parameter, whichever class they are bound to."""
+
+  def settings(path):
+    _, bindings = parse((ROOT / path).read_text())
+    by_parameter = {k.rpartition('.')[2]: v for k, v in bindings.items()}
+    assert len(by_parameter) == len(bindings)
+    return typed(by_parameter)
+
+  ours = settings(name)
+  twin = settings(name.replace('dopamine/', 'dopamine/jax/'))
+  assert ours.pop('tf_device') == ('str', '/gpu:0')
+  assert twin.pop('schedule') == ('str', 'continuous_train')
+  assert twin.pop('debug_mode') == ('bool', True)
+  agent = ours.pop('agent_name')[1]
+  assert twin.pop('agent_name')[1] == f'jax_{agent}'
+  assert ours == twin
+
+
+@pytest.mark.parametrize('name', WRITTEN + OURS)
 def test_the_first_line_says_which_paper(name):
   first = (ROOT / name).read_text().splitlines()[0]
   assert first.startswith('# ') and 'et al., 20' in first

@@ -17,7 +17,9 @@ few hooks that a learner compiles. To change the algorithm, override one:
 first value. What changes over time arrives in the batch.
 """
 
+import collections
 import contextlib
+import functools
 import inspect
 import os
 import random
@@ -35,6 +37,7 @@ from dopamine import optimizers
 from dopamine import seeding
 from dopamine.discrete_domains import atari_lib
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import prioritized_replay_buffer
 
 NATURE_DQN_OBSERVATION_SHAPE = atari_lib.NATURE_DQN_OBSERVATION_SHAPE
 NATURE_DQN_DTYPE = atari_lib.NATURE_DQN_DTYPE
@@ -76,6 +79,9 @@ _OLD_HOOKS = {
 class DQNAgent:
   """DQN with the settings of Dopamine's baselines.
 
+  What every agent can do is here: n-step returns, double DQN (van Hasselt et
+  al., 2016) and prioritised replay (Schaul et al., 2016).
+
   Args:
     sess: ignored; existing subclasses and factories pass it.
     num_actions: A, the number of actions.
@@ -105,6 +111,9 @@ class DQNAgent:
       or the agent's own record is missing.
     seed: of exploration, replay and network initialisation; None takes the
       run's, or a fresh one.
+    double_dqn: whether the online network picks the next action.
+    replay_scheme: 'uniform' or 'prioritized'; None is 'uniform' for DQN and
+      IQN, 'prioritized' for the others.
 
   Attributes:
     online_convnet: the network that acts and learns.
@@ -117,6 +126,12 @@ class DQNAgent:
   # The tag of the loss in TensorBoard is the prefix and the name.
   _summary_prefix = 'Losses/'
   _loss_name = 'HuberLoss'
+
+  _default_replay_scheme = 'uniform'
+
+  # What replays uniformly. Agents whose gin files size the prioritised buffer
+  # use that for both schemes, with equal priorities for this one.
+  _uniform_replay = circular_replay_buffer.WrappedReplayBuffer
 
   def __init__(
     self,
@@ -144,6 +159,8 @@ class DQNAgent:
     summary_writing_frequency=500,
     allow_partial_reload=False,
     seed=None,
+    double_dqn=False,
+    replay_scheme=None,
   ):
     if num_actions is None:
       raise ValueError(f'{type(self).__name__} needs num_actions')
@@ -151,6 +168,13 @@ class DQNAgent:
       raise ValueError(
         f'summary_writer={summary_writer!r} has no add_scalar(tag, value, '
         'step): use a tensorboardX.SummaryWriter, see docs/migrating.md'
+      )
+    if replay_scheme is None:
+      replay_scheme = self._default_replay_scheme
+    if replay_scheme not in ('uniform', 'prioritized'):
+      raise ValueError(
+        f'Invalid replay scheme: {replay_scheme}; '
+        "replay_scheme is 'uniform' or 'prioritized'"
       )
     self._sess = sess
     self.num_actions = int(num_actions)
@@ -176,13 +200,15 @@ class DQNAgent:
     self.summary_writing_frequency = summary_writing_frequency
     self.allow_partial_reload = allow_partial_reload
     self.seed = seeding.resolve(seed)
+    self.double_dqn = double_dqn
+    self._replay_scheme = replay_scheme
     self.training_steps = 0
     self._rng = seeding.generator(self.seed, 'agent')
     self.action = None
     self._observation = None
     self._last_observation = None
     self._refuse_old_hooks()
-    self._stores_episode_end = _accepts(self._store_transition, 'episode_end')
+    self._stores_episode_end = accepts(self._store_transition, 'episode_end')
 
     dtype = getattr(observation_dtype, 'as_numpy_dtype', observation_dtype)
     self.state = np.zeros(
@@ -212,9 +238,7 @@ class DQNAgent:
 
   def _loss(self, batch):
     """Huber loss of the TD error y - Q(s, a), per transition: `[B]`."""
-    q = losses.take_action(
-      self.online_convnet(batch.state).q_values, batch.action
-    )  # [B]
+    q = losses.take_action(self._online(batch).q_values, batch.action)  # [B]
     y = ops.stop_gradient(self._build_target_q_op(batch))  # [B]
     return self._td_loss(y - q)
 
@@ -223,27 +247,69 @@ class DQNAgent:
     return losses.huber(errors)
 
   def _build_target_q_op(self, batch):
-    """y = R + gamma^k (1 - terminal) max_a' Q_target(s', a'): `[B]`.
+    """y = R + gamma^k (1 - terminal) Q_target(s', a*): `[B]`.
 
     Mnih et al. (2015), Algorithm 1, with k-step returns (Sutton, 1988): R is
     the discounted sum of the k rewards, k = update_horizon unless the episode
-    ended before; `batch.discount` holds the factor of the maximum.
+    ended before; `batch.discount` holds the factor of the next value.
     """
-    next_q = self.target_convnet(batch.next_state).q_values  # [B, A]
-    return batch.reward + batch.discount * ops.max(next_q, axis=-1)
+    next_q = self._target(batch).q_values  # [B, A]
+    best = self._next_action(batch, next_q)  # [B]
+    return batch.reward + batch.discount * losses.take_action(next_q, best)
+
+  def _next_action(self, batch, next_q):
+    """a* = argmax_a Q(s', a): `[B]`.
+
+    Q is the target network's, `next_q` `[B, A]`; with `double_dqn` the online
+    network's (van Hasselt et al., 2016, eq. (4)).
+    """
+    q = self._online_next(batch).q_values if self.double_dqn else next_q
+    return ops.argmax(q, axis=-1)
+
+  def _online(self, batch):
+    """What the online network says of s."""
+    return self.online_convnet(batch.state)
+
+  def _online_next(self, batch):
+    """What the online network says of s'."""
+    return self.online_convnet(batch.next_state)
+
+  def _target(self, batch):
+    """What the target network says of s'."""
+    return self.target_convnet(batch.next_state)
 
   def _loss_weights(self, batch):
-    """The weight of each loss in the mean, `[B]`; None weighs all alike."""
-    del batch
-    return None
+    """The weight of each loss in the mean, `[B]`; None weighs all alike.
+
+    With prioritised replay (1 / p)^beta, relative to the largest of the batch
+    (Schaul et al., 2016, s. 3.4); p is the priority, which is proportional to
+    the probability. beta is 0.5 throughout, not annealed to 1.
+    """
+    if self._replay_scheme == 'uniform':
+      return None
+    if not hasattr(batch, 'sampling_probabilities'):
+      raise ValueError(
+        f"{type(self).__name__} with replay_scheme='prioritized' needs a "
+        "replay memory that returns sampling_probabilities; set 'uniform', or "
+        'build a WrappedPrioritizedReplayBuffer in _build_replay_buffer'
+      )
+    weights = 1.0 / ops.sqrt(batch.sampling_probabilities + 1e-10)
+    return weights / ops.max(weights)
 
   def _priorities(self, batch, loss):
-    """The new replay priorities `[B]`; None without prioritised replay."""
-    del batch, loss
-    return None
+    """The new replay priorities `[B]`; None without prioritised replay.
+
+    The square root of the unweighted loss: of the two of Hessel et al. (2018),
+    the exponent of 0.5 and the loss as a measure of surprise.
+    """
+    del batch
+    return None if self._replay_scheme == 'uniform' else ops.sqrt(loss + 1e-10)
 
   def _q_values(self, state):
-    """Q(s, .) of the online network, for acting: `[B, A]`."""
+    """Q(s, .) of the online network, for acting: `[B, A]`.
+
+    Takes after the states what `_acting_draws` returns.
+    """
     return self.online_convnet(state).q_values
 
   def _trainable(self):
@@ -253,7 +319,7 @@ class DQNAgent:
   def _sync_weights(self):
     """Copies the online network to the target network."""
     for target, online in zip(
-      self.target_convnet.variables, self.online_convnet.variables, strict=True
+      self.target_convnet.weights, self.online_convnet.weights, strict=True
     ):
       target.assign(online)
 
@@ -275,19 +341,26 @@ class DQNAgent:
   def _initialize(self, network):
     """Gives `network` its weights by calling it once."""
     outputs = network(ops.convert_to_tensor(self.state))
-    q_values = getattr(outputs, 'q_values', None)
-    expected = (1, self.num_actions)
-    if q_values is None or tuple(q_values.shape) != expected:
-      found = type(outputs).__name__ if q_values is None else q_values.shape
-      raise ValueError(
-        f'{network.name} network {type(network).__name__} must return a tuple '
-        f'with q_values of shape {expected} for one state of shape '
-        f'{self.state.shape}; it returned {found}'
-      )
+    self._check_outputs(network, outputs, q_values=(1, self.num_actions))
+
+  def _check_outputs(self, network, outputs, **expected):
+    """Refuses outputs of one state that lack what the algorithm reads."""
+    for name, shape in expected.items():
+      output = getattr(outputs, name, None)
+      if output is None or tuple(output.shape) != shape:
+        found = type(outputs).__name__ if output is None else output.shape
+        raise ValueError(
+          f'{network.name} network {type(network).__name__} must return a '
+          f'tuple with {name} of shape {shape} for one state of shape '
+          f'{self.state.shape}; it returned {found}'
+        )
 
   def _build_replay_buffer(self, use_staging):
     """Makes the replay memory."""
-    return circular_replay_buffer.WrappedReplayBuffer(
+    wrapped = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
+    if self._replay_scheme == 'uniform':
+      wrapped = self._uniform_replay
+    return wrapped(
       observation_shape=self.observation_shape,
       stack_size=self.stack_size,
       use_staging=use_staging,
@@ -424,7 +497,16 @@ class DQNAgent:
       )
     if self._rng.random() <= epsilon:
       return int(self._rng.integers(self.num_actions))
-    return int(np.argmax(self._learner.predict(self.state)))
+    q_values = self._learner.predict(self.state, *self._acting_draws(1))
+    return int(np.argmax(q_values))
+
+  def _acting_draws(self, num_states):
+    """Random arrays that `_q_values` takes after the states, as a tuple.
+
+    An agent that needs them draws them from `self._rng`, `[num_states, ...]`.
+    """
+    del num_states
+    return ()
 
   def _reset_state(self):
     """Empties the stack of observations."""
@@ -457,9 +539,17 @@ class DQNAgent:
       reward: of the action.
       is_terminal: whether the task ended there.
       *args: the values of the memory's extra storage types.
-      priority: in a prioritised memory.
+      priority: in a prioritised memory; None is the largest recorded so far,
+        or 1 with the uniform scheme.
       episode_end: True where an episode ends without a terminal.
     """
+    if priority is None and isinstance(
+      self._replay.memory,
+      prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer,
+    ):
+      priority = 1.0
+      if self._replay_scheme == 'prioritized':
+        priority = self._replay.memory.sum_tree.max_recorded_priority
     self._replay.add(
       last_observation,
       action,
@@ -509,8 +599,8 @@ class DQNAgent:
   def _sample_batches(self, num_batches):
     """A named tuple of arrays `[num_batches, B, ...]` for the hooks.
 
-    An agent that needs random numbers in its loss draws them here, with a
-    generator of its own, as further fields of the tuple.
+    An agent that needs random numbers in its loss draws them here, from
+    `self._rng`, and adds them with `extend`.
     """
     return self._replay.sample(num_batches)
 
@@ -633,7 +723,18 @@ class DQNAgent:
         setattr(self, name, value)
 
 
-def _accepts(function, name):
+@functools.lru_cache
+def _batch_type(fields):
+  return collections.namedtuple('Batch', fields)
+
+
+def extend(batches, **fields):
+  """The named tuple `batches` with further `fields`."""
+  names = (*batches._fields, *fields)
+  return _batch_type(names)(*batches, *fields.values())
+
+
+def accepts(function, name):
   """Whether `function` can be called with the keyword `name`."""
   parameters = inspect.signature(function).parameters
   return name in parameters or any(

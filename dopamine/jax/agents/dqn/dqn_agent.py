@@ -78,7 +78,7 @@ class _Preprocessed(keras.Model):
 
   def __init__(self, network, preprocess_fn):
     super().__init__(name=network.name)
-    self._network, self._preprocess_fn = network, preprocess_fn
+    self.wrapped, self._preprocess_fn = network, preprocess_fn
 
   def call(self, state, **kwargs):
-    return self._network(self._preprocess_fn(state), **kwargs)
+    return self.wrapped(self._preprocess_fn(state), **kwargs)

@@ -1,0 +1,13 @@
+"""Full Rainbow with the defaults of Dopamine's JAX agents."""
+
+import gin
+
+from dopamine.agents.full_rainbow import full_rainbow_agent
+from dopamine.jax.agents.dqn import dqn_agent
+
+
+@gin.configurable
+class JaxFullRainbowAgent(
+  dqn_agent.JaxDQNAgent, full_rainbow_agent.FullRainbowAgent
+):
+  """`FullRainbowAgent` with what `JaxDQNAgent` adds to every agent."""

@@ -1,0 +1,13 @@
+"""IQN with the defaults of Dopamine's JAX agents."""
+
+import gin
+
+from dopamine.agents.implicit_quantile import implicit_quantile_agent
+from dopamine.jax.agents.dqn import dqn_agent
+
+
+@gin.configurable
+class JaxImplicitQuantileAgent(
+  dqn_agent.JaxDQNAgent, implicit_quantile_agent.ImplicitQuantileAgent
+):
+  """`ImplicitQuantileAgent` with what `JaxDQNAgent` adds to every agent."""

@@ -1,0 +1,11 @@
+"""QR-DQN with the defaults of Dopamine's JAX agents."""
+
+import gin
+
+from dopamine.agents.quantile import quantile_agent
+from dopamine.jax.agents.dqn import dqn_agent
+
+
+@gin.configurable
+class JaxQuantileAgent(dqn_agent.JaxDQNAgent, quantile_agent.QuantileAgent):
+  """`QuantileAgent` with what `JaxDQNAgent` adds to every agent."""

@@ -1,0 +1,238 @@
+"""A replay buffer that draws transitions in proportion to their priorities.
+
+Proportional prioritisation of Schaul et al. (2016), section 3.3. The exponents
+of the priorities and of the importance weights are the agent's.
+"""
+
+from collections.abc import Sequence
+import os
+from typing import Any
+
+import gin
+import numpy as np
+
+from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import sum_tree
+
+ReplayElement = circular_replay_buffer.ReplayElement
+
+
+@gin.configurable
+class OutOfGraphPrioritizedReplayBuffer(
+  circular_replay_buffer.OutOfGraphReplayBuffer
+):
+  """A circular buffer whose transitions each have a priority.
+
+  `add` takes a transition's first priority; `set_priority` changes it. What is
+  never sampled as a start, padding and final observations, has priority 0.
+
+  gin's bindings of `OutOfGraphReplayBuffer` count too, after those of this one.
+  """
+
+  def __init__(
+    self,
+    observation_shape: tuple[int, ...],
+    stack_size: int,
+    replay_capacity: int | None = None,
+    batch_size: int | None = None,
+    **kwargs: Any,
+  ):
+    """Allocates the buffer and its tree of priorities.
+
+    Args:
+      observation_shape: of one frame.
+      stack_size: K, the frames in a state.
+      replay_capacity: in slots, padding included.
+      batch_size: how many transitions are sampled unless said otherwise.
+      **kwargs: further arguments of `OutOfGraphReplayBuffer`, whose defaults
+        are those of all.
+    """
+    sizes = {'replay_capacity': replay_capacity, 'batch_size': batch_size}
+    kwargs |= {k: v for k, v in sizes.items() if v is not None}
+    super().__init__(observation_shape, stack_size, **kwargs)
+    self.sum_tree = sum_tree.SumTree(self._replay_capacity, self._rng)
+
+  # What a transition is made of ----------------------------------------------
+
+  def get_add_args_signature(self) -> list[ReplayElement]:
+    """Returns what `add` takes, in its order: the priority is the last."""
+    priority = ReplayElement('priority', (), np.dtype(np.float32))
+    return [*super().get_add_args_signature(), priority]
+
+  def get_transition_elements(
+    self, batch_size: int | None = None
+  ) -> list[ReplayElement]:
+    """Returns what `sample_transition_batch` returns, in its order.
+
+    The last, `sampling_probabilities`, are priorities: not divided by their
+    total.
+    """
+    batch_size = self._batch_size if batch_size is None else batch_size
+    probabilities = ReplayElement(
+      'sampling_probabilities', (batch_size,), np.dtype(np.float32)
+    )
+    return [*super().get_transition_elements(batch_size), probabilities]
+
+  def _element(
+    self, element: ReplayElement, values: dict[str, Any], start: np.ndarray
+  ) -> np.ndarray:
+    if element.name == 'sampling_probabilities':
+      return self.sum_tree.get(start).astype(element.type)
+    return super()._element(element, values, start)
+
+  # Adding --------------------------------------------------------------------
+
+  def _check_add(self, args: tuple) -> None:
+    super()._check_add(args)
+    if not 0 <= args[-1] < np.inf:
+      raise ValueError(f'priority={args[-1]} must be finite and 0 or more')
+
+  def _add(self, *args) -> None:
+    *stored, priority = args
+    self.sum_tree.set(self.cursor(), priority)
+    super()._add(*stored)
+
+  # Priorities ----------------------------------------------------------------
+
+  def set_priority(self, indices: np.ndarray, priorities) -> None:
+    """Sets the priorities of transitions.
+
+    Args:
+      indices: int32 array, as sampled; of one that is in it more than once, the
+        last priority stays.
+      priorities: finite and 0 or more, one per index.
+    """
+    _check_indices(indices)
+    self.sum_tree.set(np.asarray(indices), np.asarray(priorities))
+
+  def get_priority(self, indices: np.ndarray) -> np.ndarray:
+    """Returns the priorities at an int32 array of indices, as float32."""
+    _check_indices(indices)
+    return self.sum_tree.get(np.asarray(indices)).astype(np.float32)
+
+  # Sampling ------------------------------------------------------------------
+
+  def sample_index_batch(self, batch_size: int) -> np.ndarray:
+    """Returns `[batch_size]` valid indices, in proportion to their priorities.
+
+    They are stratified: one from each of B equal parts of the total (Schaul et
+    al., 2016, appendix B.2.1), in random order. An invalid one is drawn again
+    from the whole.
+
+    A multiple of the buffer's own batch size is as many batches, one after the
+    other, each stratified by itself. Because of the random order, batches of
+    any other size that are cut from the result are unbiased too.
+    """
+    self._start_range()
+    num_batches = 1
+    if batch_size % self._batch_size == 0:
+      num_batches = max(1, batch_size // self._batch_size)
+    size = batch_size // num_batches
+    drawn = self.sum_tree.stratified_sample(size, num_batches)
+    drawn = self._rng.permuted(drawn.reshape(num_batches, size), axis=1)
+    return self._redraw_invalid(
+      drawn.ravel(), lambda n: self.sum_tree.sample(self._rng.random(n))
+    )
+
+  # Saving --------------------------------------------------------------------
+
+  @property
+  def nbytes(self) -> int:
+    """Bytes of memory that the buffer takes once it is full."""
+    return super().nbytes + self.sum_tree.nbytes
+
+  @property
+  def _sum_tree_dtype(self) -> np.dtype:
+    """The dtype of the one record that the saved tree is."""
+    return np.dtype(
+      [
+        ('priorities', np.float64, (self._replay_capacity,)),
+        ('max_recorded_priority', np.float64),
+      ]
+    )
+
+  def _checkpointable_elements(self) -> dict[str, Any]:
+    """Returns what is saved, by name: of the tree, what the rest follows from.
+
+    `sum_tree` is an array of no dimensions, with the fields `priorities`, one
+    per slot, and `max_recorded_priority`.
+    """
+    elements = super()._checkpointable_elements()
+    leaves = self.sum_tree.nodes[-1][: self._replay_capacity]
+    elements['sum_tree'] = np.array(
+      (leaves, self.sum_tree.max_recorded_priority), self._sum_tree_dtype
+    )
+    return elements
+
+  def _restore_elements(self, elements: dict[str, Any]) -> None:
+    elements = dict(elements)
+    saved = elements.pop('sum_tree')
+    self._check_sum_tree(getattr(saved, 'dtype', None), 'sum_tree')
+    tree = sum_tree.SumTree(self._replay_capacity, self._rng)
+    tree.set(np.arange(self._replay_capacity), saved['priorities'])
+    tree.max_recorded_priority = float(saved['max_recorded_priority'])
+    super()._restore_elements(elements)
+    self.sum_tree = tree
+
+  def check_shapes(
+    self, checkpoint_dir: str | os.PathLike, suffix: int | str
+  ) -> None:
+    """Raises ValueError if saved arrays do not fit; reads only their headers.
+
+    Files that are missing are left to `load`.
+    """
+    super().check_shapes(checkpoint_dir, suffix)
+    file = circular_replay_buffer._filename(checkpoint_dir, 'sum_tree', suffix)
+    if os.path.exists(file):
+      try:
+        _, dtype = circular_replay_buffer._read_header(file)
+      except ValueError:
+        dtype = None  # No array: Dopamine 3 pickled its tree.
+      self._check_sum_tree(dtype, file)
+
+  def _check_sum_tree(self, dtype: np.dtype | None, name: str) -> None:
+    if dtype == self._sum_tree_dtype:
+      return
+    if dtype is not None and dtype.names == self._sum_tree_dtype.names:
+      found = f'{dtype["priorities"].shape[0]} priorities'
+    else:
+      found = 'no tree that was saved here'
+    raise ValueError(
+      f'{name} holds {found}, but this buffer was built for '
+      f'replay_capacity={self._replay_capacity}. Build it as the saved one '
+      'was, or start in an empty directory.'
+    )
+
+
+def _check_indices(indices: np.ndarray) -> None:
+  assert np.shape(indices), 'Indices must be an array.'
+  dtype = getattr(indices, 'dtype', None)
+  assert dtype == np.int32, f'Indices must be integers (int32), given: {dtype}'
+
+
+@gin.configurable(
+  denylist=['observation_shape', 'stack_size', 'update_horizon', 'gamma']
+)
+class WrappedPrioritizedReplayBuffer(
+  circular_replay_buffer.WrappedReplayBuffer
+):
+  """The prioritised buffer of an agent: a memory, and batches by name.
+
+  Built with the arguments of `WrappedReplayBuffer`; gin's bindings of either
+  class count, those of this one first.
+  """
+
+  memory: OutOfGraphPrioritizedReplayBuffer
+
+  def _build_memory(self, **kwargs) -> OutOfGraphPrioritizedReplayBuffer:
+    return OutOfGraphPrioritizedReplayBuffer(**kwargs)
+
+  def tf_set_priority(
+    self, indices: Sequence[int] | np.ndarray, priorities
+  ) -> None:
+    """Sets priorities, at once; the name is from when it built an operation."""
+    self.memory.set_priority(np.asarray(indices, np.int32), priorities)
+
+  def tf_get_priority(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Returns the priorities at `indices`, as float32."""
+    return self.memory.get_priority(np.asarray(indices, np.int32))
