@@ -44,6 +44,10 @@ for _domain in ('CARTPOLE', 'ACROBOT', 'LUNAR', 'MOUNTAINCAR'):
   for _field in ('OBSERVATION_SHAPE', 'OBSERVATION_DTYPE', 'STACK_SIZE'):
     _name = f'{_domain}_{_field}'
     gin.constant(f'gym_lib.{_name}', globals()[_name])
+  if _domain != 'LUNAR':
+    for _field in ('MIN_VALS', 'MAX_VALS'):
+      _name = f'{_domain}_{_field}'
+      gin.constant(f'gym_lib.{_name}', tuple(globals()[_name].tolist()))
 del _domain, _field, _name
 
 # Until 3.2.1 these networks lived here, and gin files and scripts name them so.

@@ -292,21 +292,21 @@ def test_bad_priorities_change_nothing():
 
 
 def test_sampling_is_proportional_to_the_priorities_of_what_is_valid():
-  memory = _memory(stack_size=2, update_horizon=2, replay_capacity=40)
+  memory = _memory(
+    stack_size=2,
+    update_horizon=2,
+    replay_capacity=40,
+    extra_storage_types=uniform.EXTRAS,
+  )
   oracle = uniform.Episodes(40, stack_size=2, horizon=2)
   recorder = Recorder(memory, [1.0, 4.0, 0.0, 2.0, 0.3])
-  recorder.add, add = (
-    lambda *step, episode_end: add(*step[:4], episode_end=episode_end),
-    recorder.add,
-  )
   oracle.play([(9, 'terminal'), (7, 'cut'), (8, 'time-out')] * 3, recorder)
   p = np.zeros(40)
   p[list(oracle.valid())] = recorder.by_slot()[list(oracle.valid())]
   memory._max_sample_attempts = 10**6
-  # As one batch, of which most draws come from a part of their own; as batches
-  # of two; and one by one.
+  # As one batch, as batches of two, and one by one.
   draws = [
-    memory.sample_index_batch(100_001)[1:],
+    memory.sample_index_batch(99_999),
     memory.sample_index_batch(100_000),
     np.concatenate([memory.sample_index_batch(1) for _ in range(3000)]),
   ]
@@ -369,6 +369,18 @@ def test_indices_that_are_not_valid_are_drawn_again_from_the_whole():
   assert (np.abs(counts[:8] - 125) < 5 * 10.5).all()
 
 
+def test_what_is_drawn_again_is_as_unbiased_in_every_batch():
+  memory = _memory(batch_size=10)
+  for i in range(11):
+    # Half of the total, in the middle, is of slots that were cut.
+    priority = [1.0, 4.0, 1.0, 0.0][(i > 3) + (i > 5) + (i > 9)]
+    memory.add(i, 0, 0.0, False, priority=priority, episode_end=3 < i < 6)
+  drawn = np.stack([memory.sample_index_batch(20) for _ in range(100)])
+  # Of 1000 in a batch, 500 are from the first four slots, give or take 16.
+  for batches in (drawn[:, :10], drawn[:, 10:]):
+    assert abs((batches < 4).sum() - 500) < 5 * 16
+
+
 def test_too_few_transitions():
   memory = _memory(stack_size=2, update_horizon=3)
   text = re.escape(
@@ -393,7 +405,7 @@ def test_nothing_has_a_priority():
 
 @pytest.mark.parametrize('valid', [0, 1])
 def test_max_sample_attempts(valid):
-  # Upstream returned the last index of a batch even if it was invalid.
+  # 3.2.1 returned the last index of a batch even if it was invalid.
   memory = _memory(max_sample_attempts=7)
   for i in range(10):
     cut = i >= valid
@@ -491,7 +503,7 @@ STORAGE = dict(
 
 @pytest.mark.parametrize('build', [Memory, Wrapped])
 def test_every_storage_argument_is_forwarded(build):
-  # Upstream's wrapper forgot five of them.
+  # The wrapper of 3.2.1 forgot five of them.
   replay = build((2,), 3, replay_capacity=50, batch_size=4, **STORAGE)
   memory = getattr(replay, 'memory', replay)
   assert type(memory) is Memory
