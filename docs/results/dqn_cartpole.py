@@ -22,16 +22,13 @@ ITERATIONS = 30
 SETTINGS = list(itertools.product(('tensorflow', 'jax'), (False, True)))
 
 
-def run(base_dir, backend, timeouts_are_terminal, seed):
-  """Trains one run; returns its evaluation return per iteration."""
-  bindings = (
-    f'Runner.num_iterations = {ITERATIONS}',
-    f'Runner.timeouts_are_terminal = {timeouts_are_terminal}',
-  )
+def run(base_dir, backend, gin_file, seed, iterations, bindings=()):
+  """Trains one run, unless it is there; returns its evaluation returns."""
   command = [sys.executable, '-m', 'dopamine.discrete_domains.train']
-  command += [f'--base_dir={base_dir}', f'--gin_files={GIN_FILE}']
+  command += [f'--base_dir={base_dir}', f'--gin_files={gin_file}']
+  bindings = (f'Runner.num_iterations = {iterations}', *bindings)
   command += [f'--gin_bindings={binding}' for binding in bindings]
-  log = base_dir / 'logs' / f'log_{ITERATIONS - 1}'
+  log = base_dir / 'logs' / f'log_{iterations - 1}'
   if not log.exists():
     subprocess.run(
       [*command, f'--seed={seed}'],
@@ -42,7 +39,7 @@ def run(base_dir, backend, timeouts_are_terminal, seed):
     )
   data = pickle.loads(log.read_bytes())
   return [
-    data[f'iteration_{i}']['eval_average_return'][0] for i in range(ITERATIONS)
+    data[f'iteration_{i}']['eval_average_return'][0] for i in range(iterations)
   ]
 
 
@@ -91,7 +88,8 @@ def main():
     runs = curves[f'{backend}, timeouts_are_terminal={terminal}'] = {}
     for seed in range(1, arguments.seeds + 1):
       base_dir = arguments.work_dir / f'{backend}_{terminal}_{seed}'
-      runs[seed] = run(base_dir, backend, terminal, seed)
+      bindings = (f'Runner.timeouts_are_terminal = {terminal}',)
+      runs[seed] = run(base_dir, backend, GIN_FILE, seed, ITERATIONS, bindings)
     means = [sum(r) / len(r) for r in runs.values()]
     print(
       f'{backend:10} timeouts_are_terminal={terminal!s:5} mean over iterations '
