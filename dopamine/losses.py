@@ -90,7 +90,8 @@ def project_distribution(atoms, probabilities, support):
 def quantile_huber(errors, tau, kappa=1.0):
   """rho(u) = |tau - 1{u < 0}| L_kappa(u) / kappa, per transition.
 
-  Dabney et al. (2018b), eqs. (9) and (10), with L_0(u) / 0 read as |u|.
+  Dabney et al. (2018b), eq. (10), divided by kappa as in Dabney et al. (2018a),
+  s. 2.3: the limit for kappa = 0 is |tau - 1{u < 0}| |u|.
 
   Args:
     errors: `[B, J, K]` u = target sample j - online quantile k.

@@ -69,7 +69,7 @@ def categorical(outputs, num_actions, support):
 def quantiles(outputs, num_actions, num_atoms):
   """The `RainbowNetworkType` of `outputs` `[B, A * N]`, values of quantiles.
 
-  Dabney et al. (2018b), eq. (6): each of the N quantiles has the same mass.
+  Dabney et al. (2018b): each of the N quantiles has the mass 1 / N.
   """
   values = ops.reshape(outputs, (-1, num_actions, num_atoms))
   q_values = ops.mean(values, axis=-1)

@@ -14,6 +14,8 @@ from dopamine import losses
 from dopamine.agents.rainbow import rainbow_agent
 
 seeds = st.integers(0, 2**32 - 1)
+# Few, for JAX compiles each.
+loss_shapes = st.sampled_from([(1, 1, 1), (2, 3, 4), (3, 1, 6), (3, 6, 1)])
 
 
 def array(*values):
@@ -132,7 +134,7 @@ def algorithm_1(atoms, probabilities, support):
 @st.composite
 def supports(draw):
   """`[M]` from any V_min in any step: rarely symmetric."""
-  num_atoms = draw(st.integers(2, 60))
+  num_atoms = draw(st.sampled_from((2, 3, 51)))  # JAX compiles each shape.
   v_min = draw(st.integers(-40, 40)) / 4
   step = draw(st.integers(1, 16)) / 8
   return (v_min + step * np.arange(num_atoms)).astype(np.float32)
@@ -188,7 +190,9 @@ def test_projection_shares_in_proportion_to_nearness():
 
 def test_projection_moves_what_is_outside_to_the_ends():
   z = array(-1, 0, 1, 2)
-  m = losses.project_distribution(array(-9, -1.5, 2.5, 9), array(*[0.25] * 4), z)
+  m = losses.project_distribution(
+    array(-9, -1.5, 2.5, 9), array(*[0.25] * 4), z
+  )
   assert_allclose(m, [0.5, 0, 0, 0.5])
 
 
@@ -267,6 +271,8 @@ def test_shapes_that_do_not_fit_are_refused(shapes, validate_args):
     (0, 2, 1, 3),  # turns back
     (0, 1, 3),  # grows
     (0, 1, 1.5),  # shrinks
+    (0, 1, 2, 3.01),  # nearly
+    (0, 1e-9, 3e-9),  # grows, if only by a little
     (0, 1, np.nan),
     (0,),  # a step of 0 / 0
   ],
@@ -279,9 +285,10 @@ def test_a_support_without_equal_ascending_steps_is_refused(support, make):
 
 
 @pytest.mark.parametrize(
-  'ends', [(-10, 10, 51), (-100, 100, 201), (0, 1, 11), (-1, 5, 601)]
+  'ends',
+  [(-10, 10, 51), (-100, 100, 201), (0, 1, 11), (-1, 5, 601), (100, 101, 51)],
 )
-def test_every_support_that_agents_make_is_taken(ends):
+def test_steps_that_only_rounding_makes_unequal_are_taken(ends):
   z = np.linspace(*ends, dtype=np.float32)
   p = simplex(np.random.default_rng(0), 2, len(z))
   tz = np.stack([z, z])
@@ -306,15 +313,14 @@ def double_sum(errors, tau, kappa):
   return total / len(errors)
 
 
-@pytest.mark.parametrize('kappa', [0, 0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize('kappa', [0, 0.5, 1.0, 2.0])
 @hypothesis.settings(max_examples=25, deadline=None)
-@hypothesis.given(
-  seeds, st.integers(1, 4), st.integers(1, 6), st.integers(1, 6)
-)
-def test_quantile_huber_is_the_double_sum(kappa, seed, batch, targets, online):
+@hypothesis.given(seeds, loss_shapes)
+def test_quantile_huber_is_the_double_sum(kappa, seed, shape):
   rng = np.random.default_rng(seed)
-  errors = rng.normal(scale=2, size=(batch, targets, online))
-  errors[rng.random(errors.shape) < 0.1] = 0
+  batch, _, online = shape
+  errors = rng.normal(scale=2, size=shape)
+  errors[rng.random(shape) < 0.1] = 0
   tau = rng.random((batch, online))
   found = losses.quantile_huber(
     errors.astype(np.float32), tau.astype(np.float32), kappa
@@ -338,7 +344,7 @@ def test_quantile_huber_by_hand():
 
 def test_quantiles_are_summed_and_targets_averaged():
   # Every |u| = 1, every weight 0.5, every L = 0.5: 0.25 for each pair.
-  for targets, online in ((1, 1), (5, 1), (1, 4), (5, 4)):
+  for targets, online in ((5, 1), (1, 4)):
     errors = np.ones((2, targets, online), np.float32)
     tau = np.full((2, online), 0.5, np.float32)
     assert_allclose(losses.quantile_huber(errors, tau), [0.25 * online] * 2)
@@ -355,14 +361,12 @@ def test_the_levels_belong_to_the_last_axis():
 
 
 def test_the_best_constant_is_the_quantile():
-  # Of the targets 0..99 the 0.25-quantile lies at 24.5, give or take kappa.
-  targets, guesses = np.arange(100), np.arange(0, 100, 0.5)
-  errors = (targets[:, None] - guesses)[None].astype(np.float32)
-  sums = [
-    losses.quantile_huber(errors[..., k : k + 1], array(0.25)[None], 0)
-    for k in range(len(guesses))
-  ]
-  assert abs(guesses[np.argmin(np.ravel(sums))] - 24.5) <= 0.5
+  # Of the targets 0..99, 25 lie below 24.5 and 75 above.
+  targets, guesses = np.arange(100), np.arange(0.5, 100)
+  errors = (targets - guesses[:, None])[..., None].astype(np.float32)
+  tau = np.full((100, 1), 0.25, np.float32)
+  found = np.asarray(losses.quantile_huber(errors, tau, 0))
+  assert guesses[found.argmin()] == 24.5
 
 
 @pytest.mark.parametrize(

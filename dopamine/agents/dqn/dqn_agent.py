@@ -261,7 +261,7 @@ class DQNAgent:
     """a* = argmax_a Q(s', a): `[B]`.
 
     Q is the target network's, `next_q` `[B, A]`; with `double_dqn` the online
-    network's (van Hasselt et al., 2016, eq. (4)).
+    network's (van Hasselt et al., 2016).
     """
     q = self._online_next(batch).q_values if self.double_dqn else next_q
     return ops.argmax(q, axis=-1)

@@ -86,7 +86,7 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     return dqn_agent.DQNAgent._loss(self, batch)
 
   # Each pass has a noise of its own, the same for all transitions of a batch:
-  # Fortunato et al. (2018), s. 3.1 and eq. (16).
+  # Fortunato et al. (2018), s. 3.1.
 
   def _online(self, batch):
     return self._pass(self.online_convnet, batch.state, batch, 0)
