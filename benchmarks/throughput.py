@@ -1,11 +1,12 @@
-"""Measures how fast DQN runs here, next to how fast it could run.
+"""Measures how fast the agents run here, next to how fast they could run.
 
     python benchmarks/throughput.py [--backend jax] [--json PATH] [--quick]
 
 prints one table: updates, actions, environment steps, the replay memory, and
 whole training and evaluation loops, on Pong and CartPole with the published
-settings. Beside each figure stands a limit that the same machine sets, measured
-in the same run. `benchmarks/README.md` says how to read it.
+settings; updates and actions of every agent on Pong. Beside each figure stands a
+limit that the same machine sets, measured in the same run.
+`benchmarks/README.md` says how to read it.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import itertools
 import json
 import math
 import os
+import pathlib
 import platform
 import statistics
 import sys
@@ -34,6 +36,7 @@ from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import prioritized_replay_buffer
 
 # Agent steps per second of training, and the machine they are asked of.
 GOALS = {'Pong': 75, 'CartPole': 800}
@@ -42,6 +45,7 @@ GOAL_GFLOPS = 130
 # Seconds, measured with Dopamine 3.2.1 on another machine.
 DOPAMINE_SAMPLE = 4.4e-3
 DOPAMINE_ADD = 45e-6
+DOPAMINE_WRITE = 0.18e-3
 
 
 class Effort(NamedTuple):
@@ -184,35 +188,69 @@ def versions() -> dict[str, str]:
 # Limits -----------------------------------------------------------------------
 
 
-def layer_flop(network: Any, state_shape: tuple[int, ...]) -> list[int]:
-  """FLOP of one state's forward pass, by layer with a kernel.
+class Call(NamedTuple):
+  """One call of a layer with a kernel.
+
+  Attributes:
+    layer: that was called.
+    flop: of its matrix product; of both where noise has one of its own.
+  """
+
+  layer: Any
+  flop: int
+
+
+def recorded(agent: Any, function: Callable[[], Any]) -> list[Call]:
+  """The calls of the agent's layers that `function` makes.
 
   A layer applies its whole kernel at every position of its output: one for a
   dense layer, height x width for a convolution.
   """
-  shape, flop = (1, *state_shape), []
-  for layer in _leaf_layers(network):
-    shape = layer.compute_output_shape(shape)
-    if hasattr(layer, 'kernel'):
-      flop.append(2 * math.prod(layer.kernel.shape) * math.prod(shape[1:-1]))
-  return flop
+  calls: list[Call] = []
+
+  def record(layer: Any, call: Callable, size: int) -> Callable:
+    def recording(*args, **kwargs):
+      outputs = call(*args, **kwargs)
+      products = 2 if kwargs.get('noise') is not None else 1
+      positions = math.prod(outputs.shape[:-1])
+      calls.append(Call(layer, 2 * size * positions * products))
+      return outputs
+
+    return recording
+
+  layers = [
+    layer
+    for network in (agent.online_convnet, agent.target_convnet)
+    for layer in network._flatten_layers()
+    if hasattr(layer, 'kernel') or hasattr(layer, 'kernel_mu')
+  ]
+  for layer in layers:
+    kernel = layer.kernel_mu if hasattr(layer, 'kernel_mu') else layer.kernel
+    layer.call = record(layer, layer.call, math.prod(kernel.shape))
+  try:
+    function()
+  finally:
+    for layer in layers:
+      del layer.call
+  return calls
 
 
-def _leaf_layers(network: Any) -> Iterator[Any]:
-  for layer in network.layers:
-    if hasattr(layer, 'layers'):
-      yield from _leaf_layers(layer)
-    else:
-      yield layer
+def update_flop(agent: Any, batches: Any) -> int:
+  """FLOP of one update: its matrix products, which are nearly all of it.
 
-
-def update_flop(agent: Any) -> int:
-  """FLOP of one update: its matrix products, which are nearly all of it."""
-  forward = layer_flop(agent.online_convnet, agent.state.shape[1:])
-  # Online and target forward; the gradients of kernels and of inputs, each as
-  # much as a forward pass, but nobody needs that of the first layer's input.
-  per_transition = 4 * sum(forward) - forward[0]
-  return agent._replay.batch_size * per_transition
+  All forward passes of the loss, and for the one that is differentiated the
+  gradients of kernels and of inputs, each as much as a forward pass; but nobody
+  needs that of the first layer's input.
+  """
+  batch = type(batches)(*(x[0] for x in batches))
+  forward = recorded(agent, lambda: agent._loss(batch))
+  if hasattr(agent, '_quantiles'):
+    online = (agent.online_convnet, batch.state, batch.quantiles)
+    differentiated = recorded(agent, lambda: agent._quantiles(*online))
+  else:
+    differentiated = recorded(agent, lambda: agent._online(batch))
+  gradients = 2 * sum(c.flop for c in differentiated) - differentiated[0].flop
+  return sum(c.flop for c in forward) + gradients
 
 
 def weight_bytes(agent: Any) -> int:
@@ -303,6 +341,22 @@ TASKS = (
 )
 
 
+# The Atari files of the other agents, and the class that each configures.
+AGENTS = (
+  ('dopamine/agents/rainbow/configs/c51.gin', 'RainbowAgent'),
+  ('dopamine/agents/rainbow/configs/rainbow.gin', 'RainbowAgent'),
+  ('dopamine/agents/quantile/configs/quantile.gin', 'QuantileAgent'),
+  (
+    'dopamine/agents/implicit_quantile/configs/implicit_quantile.gin',
+    'RainbowAgent',
+  ),
+  (
+    'dopamine/agents/full_rainbow/configs/full_rainbow.gin',
+    'FullRainbowAgent',
+  ),
+)
+
+
 @contextlib.contextmanager
 def build_runner(task: Task) -> Iterator[Any]:
   """The task's Runner, in a folder that is gone afterwards."""
@@ -338,7 +392,7 @@ def measure_update(
 ) -> Row:
   """The row of an update on one batch."""
   batches = agent._sample_batches(1)
-  flop = update_flop(agent)
+  flop = update_flop(agent, batches)
   return Row(
     f'{task.name} update, batch {agent._replay.batch_size}',
     median_seconds(
@@ -359,7 +413,10 @@ def measure_action(
   rate = machine.read_gb(nbytes)
   return Row(
     f'{task.name} action, batch 1',
-    median_seconds(lambda: agent._learner.predict(agent.state), effort.seconds),
+    median_seconds(
+      lambda: agent._learner.predict(agent.state, *agent._acting_draws(1)),
+      effort.seconds,
+    ),
     nbytes / rate / 1e9,
     f'{nbytes / 1e6:.1f} MB of weights at {rate:.0f} GB/s',
   )
@@ -372,6 +429,29 @@ def measure_step(task: Task, environment: Any, effort: Effort) -> Row:
     for calls in (preprocessed(environment), task.bare(environment))
   )
   return Row(f'{task.name} environment step', ours, bare, task.bare_name)
+
+
+def measure_agents(machine: Machine, effort: Effort) -> list[Row]:
+  """The rows of every agent's update and action, with its Atari file."""
+  rows = []
+  for gin_file, cls in AGENTS:
+    task = TASKS[0]._replace(
+      name=pathlib.Path(gin_file).stem,
+      gin_file=gin_file,
+      bindings=(
+        'WrappedPrioritizedReplayBuffer.replay_capacity = 2000',
+        f'{cls}.min_replay_history = 2000',  # Fills the memory, learns nothing.
+        'Runner.max_steps_per_episode = 500',
+      ),
+    )
+    with build_runner(task) as runner:
+      loop_seconds(runner, 'train', 500)
+      agent = runner._agent
+      rows += [
+        measure_update(task, agent, machine, effort),
+        measure_action(task, agent, machine, effort),
+      ]
+  return rows
 
 
 def measure_task(task: Task, machine: Machine, effort: Effort) -> list[Row]:
@@ -415,8 +495,8 @@ def measure_task(task: Task, machine: Machine, effort: Effort) -> list[Row]:
 # Replay -----------------------------------------------------------------------
 
 
-def measure_replay(effort: Effort, capacity: int = 100_000) -> list[Row]:
-  """The rows of a full replay memory of random Atari frames."""
+def full_replay(capacity: int) -> tuple[Any, Callable[[], Any]]:
+  """A replay memory full of random frames, and what adds one more."""
   replay = circular_replay_buffer.WrappedReplayBuffer(
     atari_lib.NATURE_DQN_OBSERVATION_SHAPE,
     atari_lib.NATURE_DQN_STACK_SIZE,
@@ -431,14 +511,61 @@ def measure_replay(effort: Effort, capacity: int = 100_000) -> list[Row]:
   transitions = itertools.cycle(
     [(frame, 0, 0.0, i == len(frames) - 1) for i, frame in enumerate(frames)]
   )
-  while not replay.is_full():
+
+  def add() -> None:
     replay.add(*next(transitions))
-  add = median_seconds(lambda: replay.add(*next(transitions)), effort.seconds)
+
+  while not replay.is_full():
+    add()
+  return replay, add
+
+
+def measure_replay(effort: Effort, capacity: int = 1_000_000) -> list[Row]:
+  """The rows of full replay memories of random Atari frames."""
+  replay, add_one = full_replay(capacity // 10)
+  add = median_seconds(add_one, effort.seconds)
   sample = median_seconds(replay.sample, effort.seconds)
-  reference = 'Dopamine 3.2.1, measured on another machine'
+  del replay, add_one
+  # Of a million, where the tree has 20 levels; frames are not read, so that
+  # what differs is the drawing.
+  uniform, prioritized = (
+    cls(
+      observation_shape=(),
+      stack_size=4,
+      replay_capacity=capacity,
+      batch_size=32,
+      observation_dtype=np.uint8,
+      seed=0,
+    )
+    for cls in (
+      circular_replay_buffer.WrappedReplayBuffer,
+      prioritized_replay_buffer.WrappedPrioritizedReplayBuffer,
+    )
+  )
+  rng = np.random.default_rng(0)
+  for i in range(capacity):
+    end = i % 1000 == 999
+    uniform.add(0, 0, 0.0, end)
+    prioritized.add(0, 0, 0.0, end, priority=rng.random())
+  without = median_seconds(uniform.sample, effort.seconds)
+  drawn = median_seconds(prioritized.sample, effort.seconds)
+  indices = prioritized.indices
+
+  def write() -> None:
+    prioritized.set_priority(indices, rng.random(len(indices)))
+
+  written = median_seconds(write, effort.seconds)
+  dopamine = 'Dopamine 3.2.1, measured on another machine'
   return [
-    Row('Replay sample of 32, Atari', sample, DOPAMINE_SAMPLE, reference),
-    Row('Replay add, Atari', add, DOPAMINE_ADD, reference),
+    Row('Replay sample of 32, Atari', sample, DOPAMINE_SAMPLE, dopamine),
+    Row('Replay add, Atari', add, DOPAMINE_ADD, dopamine),
+    Row(
+      'Prioritised sample of 32',
+      drawn,
+      without,
+      'uniform, both of a million slots of one byte',
+    ),
+    Row('Prioritised write of 32', written, DOPAMINE_WRITE, dopamine),
   ]
 
 
@@ -460,7 +587,7 @@ def _figures(row: Row) -> list[str]:
 
 def print_table(rows: list[Row]) -> None:
   """Ratios first, what they are made of beside them."""
-  layout = '{:>6}  {:>13}  {:>13}  {:<28}{}'
+  layout = '{:>6}  {:>13}  {:>13}  {:<36}{}'
   print(layout.format('ratio', 'here', 'reference', 'what', 'reference is'))
   for row in rows:
     figures = _figures(row)
@@ -488,7 +615,9 @@ def print_goals(facts: dict[str, Any]) -> None:
 
 def parse_arguments() -> argparse.Namespace:
   """Reads the command line."""
-  parser = argparse.ArgumentParser(description='Measures how fast DQN runs.')
+  parser = argparse.ArgumentParser(
+    description='Measures how fast the agents run.'
+  )
   parser.add_argument(
     '--backend',
     choices=('tensorflow', 'jax'),
@@ -522,6 +651,8 @@ def measure(effort: Effort) -> tuple[dict[str, Any], list[Row]]:
   for task in TASKS:
     say(task.name)
     rows += measure_task(task, machine, effort)
+  say('the other agents')
+  rows += measure_agents(machine, effort)
   say('the replay memory')
   rows += measure_replay(effort)
   # If it differs from the first, something else was running here.
