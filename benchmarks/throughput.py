@@ -4,8 +4,8 @@
 
 prints one table: updates, actions, environment steps, the replay memory, and
 whole training and evaluation loops, on Pong and CartPole with the published
-settings; updates and actions of every agent on Pong. Beside each figure stands a
-limit that the same machine sets, measured in the same run.
+settings; updates and actions of every agent on Pong. Beside each figure stands
+a limit that the same machine sets, measured in the same run.
 `benchmarks/README.md` says how to read it.
 """
 
