@@ -442,6 +442,7 @@ class FullRainbowNetwork(NatureTrunk):
     name=None,
   ):
     super().__init__(None, inputs_preprocessed=inputs_preprocessed, name=name)
+    self.num_actions, self.num_atoms = num_actions, num_atoms
     self.head = RainbowHead(
       num_actions,
       num_atoms,
@@ -731,6 +732,7 @@ class ClassicControlFullRainbowNetwork(keras.Model):
     **kwargs,
   ):
     super().__init__(name=name)
+    self.num_actions, self.num_atoms = num_actions, num_atoms
     self.features = BasicDiscreteDomainNetwork(
       **(_NO_RANGES | kwargs),
       num_actions=None,

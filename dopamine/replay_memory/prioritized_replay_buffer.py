@@ -168,11 +168,10 @@ class OutOfGraphPrioritizedReplayBuffer(
     elements = dict(elements)
     saved = elements.pop('sum_tree')
     self._check_sum_tree(getattr(saved, 'dtype', None), 'sum_tree')
-    tree = sum_tree.SumTree(self._replay_capacity, self._rng)
-    tree.set(np.arange(self._replay_capacity), saved['priorities'])
-    tree.max_recorded_priority = float(saved['max_recorded_priority'])
+    # First what may be refused. No old value has a part in the new sums.
+    self.sum_tree.set(np.arange(self._replay_capacity), saved['priorities'])
+    self.sum_tree.max_recorded_priority = float(saved['max_recorded_priority'])
     super()._restore_elements(elements)
-    self.sum_tree = tree
 
   def check_shapes(
     self, checkpoint_dir: str | os.PathLike, suffix: int | str

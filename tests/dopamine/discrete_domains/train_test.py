@@ -5,6 +5,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -166,6 +167,95 @@ def test_a_jax_gin_file_trains(tmp_path):
   _, found = scalars(tmp_path)
   assert [step for step, _ in found['HuberLoss']] == [100, 200]
   assert 'Eval/AverageReturns' not in found
+
+
+def family():
+  """The Atari files of every agent but DQN, and the class that each binds."""
+  agents = {
+    'rainbow': ('RainbowAgent', ('c51', 'rainbow')),
+    'implicit_quantile': ('RainbowAgent', ('implicit_quantile',)),
+    'quantile': ('QuantileAgent', ('quantile',)),
+    'full_rainbow': ('FullRainbowAgent', ('full_rainbow',)),
+  }
+  jax_classes = {
+    'implicit_quantile': 'JaxImplicitQuantileAgent',
+    'full_rainbow': 'JaxDQNAgent',
+  }
+  for folder, (cls, files) in agents.items():
+    for file in files:
+      path = f'agents/{folder}/configs/{file}.gin'
+      yield f'dopamine/{path}', cls
+      if keras.config.backend() == 'jax':
+        yield f'dopamine/jax/{path}', jax_classes.get(folder, f'Jax{cls}')
+
+
+def train_kill_and_resume(base_dir, gin_file, cls, game, steps):
+  """Kills a run in its second iteration, continues it, and checks both."""
+  bindings = [
+    f"create_atari_environment.game_name = '{game}'",
+    'create_agent.debug_mode = True',
+    "create_runner.schedule = 'continuous_train_and_eval'",
+    'Runner.num_iterations = 2',
+    f'Runner.training_steps = {steps}',
+    f'Runner.evaluation_steps = {steps // 2}',
+    f'Runner.max_steps_per_episode = {steps // 4}',
+    f'{cls}.min_replay_history = {steps // 4}',
+    'OutOfGraphReplayBuffer.replay_capacity = 3000',
+    'OutOfGraphPrioritizedReplayBuffer.replay_capacity = 3000',
+    'WrappedPrioritizedReplayBuffer.replay_capacity = 3000',
+  ]
+  command = [sys.executable, '-m', 'dopamine.discrete_domains.train']
+  command += [f'--base_dir={base_dir}', f'--gin_files={gin_file}', '--seed=3']
+  command += [f'--gin_bindings={binding}' for binding in bindings]
+  process = subprocess.Popen(
+    command,
+    env=os.environ | {'KERAS_BACKEND': keras.config.backend()},
+    cwd=ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+  )
+  done = base_dir / 'checkpoints' / 'sentinel_checkpoint_complete.0'
+  while not done.exists():
+    assert process.poll() is None, 'the run ended before its first checkpoint'
+    time.sleep(0.05)
+  process.kill()
+  process.wait()
+  assert not (base_dir / 'logs' / 'log_1').exists()
+
+  resumed = train(base_dir, gin_file, bindings)
+  assert 'will start from iteration 1' in resumed.stderr
+  logs = pickle.loads((base_dir / 'logs' / 'log_1').read_bytes())
+  assert sorted(logs) == ['iteration_0', 'iteration_1']
+  for statistics in logs.values():
+    assert sum(statistics['train_episode_lengths']) >= steps
+    assert sum(statistics['eval_episode_lengths']) >= steps // 2
+  with (
+    np.load(base_dir / 'checkpoints' / 'weights_ckpt.0.npz') as before,
+    np.load(base_dir / 'checkpoints' / 'weights_ckpt.1.npz') as after,
+  ):
+    assert 0 < before['optimizer/0'] < after['optimizer/0']
+    assert (before['online_convnet/0'] != after['online_convnet/0']).any()
+    assert all(np.isfinite(after[name]).all() for name in after)
+  _, found = scalars(base_dir)
+  losses = [tag for tag in found if tag.endswith('Loss')]
+  assert len(losses) == 1 and np.isfinite(found[losses[0]]).all()
+
+
+def test_rainbow_is_killed_and_resumes(tmp_path):
+  train_kill_and_resume(
+    tmp_path,
+    'dopamine/agents/rainbow/configs/rainbow.gin',
+    'RainbowAgent',
+    'Seaquest',
+    steps=600,
+  )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('game', ['Pong', 'Seaquest'])
+@pytest.mark.parametrize(('gin_file', 'cls'), family())
+def test_every_agent_is_killed_and_resumes(gin_file, cls, game, tmp_path):
+  train_kill_and_resume(tmp_path, gin_file, cls, game, steps=2000)
 
 
 def test_base_dir_is_required():

@@ -421,6 +421,23 @@ def test_max_sample_attempts(valid):
       memory.sample_index_batch(batch_size)
 
 
+def test_budget_of_attempts_is_shared_by_a_batch():
+  class Barred(Memory):
+    checked = 0
+
+    def is_valid_transition(self, index):
+      self.checked += 1
+      return False
+
+  for num_batches in (1, 3):
+    memory = Barred((), 1, 50, 5, max_sample_attempts=20, seed=0)
+    for i in range(30):
+      memory.add(i, 0, 0.0, False, priority=1.0)
+    with pytest.raises(RuntimeError, match=f'Tried {20 * num_batches} times'):
+      memory.sample_index_batch(5 * num_batches)
+    assert memory.checked == 20 * num_batches
+
+
 def test_attempts_that_turn_out_valid_are_not_counted():
   memory = _memory(max_sample_attempts=1, batch_size=100, replay_capacity=90)
   for i in range(60):
@@ -631,11 +648,13 @@ def test_tree_is_saved_as_an_array(tmp_path):
 
 def test_loading_replaces_all_of_the_tree(tmp_path):
   memory = _filled(count=12)
+  for priority in (40.0, 0.5):
+    memory.set_priority(np.array([3], np.int32), [priority])
   memory.save(tmp_path, 3)
   loaded = _filled(count=18, seed=5)
   loaded.set_priority(np.array([19], np.int32), [99.0])
   loaded.load(tmp_path, 3)
-  assert loaded.sum_tree.max_recorded_priority == 12
+  assert loaded.sum_tree.max_recorded_priority == 40
   _assert_same_tree(loaded, memory)
   loaded.generator_state = memory.generator_state
   draws = [memory.sample_index_batch(6).tolist() for _ in range(5)]
@@ -695,12 +714,13 @@ def test_a_tree_that_does_not_fit_is_refused(tmp_path, tree, text):
   replay.save(tmp_path, 3)
   _save_tree(tmp_path, tree)
   replay.memory = _filled(count=5)
-  for load in (replay.load, replay.memory.load):
+  memory = replay.memory
+  for load in (replay.load, memory.load, memory.check_shapes):
     with pytest.raises(ValueError, match=text) as error:
       load(tmp_path, 3)
     assert 'sum_tree' in str(error.value)
     assert 'replay_capacity=20' in str(error.value)
-    _assert_untouched(replay.memory)
+    _assert_untouched(memory)
 
 
 @pytest.mark.parametrize('bad', [-1.0, np.nan])
@@ -722,10 +742,13 @@ def _assert_untouched(memory):
   assert memory.sum_tree.max_recorded_priority == 5
 
 
-def test_another_capacity_is_refused(tmp_path):
-  _filled(count=12, replay_capacity=30).save(tmp_path, 3)
+@pytest.mark.parametrize(
+  'change', [{'replay_capacity': 30}, {'observation_dtype': np.float32}]
+)
+def test_another_build_is_refused(tmp_path, change):
+  _filled(count=12, **change).save(tmp_path, 3)
   replay = Wrapped((), 1, wrapped_memory=_filled(count=5))
-  with pytest.raises(ValueError, match='replay_capacity'):
+  with pytest.raises(ValueError, match='observation of shape'):
     replay.load(tmp_path, 3)
   _assert_untouched(replay.memory)
 
