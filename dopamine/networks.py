@@ -525,22 +525,49 @@ class BasicDiscreteDomainNetwork(keras.Model):
     return self.last_layer(x)
 
 
-class _ClassicDQNNetwork(keras.Model):
-  """Action values of a classic-control task with known observation ranges."""
+class _Classic(keras.Model):
+  """A `BasicDiscreteDomainNetwork` with the observation ranges of a task.
+
+  Args:
+    num_actions: A.
+    num_atoms: outputs per action, or None for one.
+    name: of the model.
+    **kwargs: of `BasicDiscreteDomainNetwork`: other ranges, another shape.
+  """
 
   min_vals: np.ndarray | None = None
   max_vals: np.ndarray | None = None
 
-  def __init__(self, num_actions, name=None):
+  def __init__(self, num_actions, num_atoms=None, name=None, **kwargs):
     super().__init__(name=name)
-    self.num_actions = num_actions
+    self.num_actions, self.num_atoms = num_actions, num_atoms
+    ranges = {'min_vals': self.min_vals, 'max_vals': self.max_vals}
     self.net = BasicDiscreteDomainNetwork(
-      self.min_vals, self.max_vals, num_actions
+      **(ranges | kwargs), num_actions=num_actions, num_atoms=num_atoms
     )
+
+
+class _ClassicDQNNetwork(_Classic):
+  """Action values of a classic-control task."""
+
+  def __init__(self, num_actions, name=None, **kwargs):
+    super().__init__(num_actions, name=name, **kwargs)
 
   def call(self, state):
     """Returns `q_values` `[B, A]` of the stacked observations `state`."""
     return DQNNetworkType(self.net(state))
+
+
+class _ClassicRainbowNetwork(_Classic):
+  """A distribution over `support` `[N]` for every action of such a task."""
+
+  def __init__(self, num_actions, num_atoms, support, name=None, **kwargs):
+    super().__init__(num_actions, num_atoms, name, **kwargs)
+    self.support = np.asarray(support, np.float32)
+
+  def call(self, state):
+    """Returns a `RainbowNetworkType` of the stacked observations `state`."""
+    return categorical(self.net(state), self.num_actions, self.support)
 
 
 @gin.configurable(module='dopamine.discrete_domains.gym_lib')
@@ -572,34 +599,6 @@ class LunarLanderDQNNetwork(_ClassicDQNNetwork):
   """Action values for LunarLander, whose observations are not rescaled."""
 
 
-class _ClassicRainbowNetwork(keras.Model):
-  """A distribution over `support` for every action of a classic-control task.
-
-  Args:
-    num_actions: A.
-    num_atoms: N.
-    support: `[N]` the atoms.
-    name: of the model.
-    **kwargs: of `BasicDiscreteDomainNetwork`.
-  """
-
-  min_vals: np.ndarray | None = None
-  max_vals: np.ndarray | None = None
-
-  def __init__(self, num_actions, num_atoms, support, name=None, **kwargs):
-    super().__init__(name=name)
-    self.num_actions, self.num_atoms = num_actions, num_atoms
-    self.support = np.asarray(support, np.float32)
-    ranges = {'min_vals': self.min_vals, 'max_vals': self.max_vals}
-    self.net = BasicDiscreteDomainNetwork(
-      **(ranges | kwargs), num_actions=num_actions, num_atoms=num_atoms
-    )
-
-  def call(self, state):
-    """Returns a `RainbowNetworkType` of the stacked observations `state`."""
-    return categorical(self.net(state), self.num_actions, self.support)
-
-
 @gin.configurable(module='dopamine.discrete_domains.gym_lib')
 class CartpoleRainbowNetwork(_ClassicRainbowNetwork):
   """A distribution over `support` for every action of CartPole."""
@@ -618,47 +617,15 @@ class AcrobotRainbowNetwork(_ClassicRainbowNetwork):
 
 # Vectors of any task: gin decides shape and ranges ----------------------------
 
-_NO_RANGES = {'min_vals': None, 'max_vals': None}
-
 
 @gin.configurable(module='dopamine.jax.networks')
-class ClassicControlDQNNetwork(keras.Model):
+class ClassicControlDQNNetwork(_ClassicDQNNetwork):
   """Action values from a perceptron whose shape and ranges gin decides.
 
-  Args:
-    num_actions: A.
-    num_layers: hidden layers.
-    hidden_units: units of each.
-    min_vals: smallest value of each observation, or None not to rescale.
-    max_vals: largest value of each.
-    inputs_preprocessed: True if states must not be rescaled.
-    name: of the model.
+  These, and all other arguments but `num_actions`, are keywords of
+  `BasicDiscreteDomainNetwork`: `min_vals`, `max_vals`, `num_layers`,
+  `hidden_units`, `inputs_preprocessed`.
   """
-
-  def __init__(
-    self,
-    num_actions,
-    num_layers=2,
-    hidden_units=512,
-    min_vals=None,
-    max_vals=None,
-    inputs_preprocessed=False,
-    name=None,
-  ):
-    super().__init__(name=name)
-    self.num_actions = num_actions
-    self.net = BasicDiscreteDomainNetwork(
-      min_vals,
-      max_vals,
-      num_actions,
-      num_layers=num_layers,
-      hidden_units=hidden_units,
-      inputs_preprocessed=inputs_preprocessed,
-    )
-
-  def call(self, state):
-    """Returns `q_values` `[B, A]` of the stacked observations `state`."""
-    return DQNNetworkType(self.net(state))
 
 
 @gin.configurable(module='dopamine.jax.networks')
@@ -667,15 +634,8 @@ class ClassicControlRainbowNetwork(_ClassicRainbowNetwork):
 
 
 @gin.configurable(module='dopamine.jax.networks')
-class ClassicControlQuantileNetwork(keras.Model):
+class ClassicControlQuantileNetwork(_Classic):
   """`QuantileNetwork` for vectors; see `ClassicControlDQNNetwork`."""
-
-  def __init__(self, num_actions, num_atoms, name=None, **kwargs):
-    super().__init__(name=name)
-    self.num_actions, self.num_atoms = num_actions, num_atoms
-    self.net = BasicDiscreteDomainNetwork(
-      **(_NO_RANGES | kwargs), num_actions=num_actions, num_atoms=num_atoms
-    )
 
   def call(self, state):
     """Returns a `RainbowNetworkType` of the stacked observations `state`."""
@@ -701,7 +661,7 @@ class ClassicControlImplicitQuantileNetwork(_ImplicitQuantiles, keras.Model):
     self.num_actions = num_actions
     self.quantile_embedding_dim = quantile_embedding_dim
     self.features = BasicDiscreteDomainNetwork(
-      **(_NO_RANGES | kwargs),
+      **({'min_vals': None, 'max_vals': None} | kwargs),
       num_actions=None,
       num_layers=1,
       hidden_units=hidden_units,
@@ -734,7 +694,7 @@ class ClassicControlFullRainbowNetwork(keras.Model):
     super().__init__(name=name)
     self.num_actions, self.num_atoms = num_actions, num_atoms
     self.features = BasicDiscreteDomainNetwork(
-      **(_NO_RANGES | kwargs),
+      **({'min_vals': None, 'max_vals': None} | kwargs),
       num_actions=None,
       num_layers=1,
       hidden_units=hidden_units,

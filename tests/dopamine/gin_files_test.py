@@ -22,10 +22,20 @@ EXCEPTIONS = {
 }
 
 # The TensorFlow twins of files that 3.2.1 has on JAX only.
-OURS = [
+TWINS = [
   'dopamine/agents/full_rainbow/configs/full_rainbow.gin',
   'dopamine/agents/quantile/configs/quantile.gin',
 ]
+
+# Agents of which 3.2.1 has no file that learns on a CPU.
+CARTPOLE = [
+  'dopamine/agents/full_rainbow/configs/full_rainbow_cartpole.gin',
+  'dopamine/agents/implicit_quantile/configs/implicit_quantile_cartpole.gin',
+  'dopamine/agents/quantile/configs/quantile_cartpole.gin',
+  'dopamine/agents/rainbow/configs/rainbow_cartpole_tuned.gin',
+]
+
+OURS = TWINS + CARTPOLE
 
 ROOT = pathlib.Path(__file__).parents[2]
 TABLE = json.loads(
@@ -96,7 +106,7 @@ def test_exceptions_differ_from_the_original(name):
     assert value != TABLE[name]['bindings'][binding]
 
 
-@pytest.mark.parametrize('name', OURS)
+@pytest.mark.parametrize('name', TWINS)
 def test_ours_have_the_settings_of_their_jax_twins(name):
   """Parameter by parameter, whichever class they are bound to."""
 
@@ -114,6 +124,38 @@ def test_ours_have_the_settings_of_their_jax_twins(name):
   agent = ours.pop('agent_name')[1]
   assert twin.pop('agent_name')[1] == f'jax_{agent}'
   assert ours == twin
+
+
+@pytest.mark.parametrize('name', CARTPOLE)
+def test_our_cartpole_files_set_the_same_task(name):
+  """That of the published file, with fewer iterations: curves compare."""
+
+  def task(path):
+    _, bindings = parse((ROOT / path).read_text())
+    named = ('Runner', 'create_gym_environment')
+    return typed(
+      {k: v for k, v in bindings.items() if k.startswith(named)}
+      | {k: v for k, v in bindings.items() if k.endswith('replay_capacity')}
+    )
+
+  published = 'dopamine/agents/rainbow/configs/rainbow_cartpole.gin'
+  expected = task(published) | {'Runner.num_iterations': ('int', 60)}
+  assert task(name) == expected
+
+
+def test_the_tuned_file_differs_from_the_published_one_as_it_says():
+  folder = ROOT / 'dopamine/agents/rainbow/configs'
+  imports, tuned = parse((folder / 'rainbow_cartpole_tuned.gin').read_text())
+  others, plain = parse((folder / 'rainbow_cartpole.gin').read_text())
+  assert sorted(imports) == sorted(others)
+  assert tuned.keys() == plain.keys()
+  differences = {k: (v, tuned[k]) for k, v in plain.items() if v != tuned[k]}
+  assert differences == {
+    'tf.train.AdamOptimizer.learning_rate': (0.09, 0.0005),
+    'RainbowAgent.num_atoms': (51, 101),
+    'RainbowAgent.vmax': (10.0, 100.0),
+    'Runner.num_iterations': (500, 60),
+  }
 
 
 @pytest.mark.parametrize('name', WRITTEN + OURS)

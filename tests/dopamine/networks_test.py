@@ -91,13 +91,19 @@ def test_nature_network_starts_with_glorot_uniform_and_zero_biases():
   assert not bias.any()
 
 
-def test_pixels_are_divided_by_255():
-  plain, (q,) = nature('dqn')
-  ready = networks.NatureDQNNetwork(6, inputs_preprocessed=True)
-  ready(pixels().astype(np.float32))
-  ready.set_weights(plain.get_weights())
+@pytest.mark.parametrize('name', MAKE)
+def test_pixels_are_divided_by_255(name):
+  plain, _ = nature(name)
+  ready = MAKE[name](inputs_preprocessed=True)
+  ready.features(np.zeros((2, 84, 84, 4), np.float32))
+  for layer in ('conv1', 'conv2', 'conv3'):
+    weights = getattr(plain, layer).get_weights()
+    getattr(ready, layer).set_weights(weights)
   assert_allclose(
-    ready(pixels().astype(np.float32) / 255).q_values, q, rtol=1e-4, atol=1e-6
+    ready.features(pixels().astype(np.float32) / 255),
+    plain.features(pixels()),
+    rtol=1e-4,
+    atol=1e-6,
   )
 
 
@@ -379,15 +385,14 @@ CLASSIC = {
 
 @functools.cache
 def classic(name):
-  """A network of `CLASSIC` with its first weights."""
+  """A network of `CLASSIC` and what it returns of two states."""
   network = CLASSIC[name](name='Target')
-  call(network, np.zeros((1, 4, 1)))
-  return network
+  return network, call(network, np.zeros((2, 4, 1)))
 
 
 @pytest.mark.parametrize('name', [n for n in CLASSIC if n != 'full_rainbow'])
 def test_the_networks_of_vectors_start_with_glorot_uniform(name):
-  for weight in classic(name).get_weights():
+  for weight in classic(name)[0].get_weights():
     if weight.ndim == 2:
       assert_uniform(weight, glorot(*weight.shape))
     else:
@@ -402,12 +407,11 @@ def starts(network):
 
 @pytest.mark.parametrize(
   'get,name',
-  [(lambda name: nature(name)[0], name) for name in MAKE]
-  + [(classic, name) for name in CLASSIC],
+  [(nature, name) for name in MAKE] + [(classic, name) for name in CLASSIC],
 )
 def test_no_two_layers_start_with_the_same_numbers(get, name):
   """They do if one initializer serves two layers."""
-  found = starts(get(name))
+  found = starts(get(name)[0])
   assert len(found) >= 3
   for a, b in itertools.combinations(found, 2):
     n = min(len(a), len(b))
@@ -786,7 +790,7 @@ def test_distributional_networks_for_vectors_by_hand(network, low, high):
 
 @pytest.mark.parametrize('name', CLASSIC)
 def test_networks_for_vectors_know_their_actions_and_their_name(name):
-  network = classic(name)
+  network, _ = classic(name)
   assert network.num_actions == 2 and network.name == 'Target'
 
 

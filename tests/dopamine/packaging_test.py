@@ -9,6 +9,8 @@ import zipfile
 
 import pytest
 
+from tests.dopamine import gin_files_test
+
 # The wheel is the same under JAX.
 pytestmark = pytest.mark.skipif(
   os.environ.get('KERAS_BACKEND') == 'jax', reason='once, under TensorFlow'
@@ -61,8 +63,9 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel):
   package = ROOT / 'dopamine'
   files = {p for e in ('py', 'gin') for p in package.rglob(f'*.{e}')}
   expected = {p.relative_to(ROOT).as_posix() for p in files}
-  assert sum(name.endswith('.gin') for name in expected) >= 14
   assert {n for n in names if '.dist-info/' not in n} == expected
+  gin_files = sorted(name for name in names if name.endswith('.gin'))
+  assert gin_files == sorted(gin_files_test.WRITTEN + gin_files_test.OURS)
   assert any(n.endswith('.dist-info/licenses/LICENSE') for n in names)
 
 
