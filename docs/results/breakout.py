@@ -2,9 +2,9 @@
 
 Trains `quantile.gin` on Breakout for iteration 0, 250,000 agent steps or one
 million frames, without evaluation and with the full replay memory; writes
-`breakout.json` (every episode's length and return) and `breakout.png` beside this
-file. An hour on two CPU cores, 8 GB of memory at most; a run that is already in
-the work folder is not repeated.
+`breakout.json` (every episode's length and return) and `breakout.png` beside
+this file. An hour on two CPU cores, 8 GB of memory at most; a run that is
+already in the work folder is not repeated.
 """
 
 import argparse
@@ -77,8 +77,8 @@ def main():
   lengths = statistics['train_episode_lengths']
   returns = statistics['train_episode_returns']
   print(
-    f'{len(returns)} episodes, {sum(lengths)} agent steps, mean training return '
-    f'{np.mean(returns):.2f}, '
+    f'{len(returns)} episodes, {sum(lengths)} agent steps, mean training '
+    f'return {np.mean(returns):.2f}, '
     f'{statistics["train_average_steps_per_second"][0]:.0f} agent steps/s'
   )
   data = {
