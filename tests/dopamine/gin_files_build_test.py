@@ -242,14 +242,14 @@ def test_every_value_arrives(name, tmp_path):
     assert agent.state.dtype == np.uint8
 
 
-def other(value):
-  """A value of the same type that no class has as its default."""
+def other(value, i):
+  """The i-th of values of the same type that no class has as its default."""
   if isinstance(value, bool):
     return not value
   if isinstance(value, int):
-    return value + 1
+    return value + 1 + i
   if isinstance(value, float):
-    return (value + 0.0123) / 2
+    return (value + 0.0123 * (1 + i)) / 2
   return value
 
 
@@ -264,7 +264,7 @@ def test_other_values_arrive_too(name, tmp_path):
   for binding in bindings:
     if binding.endswith('.replay_capacity'):
       bindings[binding] = CAPACITY
-  others = {k: other(v) for k, v in bindings.items()}
+  others = {k: other(v, i) for i, (k, v) in enumerate(bindings.items())}
   others = {k: v for k, v in others.items() if v != bindings[k]}
   assert len(others) > 8
   runner = make_runner(name, others, tmp_path)

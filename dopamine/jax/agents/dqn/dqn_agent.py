@@ -80,5 +80,6 @@ class _Preprocessed(keras.Model):
     super().__init__(name=network.name)
     self.wrapped, self._preprocess_fn = network, preprocess_fn
 
-  def call(self, state, **kwargs):
+  # Not `call`, where Keras takes no tensors beside numbers in `**kwargs`.
+  def __call__(self, state, **kwargs):
     return self.wrapped(self._preprocess_fn(state), **kwargs)

@@ -5,12 +5,12 @@ import importlib
 
 import gin
 import keras
-from keras import ops
 import numpy as np
 from numpy.testing import assert_allclose
 from numpy.testing import assert_array_equal
 import pytest
 
+from dopamine import learners
 from dopamine import networks
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
@@ -58,11 +58,7 @@ def small_replay():
 
 def make_agent(cls, **kwargs):
   """An agent for `small.Chain`, of either kind."""
-  name = next(n for n, a in ALGORITHMS.items() if issubclass(cls, a))
-  if issubclass(cls, full_rainbow_agent.FullRainbowAgent):
-    name = 'full_rainbow'
-  if issubclass(cls, implicit_quantile_agent.ImplicitQuantileAgent):
-    name = 'implicit_quantile'
+  name = cls.__module__.rpartition('.')[2].removesuffix('_agent')
   settings = dict(
     num_actions=2,
     observation_shape=(small.Chain.length,),
@@ -179,7 +175,7 @@ def test_without_noise_epsilon_decays():
   cls = jax_class('full_rainbow')
   agent = make_agent(cls, noisy=False)
   assert agent.epsilon_fn is dqn_agent.linearly_decaying_epsilon
-  agent = make_agent(cls, noisy=True, epsilon_fn=lambda *_: 1.0)
+  agent = make_agent(cls, epsilon_fn=dqn_agent.linearly_decaying_epsilon)
   assert agent.epsilon_fn is dqn_agent.identity_epsilon
 
 
@@ -254,24 +250,23 @@ def test_preprocess_fn_replaces_the_networks_own(name):
 
 @needs_jax
 @pytest.mark.parametrize('name', ALGORITHMS)
-def test_the_seed_decides_everything(name):
+def test_the_seed_decides_weights_actions_and_draws(name):
   def run(seed):
     agent = make_agent(
       jax_class(name),
       seed=seed,
-      min_replay_history=20,
-      epsilon_fn=lambda *_: 0.5,
+      epsilon_fn=lambda *_: 1.0,
+      **({'noisy': False} if name == 'full_rainbow' else {}),
     )
-    returns = small.run(agent, small.Chain(), 40)
-    return agent.seed, returns, agent.online_convnet.get_weights()
+    returns = small.run(agent, small.Chain(), 60)
+    draws = [agent._rng.random(5), agent._sample_batches(1).indices]
+    return returns, agent.online_convnet.get_weights() + draws
 
-  (seed, returns, weights), same, others = run(5), run(5), run(6)
-  assert seed == same[0] == 5 and others[0] == 6
-  assert returns == same[1]
-  for a, b, c in zip(weights, same[2], others[2], strict=True):
+  (returns, arrays), same, others = run(5), run(5), run(6)
+  assert returns == same[0] != others[0]
+  for a, b, c in zip(arrays, same[1], others[1], strict=True):
     assert_array_equal(a, b)
-    if a.size > 100:
-      assert (a != c).mean() > 0.5
+    assert not a.any() or (a != c).mean() > 0.5
 
 
 @needs_jax
@@ -283,16 +278,15 @@ def test_agents_without_a_seed_differ():
 
 
 @needs_jax
-@pytest.mark.parametrize('is_noisy', [True, False])
-def test_full_rainbow_without_a_distribution_has_a_choice_of_loss(is_noisy):
+def test_full_rainbow_without_a_distribution_has_a_choice_of_loss():
   cls = jax_class('full_rainbow')
-  settings = {'noisy': is_noisy, 'distributional': False, 'vmax': 3.0}
   huber, mse = (
-    make_agent(cls, loss_type=kind, **settings) for kind in ('huber', 'mse')
+    make_agent(cls, loss_type=kind, distributional=False, num_atoms=2)
+    for kind in ('huber', 'mse')
   )
   copy_weights(huber, mse)
   batches = sample(huber)
-  rewards = np.linspace(-9, 9, 8, dtype=np.float32)[None]
+  rewards = np.linspace(-3, 3, 8, dtype=np.float32)[None]
   batches = batches._replace(reward=rewards)
   linear = np.asarray(huber._learner.update(batches).loss)
   size = np.sqrt(np.asarray(mse._learner.update(batches).loss))  # |u|
@@ -303,15 +297,9 @@ def test_full_rainbow_without_a_distribution_has_a_choice_of_loss(is_noisy):
 
 @needs_jax
 @pytest.mark.parametrize('name', ALGORITHMS)
-def test_a_distribution_has_one_loss(name):
-  cls = jax_class(name)
-  one, other = (make_agent(cls, loss_type=kind) for kind in ('huber', 'mse'))
-  copy_weights(one, other)
-  batches = sample(one)
-  losses = [np.asarray(a._learner.update(batches).loss) for a in (one, other)]
-  assert_array_equal(*losses)
+def test_an_unknown_loss_is_refused(name):
   with pytest.raises(ValueError, match="loss_type='l1'.*'huber' or 'mse'"):
-    make_agent(cls, loss_type='l1')
+    make_agent(jax_class(name), loss_type='l1')
 
 
 # TensorBoard ------------------------------------------------------------------
@@ -326,35 +314,29 @@ TAGS = [
 
 
 def logged(cls, settings):
+  """What an agent logs at step 7 of updates with the objectives 1 and 2."""
   recorder = dqn_agent_test.Recorder()
-  agent = make_agent(
-    cls,
-    summary_writer=recorder,
-    summary_writing_frequency=10,
-    min_replay_history=10,
-    update_period=2,
-    **settings,
+  agent = make_agent(cls, summary_writer=recorder, **settings)
+  agent.training_steps = 7
+  agent._write_summaries(
+    learners.Update(
+      loss=None, objective=np.array([1.0, 2.0]), priorities=None, extras={}
+    )
   )
-  small.run(agent, small.Chain(), 40)
   return recorder.scalars
 
 
 @needs_jax
 @pytest.mark.parametrize('name,settings,tag', TAGS)
 def test_jax_agents_log_their_loss_without_a_prefix(name, settings, tag):
-  scalars = logged(jax_class(name), settings)
-  assert {found for found, _, _ in scalars} == {tag}
-  assert all(np.isfinite(value) for _, value, _ in scalars)
+  assert logged(jax_class(name), settings) == [(tag, 2.0, 7)]
 
 
 @pytest.mark.parametrize('name,settings,tag', TAGS)
 def test_the_other_agents_log_it_with_a_prefix(name, settings, tag):
-  scalars = logged(ALGORITHMS[name], settings)
-  assert {found for found, _, _ in scalars} == {f'Losses/{tag}'}
-  steps = [step for _, _, step in scalars]
-  assert steps == sorted(set(steps)) and all(s % 10 == 0 for s in steps)
+  assert logged(ALGORITHMS[name], settings) == [(f'Losses/{tag}', 2.0, 7)]
 
 
-def test_a_new_full_rainbow_agent_does_not_rename_the_loss_of_others():
+def test_agents_of_both_losses_do_not_share_a_tag():
   make_agent(ALGORITHMS['full_rainbow'], distributional=False)
   assert make_agent(ALGORITHMS['full_rainbow'])._loss_name == 'CrossEntropyLoss'
