@@ -86,10 +86,12 @@ def project_distribution(atoms, probabilities, support):
   num_atoms = support.shape[0]
   v_min, v_max = support[0], support[-1]
   step = (v_max - v_min) / (num_atoms - 1)
-  b = (ops.clip(atoms, v_min, v_max) - v_min) / step  # In [0, M - 1].
-  # An atom at the upper end has its whole mass on its upper neighbour.
+  b = (atoms - v_min) / step  # On the support in [0, M - 1].
+  # Beyond the ends, the whole mass is at the first or the last atom. What is
+  # not a number goes to the first, where it makes the loss not a number.
   lower = ops.clip(ops.floor(b), 0, num_atoms - 2)
   share = ops.clip(b - lower, 0.0, 1.0)  # Of the upper neighbour.
+  lower = ops.where(b >= 0, lower, 0.0)
 
   sizes = ops.shape(atoms)[:-1]
   rows = ops.reshape(ops.cast(lower, 'int32'), (-1, atoms.shape[-1]))
@@ -107,8 +109,8 @@ def project_distribution(atoms, probabilities, support):
 def quantile_huber(errors, tau, kappa=1.0):
   """rho(u) = |tau - 1{u < 0}| L_kappa(u) / kappa, per transition.
 
-  Dabney et al. (2018b), eq. (10), divided by kappa as in Dabney et al. (2018a),
-  s. 2.3: the limit for kappa = 0 is |tau - 1{u < 0}| |u|.
+  Dabney et al. (2018a), eq. (3): eq. (10) of Dabney et al. (2018b), divided by
+  kappa. The limit for kappa = 0 is |tau - 1{u < 0}| |u|.
 
   Args:
     errors: `[B, J, K]` u = target sample j - online quantile k.

@@ -73,7 +73,7 @@ def optimizer_of(agent):
 
 
 def learning_rate(agent):
-  return float(f'{float(optimizer_of(agent).learning_rate):.6g}')
+  return float(optimizer_of(agent).learning_rate)
 
 
 def optimizer_kind(agent):

@@ -429,3 +429,23 @@ def test_jax_project_distribution_takes_one_distribution():
   z = array(0, 1, 2)
   m = jax_rainbow_agent.project_distribution(0.5 + z, array(0.2, 0.3, 0.5), z)
   assert_allclose(m, [0.1, 0.25, 0.65], rtol=1e-6)
+
+
+def test_what_is_not_a_number_stays_not_a_number_when_projected():
+  """It must not vanish: its loss would be 0."""
+  support = np.linspace(-1, 1, 5, dtype=np.float32)
+  atoms = np.array([[0.0, np.nan], [0.0, 1.0]], np.float32)
+  weights = np.full((2, 2), 0.5, np.float32)
+  found = ops.convert_to_numpy(
+    losses.project_distribution(atoms, weights, support)
+  )
+  assert np.isnan(found[0]).any()
+  assert_allclose(found[1], [0, 0, 0.5, 0, 0.5])
+
+
+def test_infinite_atoms_are_at_the_ends():
+  support = np.linspace(-1, 1, 5, dtype=np.float32)
+  atoms = np.array([[-np.inf, np.inf]], np.float32)
+  weights = np.array([[0.25, 0.75]], np.float32)
+  found = losses.project_distribution(atoms, weights, support)
+  assert_allclose(ops.convert_to_numpy(found), [[0.25, 0, 0, 0, 0.75]])

@@ -104,7 +104,9 @@ class DQNAgent:
     use_staging: accepted for old gin files; sampling needs no staging.
     max_tf_checkpoints_to_keep: checkpoints of the weights that stay on disk,
       at least 2; None or 0 keeps all.
-    optimizer: see `optimizers.resolve`.
+    optimizer: see `optimizers.resolve`; None is that of the class: centred
+      RMSProp for DQN, `optimizers.adam` for C51, Rainbow and IQN, and
+      `create_optimizer` for the others and for all Jax agents.
     summary_writer: has `add_scalar(tag, value, step)`; None logs nothing.
     summary_writing_frequency: agent steps from one logged loss to the next.
     allow_partial_reload: resume from the weights even where the replay memory
@@ -128,6 +130,7 @@ class DQNAgent:
   _loss_name = 'HuberLoss'
 
   _default_replay_scheme = 'uniform'
+  _default_optimizer = staticmethod(optimizers.rmsprop)
 
   # What replays uniformly. Agents whose gin files size the prioritised buffer
   # use that for both schemes, with equal priorities for this one.
@@ -154,7 +157,7 @@ class DQNAgent:
     eval_mode=False,
     use_staging=False,
     max_tf_checkpoints_to_keep=4,
-    optimizer=optimizers.rmsprop,
+    optimizer=None,
     summary_writer=None,
     summary_writing_frequency=500,
     allow_partial_reload=False,
@@ -195,7 +198,7 @@ class DQNAgent:
     self.tf_device = tf_device
     self.eval_mode = eval_mode
     self.max_tf_checkpoints_to_keep = max_tf_checkpoints_to_keep
-    self.optimizer = optimizer
+    self.optimizer = optimizer or self._default_optimizer
     self.summary_writer = summary_writer
     self.summary_writing_frequency = summary_writing_frequency
     self.allow_partial_reload = allow_partial_reload
@@ -225,7 +228,7 @@ class DQNAgent:
       hooks = learners.Hooks(
         modules=self._modules(),
         trainable=self._trainable(),
-        optimizer=optimizers.resolve(optimizer),
+        optimizer=optimizers.resolve(self.optimizer),
         loss=self._loss,
         loss_weights=self._loss_weights,
         priorities=self._priorities,
@@ -299,8 +302,8 @@ class DQNAgent:
   def _priorities(self, batch, loss):
     """The new replay priorities `[B]`; None without prioritised replay.
 
-    The square root of the unweighted loss: of the two of Hessel et al. (2018),
-    the exponent of 0.5 and the loss as a measure of surprise.
+    The square root of the unweighted loss, as in Dopamine. Hessel et al. (2018)
+    have the root of the KL divergence, which lacks the target's entropy.
     """
     del batch
     return None if self._replay_scheme == 'uniform' else ops.sqrt(loss + 1e-10)

@@ -27,9 +27,10 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
       `networks.RainbowNetworkType`, or a `DQNNetworkType`. If it has a
       `num_noise` above 0 it is called with that many normal numbers, `noise`.
     epsilon_fn: without `noisy`, see `DQNAgent`.
-    optimizer: see `optimizers.resolve`.
     **kwargs: of `RainbowAgent`.
   """
+
+  _default_optimizer = 'adam'
 
   def __init__(
     self,
@@ -43,7 +44,6 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     num_updates_per_train_step=1,
     network=networks.FullRainbowNetwork,
     epsilon_fn=dqn_agent.linearly_decaying_epsilon,
-    optimizer='adam',
     **kwargs,
   ):
     self._noisy, self._dueling = noisy, dueling
@@ -57,7 +57,6 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
       network=network,
       double_dqn=double_dqn,
       epsilon_fn=dqn_agent.identity_epsilon if noisy else epsilon_fn,
-      optimizer=optimizer,
       **kwargs,
     )
 

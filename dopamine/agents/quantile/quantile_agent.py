@@ -28,12 +28,12 @@ class QuantileAgent(dqn_agent.DQNAgent):
     epsilon_train: after the decay.
     epsilon_eval: during evaluation.
     epsilon_decay_period: in agent steps.
-    optimizer: see `optimizers.resolve`.
     **kwargs: of `DQNAgent`.
   """
 
   _loss_name = 'QuantileLoss'
   _default_replay_scheme = 'prioritized'
+  _default_optimizer = 'adam'
   _uniform_replay = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
 
   def __init__(
@@ -49,7 +49,6 @@ class QuantileAgent(dqn_agent.DQNAgent):
     epsilon_train=0.1,
     epsilon_eval=0.05,
     epsilon_decay_period=1000000,
-    optimizer='adam',
     **kwargs,
   ):
     if kappa < 0 or num_atoms < 1:
@@ -68,7 +67,6 @@ class QuantileAgent(dqn_agent.DQNAgent):
       epsilon_train=epsilon_train,
       epsilon_eval=epsilon_eval,
       epsilon_decay_period=epsilon_decay_period,
-      optimizer=optimizer,
       **kwargs,
     )
 
@@ -94,7 +92,10 @@ class QuantileAgent(dqn_agent.DQNAgent):
     )  # [B, N]
     errors = targets[:, :, None] - theta[:, None, :]  # [B, N, N]
     tau = ops.ones_like(theta) * self._tau  # [B, N]
-    return losses.quantile_huber(errors, tau, self._kappa)
+    # The paper does not divide the loss by kappa; with kappa = 0 nobody can.
+    return (self._kappa or 1.0) * losses.quantile_huber(
+      errors, tau, self._kappa
+    )
 
   def _build_target_quantile_values_op(self, batch):
     """R + gamma^k (1 - terminal) theta_target(s', a*): `[B, N]`."""

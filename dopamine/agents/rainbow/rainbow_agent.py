@@ -60,12 +60,12 @@ class RainbowAgent(dqn_agent.DQNAgent):
     num_atoms: N, the atoms of a distribution.
     vmin: the smallest atom; None is `-vmax`.
     vmax: the largest.
-    optimizer: see `optimizers.resolve`.
     **kwargs: of `DQNAgent`.
   """
 
   _loss_name = 'CrossEntropyLoss'
   _default_replay_scheme = 'prioritized'
+  _default_optimizer = staticmethod(optimizers.adam)
   _uniform_replay = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
 
   def __init__(
@@ -77,7 +77,6 @@ class RainbowAgent(dqn_agent.DQNAgent):
     num_atoms=51,
     vmin=None,
     vmax=10.0,
-    optimizer=optimizers.adam,
     **kwargs,
   ):
     vmin = -vmax if vmin is None else vmin
@@ -88,9 +87,7 @@ class RainbowAgent(dqn_agent.DQNAgent):
       )
     self._num_atoms = num_atoms
     self._support = np.linspace(vmin, vmax, num_atoms, dtype=np.float32)
-    super().__init__(
-      sess, num_actions, network=network, optimizer=optimizer, **kwargs
-    )
+    super().__init__(sess, num_actions, network=network, **kwargs)
 
   def _create_network(self, name):
     return self.network(

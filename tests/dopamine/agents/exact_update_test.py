@@ -228,11 +228,11 @@ def quantile_loss(case, targets, theta, tau):
   Dabney et al. (2018b), eq. (10); (2018a), eq. (3), which divides by kappa.
   Without kappa rho is the quantile regression loss, eq. (8) of the former.
   """
-  total = 0.0
+  total, divisor = 0.0, case.kappa if case.algorithm == 'iqn' else 1.0
   for i in range(len(theta)):
     for y in targets:
       u = y - theta[i]
-      size = huber(u, case.kappa) / case.kappa if case.kappa else abs(u)
+      size = huber(u, case.kappa) / divisor if case.kappa else abs(u)
       total += abs(tau[i] - (u < 0)) * size / len(targets)
   return total
 
@@ -253,7 +253,8 @@ def slope(case, target, outputs, tau):
     return softmax(outputs) - target
   u = target[:, None] - outputs  # [N', N]
   weight = np.abs(tau - (u < 0))
-  size = np.clip(u, -case.kappa, case.kappa) / case.kappa
+  size = np.clip(u, -case.kappa, case.kappa)
+  size /= case.kappa if case.algorithm == 'iqn' else 1.0
   return -(weight * size).mean(axis=0)
 
 
@@ -753,6 +754,7 @@ CASES = [
     if not (noisy and dueling and distributional)
   ),
   Case('quantile', kappa=0.0),
+  Case('quantile', kappa=0.5),
   Case('iqn', kappa=0.0),
   Case('iqn', kappa=0.5),
 ]

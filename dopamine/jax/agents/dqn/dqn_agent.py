@@ -23,9 +23,8 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
 
   Args:
     num_actions: A, the number of actions.
-    optimizer: 'adam' or 'rmsprop', made by `create_optimizer`, or whatever
-      `optimizers.resolve` takes.
-    loss_type: 'huber', or 'mse' for the squared TD error without the 1/2.
+    loss_type: 'huber', or 'mse' for the squared TD error without the 1/2; only
+      DQN and full Rainbow without a distribution have such a loss.
     preprocess_fn: applied to the states before the network, which is then
       made with `inputs_preprocessed=True`.
     tf_device: see `DQNAgent`; None is JAX's own choice.
@@ -33,12 +32,12 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
   """
 
   _summary_prefix = ''
+  _default_optimizer = 'adam'
 
   def __init__(
     self,
     num_actions=None,
     *,
-    optimizer='adam',
     loss_type='huber',
     preprocess_fn=None,
     tf_device=None,
@@ -51,7 +50,6 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     super().__init__(
       None,
       num_actions,
-      optimizer=optimizer,
       tf_device=tf_device,
       **kwargs,
     )
