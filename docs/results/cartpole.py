@@ -36,10 +36,15 @@ def mean(values):
 
 def row(name, runs):
   """One line of the table: three figures of each run."""
-  cells = [
-    f'{mean(returns[10:]):.0f} / {max(returns):.0f} / {mean(returns[-10:]):.0f}'
-    for returns in runs.values()
-  ]
+  cells = []
+  for backend, seed in RUNS:
+    returns = runs.get(f'{backend}, seed {seed}')
+    cells.append(
+      f'{mean(returns[10:]):.0f} / {max(returns):.0f} / '
+      f'{mean(returns[-10:]):.0f}'
+      if returns
+      else '-'
+    )
   return f'| `{name}.gin` | ' + ' | '.join(cells) + ' |'
 
 
@@ -78,14 +83,23 @@ def main():
     type=pathlib.Path,
     default=pathlib.Path(tempfile.gettempdir()) / 'cartpole',
   )
-  work_dir = parser.parse_args().work_dir
+  parser.add_argument(
+    '--finished_only',
+    action='store_true',
+    help='train nothing: report the runs that are in the work folder',
+  )
+  arguments = parser.parse_args()
   curves = {}
   for file in FILES:
     name = pathlib.Path(file).stem
     curves[name] = {}
     for backend, seed in RUNS:
+      base_dir = arguments.work_dir / f'{name}_{backend}_{seed}'
+      log = base_dir / 'logs' / f'log_{ITERATIONS - 1}'
+      if arguments.finished_only and not log.exists():
+        continue
       curves[name][f'{backend}, seed {seed}'] = dqn_cartpole.run(
-        work_dir / f'{name}_{backend}_{seed}',
+        base_dir,
         backend,
         f'dopamine/agents/{file}',
         seed,
