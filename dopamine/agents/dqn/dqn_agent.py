@@ -198,7 +198,7 @@ class DQNAgent:
     self.tf_device = tf_device
     self.eval_mode = eval_mode
     self.max_tf_checkpoints_to_keep = max_tf_checkpoints_to_keep
-    self.optimizer = optimizer or self._default_optimizer
+    self.optimizer = self._default_optimizer if optimizer is None else optimizer
     self.summary_writer = summary_writer
     self.summary_writing_frequency = summary_writing_frequency
     self.allow_partial_reload = allow_partial_reload
