@@ -13,6 +13,8 @@ import types
 import gin
 import numpy as np
 
+from dopamine import checks
+
 
 def _rmsprop(
   learning_rate,
@@ -25,6 +27,13 @@ def _rmsprop(
 ):
   """TF1's RMSProp, see `dopamine.optimizers.RMSProp`."""
   del use_locking, name
+  checks.rates(
+    'RMSPropOptimizer',
+    learning_rate=learning_rate,
+    decay=decay,
+    momentum=momentum,
+    epsilon=epsilon,
+  )
   from dopamine import optimizers
 
   return optimizers.RMSProp(learning_rate, decay, momentum, epsilon, centered)
@@ -40,6 +49,13 @@ def _adam(
 ):
   """TF1's Adam, whose epsilon is "epsilon hat" of Kingma & Ba (2015)."""
   del use_locking, name
+  checks.rates(
+    'AdamOptimizer',
+    learning_rate=learning_rate,
+    beta1=beta1,
+    beta2=beta2,
+    epsilon=epsilon,
+  )
   import keras
 
   return keras.optimizers.Adam(learning_rate, beta1, beta2, epsilon)
@@ -48,6 +64,7 @@ def _adam(
 def _gradient_descent(learning_rate, use_locking=False, name='GradientDescent'):
   """TF1's gradient descent."""
   del use_locking, name
+  checks.rates('GradientDescentOptimizer', learning_rate=learning_rate)
   import keras
 
   return keras.optimizers.SGD(learning_rate)
@@ -62,6 +79,9 @@ def _momentum(
 ):
   """TF1's gradient descent with momentum."""
   del use_locking, name
+  checks.rates(
+    'MomentumOptimizer', learning_rate=learning_rate, momentum=momentum
+  )
   import keras
 
   return keras.optimizers.SGD(learning_rate, momentum, use_nesterov)
@@ -93,7 +113,10 @@ def _keras_optimizer(name):
   def optimizer(*args, **kwargs):
     import keras
 
-    return getattr(keras.optimizers, name)(*args, **kwargs)
+    try:
+      return getattr(keras.optimizers, name)(*args, **kwargs)
+    except (TypeError, ValueError) as error:
+      raise ValueError(f'tf.keras.optimizers.{name}: {error}') from None
 
   optimizer.__name__ = optimizer.__qualname__ = name
   optimizer.__doc__ = f'`keras.optimizers.{name}`.'

@@ -10,6 +10,8 @@ import gin
 import keras
 from keras import ops
 
+from dopamine import checks
+
 
 class RMSProp(keras.optimizers.Optimizer):
   """RMSProp with epsilon inside the root (Tieleman & Hinton, 2012).
@@ -158,6 +160,13 @@ def create_optimizer(
     eps: Adam's, inside the bias correction; RMSProp's, inside the root.
     centered: for RMSProp, see `RMSProp`.
   """
+  checks.rates(
+    'create_optimizer',
+    learning_rate=learning_rate,
+    beta1=beta1,
+    beta2=beta2,
+    eps=eps,
+  )
   if name == 'adam':
     return Adam(learning_rate, beta1, beta2, eps)
   if name == 'rmsprop':

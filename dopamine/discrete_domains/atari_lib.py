@@ -99,6 +99,7 @@ class AleEnvironment:
 
   Attributes:
     ale: the `ale_py.ALEInterface`.
+    game_name: ale-py's id of the game.
     action_space: the minimal action set of the game.
     observation_space: that of `render()`.
   """
@@ -117,7 +118,7 @@ class AleEnvironment:
         previous action is executed instead of the present one.
       seed: of the emulator, 0 to 2^31 - 1.
     """
-    rom_id = find_rom_id(game_name)
+    rom_id = self.game_name = find_rom_id(game_name)
     self._description = (
       f'{game_name}, repeat_action_probability={repeat_action_probability}'
     )
@@ -230,14 +231,14 @@ class AtariPreprocessing(gym_lib.Preprocessing):
         terminal.
       screen_size: width and height of the observations, in pixels.
     """
-    if frame_skip <= 0:
-      raise ValueError(
-        f'Frame skip should be strictly positive, got {frame_skip}'
-      )
-    if screen_size <= 0:
-      raise ValueError(
-        f'Target screen size should be strictly positive, got {screen_size}'
-      )
+    for name, value in (
+      ('Frame skip', frame_skip),
+      ('Target screen size', screen_size),
+    ):
+      if not isinstance(value, (int, np.integer)) or value <= 0:
+        raise ValueError(
+          f'{name} should be strictly positive, and an integer, got {value!r}'
+        )
     self.environment = environment
     self.terminal_on_life_loss = terminal_on_life_loss
     self.frame_skip = frame_skip

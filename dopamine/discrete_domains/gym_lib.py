@@ -81,6 +81,14 @@ def unwrapped(environment: Any) -> Any:
   return getattr(environment, 'unwrapped', environment)
 
 
+def name_of(environment: Any) -> str | None:
+  """Returns the id of what is played, e.g. 'CartPole-v1', None if unknown."""
+  inner = unwrapped(getattr(environment, 'environment', environment))
+  name = getattr(getattr(inner, 'spec', None), 'id', None)
+  name = name or getattr(inner, 'game_name', None)
+  return name if isinstance(name, str) else None
+
+
 def read_step(result: tuple) -> tuple[Any, float, bool, bool, Any]:
   """Returns (observation, reward, terminated, truncated, info) for either API.
 

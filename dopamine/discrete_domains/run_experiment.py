@@ -4,15 +4,17 @@ Importing this module loads no framework; `load_gin_configs` chooses the
 backend and imports its agents.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 import difflib
 import importlib
 import inspect
 import json
+import math
 import os
 import re
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -22,10 +24,12 @@ import numpy as np
 import tensorboardX
 
 from dopamine import backend
+from dopamine import checks
 from dopamine import safe_pickle
 from dopamine import seeding
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
 from dopamine.discrete_domains import logger
 
@@ -86,9 +90,81 @@ def load_gin_configs(
     modules.append('dopamine.jax.networks')
   for module in modules:
     importlib.import_module(module)
-  gin.parse_config_files_and_bindings(
-    gin_files, bindings=gin_bindings, skip_unknown=False
+  try:
+    gin.parse_config_files_and_bindings(
+      gin_files, bindings=gin_bindings, skip_unknown=False
+    )
+  except SyntaxError as error:
+    text = (error.text or '').strip()
+    place = error.filename or 'the bindings'
+    raise SyntaxError(f'{error.msg} {text!r} in {place}') from None
+  except ValueError as error:
+    raise ValueError(_with_nearest_name(str(error))) from None
+  _check_parameters()
+
+
+def _with_nearest_name(message: str) -> str:
+  """gin's message on a name that it does not know, and the nearest it does."""
+  registry = gin.config._REGISTRY  # gin offers no list of what it knows.
+  unknown = re.search(r"No configurable matching '([\w./]+)'", message)
+  if unknown:
+    names = {s.split('.')[-1] for s in registry._selector_map}
+    return message + _hint(unknown[1].split('.')[-1], names)
+  unknown = re.search(
+    r"Configurable '([\w./]+)' doesn't have a parameter named '(\w+)'", message
   )
+  if unknown:
+    target = registry.get_match(unknown[1]).wrapped
+    return message + _hint(unknown[2], _parameters(target)[0])
+  return message
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+  """The part of a message that names what is nearest to `name`, if any is."""
+  lower = {candidate.lower(): candidate for candidate in known}
+  close = difflib.get_close_matches(name.lower(), lower, n=1)
+  return f' (did you mean {lower[close[0]]!r}?)' if close else ''
+
+
+def _parameters(target: Any) -> tuple[set[str], bool]:
+  """The parameters of a function or class, and whether it takes any others.
+
+  A constructor that passes keywords on takes those of its parents too.
+  """
+  functions = [target]
+  if inspect.isclass(target):
+    constructors = (vars(c).get('__init__') for c in target.__mro__)
+    functions = [c for c in constructors if c]
+  names: set[str] = set()
+  for function in functions:
+    parameters = inspect.signature(function).parameters.values()
+    names |= {
+      p.name
+      for p in parameters
+      if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    }
+    if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+      return names, False
+  return names, True
+
+
+def _check_parameters() -> None:
+  """Refuses bindings that a class would only refuse once it is made.
+
+  gin lets any name through where a constructor has `**kwargs`.
+  """
+  for (_, selector), bindings in gin.config._CONFIG.items():
+    configurable = gin.config._REGISTRY.get(selector)
+    if configurable is None or not inspect.isclass(configurable.wrapped):
+      continue
+    known, takes_others = _parameters(configurable.wrapped)
+    for name in () if takes_others else bindings:
+      if name not in known:
+        owner = selector.split('.')[-1]
+        raise ValueError(
+          f"{owner} doesn't have a parameter named {name!r}, which gin binds"
+          f'{_hint(name, known - {"self"})}'
+        )
 
 
 def _find(gin_file: str) -> str:
@@ -134,11 +210,9 @@ def create_agent(
     ValueError: there is no such agent.
   """
   if agent_name not in _AGENTS:
-    close = difflib.get_close_matches(str(agent_name), _AGENTS, n=1)
-    hint = f'did you mean {close[0]!r}? ' if close else ''
     raise ValueError(
-      f'Unknown agent: {agent_name}; {hint}create_agent.agent_name is one of '
-      f'{", ".join(_AGENTS)}'
+      f'Unknown agent: {agent_name}{_hint(str(agent_name), _AGENTS)}; '
+      f'create_agent.agent_name is one of {", ".join(_AGENTS)}'
     )
   if agent_name == 'full_rainbow' and backend.current() == 'jax':
     agent_name = 'jax_full_rainbow'
@@ -326,11 +400,23 @@ class Runner:
     self._clip_rewards = clip_rewards
     self._timeouts_are_terminal = timeouts_are_terminal
     self._base_dir = base_dir
+    checks.integers(
+      self, 0, '_num_iterations', '_training_steps', '_evaluation_steps'
+    )
+    checks.integers(self, 1, '_max_steps_per_episode', '_log_every_n')
+    checks.switches(self, '_clip_rewards', '_timeouts_are_terminal')
+    for name, function in (
+      ('create_agent_fn', create_agent_fn),
+      ('create_environment_fn', create_environment_fn),
+    ):
+      if not callable(function):
+        checks.fail(self, name, function, 'a function, in gin @name')
     self._sess = None
     self._state = RunState()
     self._progress = _Progress('', 0)
     self._graph_is_written = False
 
+    self._check_base_dir()
     self._create_directories()
     self._seed = self._settle_seed(seed)
     # Two runs that start within one second must not share an event file.
@@ -354,6 +440,39 @@ class Runner:
     self._report()
 
   # Setting up -----------------------------------------------------------------
+
+  def _check_base_dir(self) -> None:
+    """Refuses a folder that cannot be written, or that holds something else.
+
+    Files beside a run are fine: notes, or what its output is sent to.
+    """
+    ours = ('checkpoints', 'logs')
+    for path in (
+      self._base_dir,
+      *(os.path.join(self._base_dir, d) for d in ours),
+    ):
+      if os.path.exists(path) and not os.path.isdir(path):
+        raise ValueError(
+          f'base_dir={self._base_dir}: {path} is a file; give a folder, or the '
+          'name of one that is to be made'
+        )
+    try:
+      os.makedirs(self._base_dir, exist_ok=True)
+      with tempfile.TemporaryFile(dir=self._base_dir):
+        pass
+    except OSError as error:
+      raise ValueError(
+        f'base_dir={self._base_dir} cannot be written ({error.strerror}): give '
+        'a folder that can'
+      ) from None
+    with os.scandir(self._base_dir) as entries:
+      found = {e.name: e.is_dir() for e in entries}
+    folders = [f for f in sorted(found) if found[f] and not f.startswith('.')]
+    if folders and not set(found) & {'seed.json', *ours}:
+      raise ValueError(
+        f'base_dir={self._base_dir} holds something else than a run: '
+        f'{", ".join(folders[:5])}; give a folder of its own to each run'
+      )
 
   def _create_directories(self) -> None:
     """Makes the folders under `base_dir`."""
@@ -389,6 +508,8 @@ class Runner:
     if latest < 0:
       return
     data = self._checkpointer.load_checkpoint(latest)
+    if data is not None:
+      self._check_same_run(data.get('run', {}))
     if not self._agent.unbundle(self._checkpoint_dir, latest, data):
       logging.warning(
         'The agent did not take checkpoint %d of %s: starting from iteration 0',
@@ -412,6 +533,26 @@ class Runner:
       'Reloaded checkpoint and will start from iteration %d',
       self._start_iteration,
     )
+
+  def _identity(self) -> dict[str, Any]:
+    """What must not change in a run, as far as it is known.
+
+    A Jax agent goes on with what its twin has learnt, and the other way round.
+    """
+    return {
+      'agent': type(self._agent).__name__.removeprefix('Jax'),
+      'environment': gym_lib.name_of(self._environment),
+    }
+
+  def _check_same_run(self, saved: dict[str, Any]) -> None:
+    """Refuses to go on with the run of another agent or environment."""
+    for name, value in self._identity().items():
+      if None not in (value, saved.get(name)) and value != saved[name]:
+        raise ValueError(
+          f'base_dir={self._base_dir} holds a run whose {name} is '
+          f'{saved[name]}, and this one is {value}: give another base_dir, or '
+          'the settings of that run'
+        )
 
   def _report(self) -> None:
     """Says on stdout what runs, on what, with which settings, and where to."""
@@ -444,7 +585,9 @@ class Runner:
 
   def _initialize_episode(self) -> Any:
     """Resets the environment; returns the agent's first action."""
-    return self._agent.begin_episode(self._environment.reset())
+    observation = self._environment.reset()
+    self._check_finite(observation=observation)
+    return self._agent.begin_episode(observation)
 
   def _run_one_step(self, action: Any) -> tuple[Any, float, bool]:
     """Returns the observation, reward and is_terminal of `action`."""
@@ -471,6 +614,7 @@ class Runner:
       state.observation, reward, is_terminal = self._run_one_step(state.action)
       state.episode_return += reward
       state.episode_steps += 1
+      self._check_finite(observation=state.observation, reward=reward)
       self._progress.step(state)
       if self._clip_rewards:
         reward = _clip(reward)
@@ -487,6 +631,19 @@ class Runner:
     self._end_episode(reward, bool(is_terminal) or self._timeouts_are_terminal)
     state.in_episode = False
     return state.episode_steps, state.episode_return
+
+  def _check_finite(self, **values: Any) -> None:
+    """Raises FloatingPointError if the environment gave NaN or infinity."""
+    for name, value in values.items():
+      if not _is_finite(value):
+        state = self._state
+        raise FloatingPointError(
+          f'{self._environment} gave the {name} {value} at step '
+          f'{state.episode_steps} of an episode, after {state.phase_steps} '
+          f'agent steps of earlier episodes in the {state.phase} phase of '
+          f'iteration {state.iteration}. Checkpoints of earlier iterations are '
+          'as they were'
+        )
 
   # One phase ------------------------------------------------------------------
 
@@ -645,6 +802,7 @@ class Runner:
       return
     data['current_iteration'] = iteration
     data['logs'] = self._logger.data
+    data['run'] = self._identity()
     state = self._environment_state()
     if state is not None:
       data['environment'] = state
@@ -745,6 +903,19 @@ def _clip(reward: Any) -> Any:
   if np.ndim(reward):
     return np.clip(reward, -1, 1)
   return max(-1.0, min(1.0, reward))
+
+
+def _is_finite(value: Any) -> bool:
+  """False where a number of `value`, of any shape, is a NaN or an infinity."""
+  if isinstance(value, float):
+    return math.isfinite(value)
+  dtype = getattr(value, 'dtype', None)
+  if dtype is not None and dtype.kind in 'biu':  # Pixels: 0.1 us, not 20.
+    return True
+  try:
+    return bool(np.isfinite(value).all())
+  except TypeError:  # No numbers: what they are is the agent's business.
+    return True
 
 
 def _end_episode_arguments(agent: Any) -> dict[str, str]:

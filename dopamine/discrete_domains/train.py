@@ -8,6 +8,10 @@ r"""Trains an agent: `python -m dopamine.discrete_domains.train`.
 The same command again continues after the last finished iteration.
 """
 
+import linecache
+import sys
+import traceback
+
 from absl import app
 from absl import flags
 from absl import logging
@@ -40,9 +44,54 @@ FLAGS = flags.FLAGS
 
 
 def main(unused_argv):
-  """Loads the gin files, makes a Runner, and runs it."""
+  """Loads the gin files, makes a Runner, and runs it.
+
+  A mistake in the settings ends with a paragraph instead of a traceback, and
+  Ctrl-C with a line.
+  """
   logging.set_verbosity(logging.INFO)
+  try:
+    _train()
+  except KeyboardInterrupt:
+    sys.stdout.flush()
+    print(
+      '\nStopped. The same command goes on after the last finished iteration.',
+      file=sys.stderr,
+    )
+    sys.exit(130)
+  except Exception as error:
+    if not _explains_itself(error):
+      raise
+    sys.stdout.flush()
+    # gin adds the way it came here, call by call.
+    message = str(error).split('\n  In call to configurable')[0]
+    sys.exit(f'\nError: {message}')
+
+
+def _explains_itself(error):
+  """Whether it was raised on purpose, here or by gin: its message says all.
+
+  Any other, of a user's network say, keeps its traceback.
+  """
+  frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+  package = frame.f_globals.get('__name__', '').split('.')[0]
+  if package == 'gin':
+    return True
+  source = linecache.getline(frame.f_code.co_filename, line).strip()
+  is_deliberate = source.startswith('raise ')
+  is_about_arguments = isinstance(error, TypeError) and 'argument' in str(error)
+  return package in ('dopamine', '__main__') and (
+    is_deliberate or is_about_arguments
+  )
+
+
+def _train():
   bindings = list(FLAGS.gin_bindings)
+  if not FLAGS.gin_files and not bindings:
+    raise ValueError(
+      'no gin file says what to train: add for example '
+      '--gin_files=dopamine/agents/dqn/configs/dqn.gin'
+    )
   if FLAGS.seed is not None:
     bindings.append(f'Runner.seed = {FLAGS.seed}')
   run_experiment.load_gin_configs(FLAGS.gin_files, bindings)

@@ -6,8 +6,10 @@ the next slot. `K` is the stack size, `N` the update horizon, `B` the batch.
 
 import collections
 from collections.abc import Callable, Sequence
+import contextlib
 import functools
 import gzip
+import math
 import os
 from typing import IO, Any, NamedTuple, cast
 
@@ -16,6 +18,7 @@ import cv2
 import gin
 import numpy as np
 
+from dopamine import checks
 from dopamine import safe_pickle
 from dopamine import seeding
 
@@ -95,6 +98,20 @@ def invalid_range(
   )
 
 
+def _machine_memory() -> float:
+  """Bytes of memory that this process may use; infinite if nobody says."""
+  sizes = [math.inf]
+  with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows.
+    sizes.append(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
+  for limit in (
+    '/sys/fs/cgroup/memory.max',
+    '/sys/fs/cgroup/memory/memory.limit_in_bytes',
+  ):
+    with contextlib.suppress(OSError, ValueError), open(limit) as file:
+      sizes.append(int(file.read()))  # ValueError: 'max'.
+  return min(sizes)
+
+
 def _numpy_dtype(dtype) -> np.dtype:
   """Returns the NumPy dtype of anything that names one, tf.DType included."""
   return np.dtype(getattr(dtype, 'as_numpy_dtype', dtype))
@@ -159,6 +176,23 @@ class OutOfGraphReplayBuffer:
     assert isinstance(observation_shape, tuple), (
       f'observation_shape={observation_shape!r} must be a tuple'
     )
+    self._observation_shape = observation_shape
+    self._stack_size = stack_size
+    self._replay_capacity = replay_capacity
+    self._batch_size = batch_size
+    self._update_horizon = update_horizon
+    self._gamma = gamma
+    self._max_sample_attempts = max_sample_attempts
+    checks.integers(
+      self,
+      1,
+      '_stack_size',
+      '_replay_capacity',
+      '_batch_size',
+      '_update_horizon',
+      '_max_sample_attempts',
+    )
+    checks.reals(self, 0, 1, '_gamma')
     if replay_capacity < update_horizon + stack_size:
       raise ValueError(
         'There is not enough capacity to cover update_horizon and stack_size. '
@@ -168,14 +202,7 @@ class OutOfGraphReplayBuffer:
         'OutOfGraphReplayBuffer.replay_capacity, whichever you set.'
       )
 
-    self._observation_shape = observation_shape
-    self._stack_size = stack_size
-    self._state_shape = observation_shape + (stack_size,)
-    self._replay_capacity = replay_capacity
-    self._batch_size = batch_size
-    self._update_horizon = update_horizon
-    self._gamma = gamma
-    self._max_sample_attempts = max_sample_attempts
+    self._state_shape = observation_shape + (self._stack_size,)
     self._extra_storage_types = list(extra_storage_types or ())
     self._observation_dtype = _numpy_dtype(observation_dtype)
     self._terminal_dtype = _numpy_dtype(terminal_dtype)
@@ -189,7 +216,8 @@ class OutOfGraphReplayBuffer:
     self.add_count = np.array(0, dtype=np.int64)
     self._invalid_range: np.ndarray | None = None
     self._next_experience_is_episode_start = True
-    self._markers = np.zeros(replay_capacity, dtype=np.uint8)
+    self._check_memory()
+    self._markers = np.zeros(self._replay_capacity, dtype=np.uint8)
     self._store: dict[str, np.ndarray] = {}
     self._create_storage()
 
@@ -197,6 +225,24 @@ class OutOfGraphReplayBuffer:
     for name, shape, dtype in self.get_storage_signature():
       self._store[name] = np.zeros(
         (self._replay_capacity, *shape), _numpy_dtype(dtype)
+      )
+
+  def _check_memory(self) -> None:
+    """Refuses a buffer that the machine could not fill."""
+    slot = sum(
+      math.prod(shape) * _numpy_dtype(dtype).itemsize
+      for _, shape, dtype in self.get_storage_signature()
+    )
+    needed, available = slot * self._replay_capacity, _machine_memory()
+    if needed > available:
+      raise ValueError(
+        f'a replay memory of replay_capacity={self._replay_capacity} '
+        f'transitions needs {needed / 1e9:.1f} GB when it is full, and this '
+        f'machine has {available / 1e9:.1f} GB, enough for at most '
+        f'{int(available // slot)}: lower '
+        'WrappedReplayBuffer.replay_capacity, or that of '
+        'WrappedPrioritizedReplayBuffer or OutOfGraphReplayBuffer, whichever '
+        'the gin file sets'
       )
 
   # What a transition is made of ----------------------------------------------
@@ -820,7 +866,8 @@ class WrappedReplayBuffer:
       **kwargs: further arguments of `OutOfGraphReplayBuffer`, from
         `max_sample_attempts` to `seed`.
     """
-    if replay_capacity is not None and replay_capacity < update_horizon + 1:
+    given = checks.is_number(replay_capacity)
+    if given and replay_capacity < update_horizon + 1:  # type: ignore[operator]
       raise ValueError(
         f'Update horizon ({update_horizon}) should be significantly smaller '
         f'than replay capacity ({replay_capacity}).'
@@ -847,6 +894,7 @@ class WrappedReplayBuffer:
     self.batch_size = (
       self.memory._batch_size if batch_size is None else batch_size
     )
+    checks.integers(self, 1, 'batch_size')
     self._batch: Any = None
 
   def _build_memory(self, **kwargs) -> OutOfGraphReplayBuffer:

@@ -30,6 +30,7 @@ import keras
 from keras import ops
 import numpy as np
 
+from dopamine import checks
 from dopamine import learners
 from dopamine import losses
 from dopamine import networks
@@ -180,14 +181,13 @@ class DQNAgent:
         "replay_scheme is 'uniform' or 'prioritized'"
       )
     self._sess = sess
-    self.num_actions = int(num_actions)
-    self.observation_shape = tuple(observation_shape)
+    self.num_actions = num_actions
+    self.observation_shape = observation_shape
     self.observation_dtype = observation_dtype
     self.stack_size = stack_size
     self.network = network
     self.gamma = gamma
     self.update_horizon = update_horizon
-    self.cumulative_gamma = gamma**update_horizon
     self.min_replay_history = min_replay_history
     self.update_period = update_period
     self.target_update_period = target_update_period
@@ -205,17 +205,20 @@ class DQNAgent:
     self.seed = seeding.resolve(seed)
     self.double_dqn = double_dqn
     self._replay_scheme = replay_scheme
+    self._check_settings()
+    self.cumulative_gamma = gamma**update_horizon
     self.training_steps = 0
     self._rng = seeding.generator(self.seed, 'agent')
     self.action = None
     self._observation = None
     self._last_observation = None
+    self._unchecked_losses = []
     self._refuse_old_hooks()
     self._stores_episode_end = accepts(self._store_transition, 'episode_end')
 
-    dtype = getattr(observation_dtype, 'as_numpy_dtype', observation_dtype)
     self.state = np.zeros(
-      (1, *self.observation_shape, self.stack_size), np.dtype(dtype)
+      (1, *self.observation_shape, self.stack_size),
+      checks.dtype(self, 'observation_dtype'),
     )
     with seeding.run_seed(self.seed):
       self._replay = self._make_replay(use_staging)
@@ -328,6 +331,29 @@ class DQNAgent:
 
   # Building ------------------------------------------------------------------
 
+  def _check_settings(self):
+    """Refuses settings that cannot work; integers become `int`."""
+    checks.integers(
+      self,
+      1,
+      'num_actions',
+      'stack_size',
+      'update_horizon',
+      'update_period',
+      'target_update_period',
+      'epsilon_decay_period',
+      'summary_writing_frequency',
+    )
+    checks.integers(self, 0, 'min_replay_history')
+    if self.max_tf_checkpoints_to_keep is not None:
+      checks.integers(self, 0, 'max_tf_checkpoints_to_keep')
+    checks.reals(self, 0, 1, 'gamma', 'epsilon_train', 'epsilon_eval')
+    checks.switches(self, 'eval_mode', 'allow_partial_reload', 'double_dqn')
+    checks.functions(self, 'network', 'epsilon_fn')
+    checks.sizes(self, 'observation_shape')
+    if self.tf_device is not None and not isinstance(self.tf_device, str):
+      checks.fail(self, 'tf_device', self.tf_device, "a text, e.g. '/gpu:0'")
+
   def _create_network(self, name):
     """Makes one network; `name` is 'Online' or 'Target'."""
     return self.network(self.num_actions, name=name)
@@ -432,6 +458,7 @@ class DQNAgent:
     """
     self._reset_state()
     self._record_observation(observation)
+    self._check_observation()
     if not self.eval_mode:
       if self._cuts_episodes:
         self._replay.cut_episode()  # One that nobody ended.
@@ -517,10 +544,30 @@ class DQNAgent:
 
   def _record_observation(self, observation):
     """Pushes a copy of an observation on the stack."""
-    self._observation = np.array(observation).reshape(self.observation_shape)
+    try:
+      self._observation = np.array(observation).reshape(self.observation_shape)
+    except (TypeError, ValueError):
+      shape = getattr(observation, 'shape', type(observation).__name__)
+      raise ValueError(
+        f'the environment gave an observation of shape {shape}, but '
+        f'{type(self).__name__}.observation_shape is {self.observation_shape}: '
+        'set it to what the environment gives'
+      ) from None
     if self.stack_size > 1:
       self.state[..., :-1] = self.state[..., 1:]
     self.state[0, ..., -1] = self._observation
+
+  def _check_observation(self):
+    """Refuses observations that the replay memory would not keep."""
+    if self.state.dtype.kind in 'biu' and not np.array_equal(
+      self._observation, self._observation.astype(self.state.dtype)
+    ):
+      raise ValueError(
+        f'the environment gave an observation of {self._observation.dtype} '
+        f'from {self._observation.min()} to {self._observation.max()}, which '
+        f'{type(self).__name__}.observation_dtype = {self.state.dtype} cannot '
+        'hold: set it to what the environment gives'
+      )
 
   # Learning ------------------------------------------------------------------
 
@@ -592,12 +639,28 @@ class DQNAgent:
       self._replay.memory.set_priority(
         np.ravel(batches.indices), np.ravel(np.asarray(update.priorities))
       )
+    self._unchecked_losses.append((self.training_steps, update.objective))
+    if len(self._unchecked_losses) >= 100:  # Seldom: a GPU must not wait.
+      self._check_losses()
     if (
       self.summary_writer is not None
       and self.training_steps > 0
       and self._due(self.summary_writing_frequency, num_steps)
     ):
       self._write_summaries(update)
+
+  def _check_losses(self):
+    """Raises FloatingPointError if a loss since the last call is none."""
+    unchecked, self._unchecked_losses = self._unchecked_losses, []
+    for step, objective in unchecked:
+      objective = np.asarray(objective)
+      if not np.isfinite(objective).all():
+        raise FloatingPointError(
+          f'the loss was {objective[~np.isfinite(objective)][0]} in the update '
+          f'at agent step {step}. Most often the learning rate is too high, or '
+          'rewards or observations are too large. Checkpoints of earlier '
+          'iterations are as they were'
+        )
 
   def _sample_batches(self, num_batches):
     """A named tuple of arrays `[num_batches, B, ...]` for the hooks.
@@ -643,12 +706,24 @@ class DQNAgent:
     Returns:
       A dict of built-ins and NumPy values that `unbundle` takes, or None if
       `checkpoint_dir` does not exist.
+
+    Raises:
+      FloatingPointError: a loss or a weight is not finite; nothing is saved.
     """
     if not os.path.isdir(checkpoint_dir):
       return None
+    self._check_losses()
+    state = self._learner.state()
+    for name, values in state.items():
+      if not np.isfinite(values).all():
+        raise FloatingPointError(
+          f'{name} has weights that are not finite at agent step '
+          f'{self.training_steps}; checkpoints of earlier iterations are as '
+          'they were'
+        )
     path = self._weights_path(checkpoint_dir, iteration_number)
     with open(path + '.tmp', 'wb') as file:
-      np.savez(file, **self._learner.state())
+      np.savez(file, **state)
       file.flush()
       os.fsync(file.fileno())
     os.replace(path + '.tmp', path)

@@ -3,6 +3,7 @@
 import gin
 import numpy as np
 
+from dopamine import checks
 from dopamine import networks
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.rainbow import rainbow_agent
@@ -49,6 +50,8 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     self._noisy, self._dueling = noisy, dueling
     self._distributional = distributional
     self._num_updates_per_train_step = num_updates_per_train_step
+    checks.switches(self, '_noisy', '_dueling', '_distributional')
+    checks.integers(self, 1, '_num_updates_per_train_step')
     if not distributional:
       self._loss_name = dqn_agent.DQNAgent._loss_name
     super().__init__(
@@ -88,23 +91,27 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
   # Fortunato et al. (2018), s. 3.1.
 
   def _online(self, batch):
-    return self._pass(self.online_convnet, batch.state, batch, 0)
+    return self._pass(self.online_convnet, batch.state, self._noise(batch, 0))
 
   def _online_next(self, batch):
-    return self._pass(self.online_convnet, batch.next_state, batch, 1)
+    return self._pass(
+      self.online_convnet, batch.next_state, self._noise(batch, 1)
+    )
 
   def _target(self, batch):
-    return self._pass(self.target_convnet, batch.next_state, batch, 2)
-
-  def _pass(self, network, state, batch, i):
-    return network(
-      state, **({'noise': batch.noise[i]} if self._num_noise else {})
+    return self._pass(
+      self.target_convnet, batch.next_state, self._noise(batch, 2)
     )
+
+  def _noise(self, batch, i):
+    return batch.noise[i] if self._num_noise else None
+
+  def _pass(self, network, state, noise=None):
+    return network(state, **({} if noise is None else {'noise': noise}))
 
   def _q_values(self, state, noise=None):
     """Q(s, .) of the online network under `noise`, for acting: `[B, A]`."""
-    given = {} if noise is None else {'noise': noise}
-    return self.online_convnet(state, **given).q_values
+    return self._pass(self.online_convnet, state, noise).q_values
 
   def _sample_batches(self, num_batches):
     batches = super()._sample_batches(num_batches)

@@ -4,6 +4,7 @@ import gin
 from keras import ops
 import numpy as np
 
+from dopamine import checks
 from dopamine import losses
 from dopamine import networks
 from dopamine.agents.dqn import dqn_agent
@@ -48,17 +49,20 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
     quantile_embedding_dim=64,
     **kwargs,
   ):
-    samples = (num_tau_samples, num_tau_prime_samples, num_quantile_samples)
-    if kappa < 0 or min(samples) < 1:
-      raise ValueError(
-        f'kappa={kappa} must not be negative, nor one of num_tau_samples, '
-        f'num_tau_prime_samples, num_quantile_samples={samples} below 1'
-      )
     self.kappa = kappa
     self.num_tau_samples = num_tau_samples
     self.num_tau_prime_samples = num_tau_prime_samples
     self.num_quantile_samples = num_quantile_samples
     self.quantile_embedding_dim = quantile_embedding_dim
+    checks.reals(self, 0, np.inf, 'kappa')
+    checks.integers(
+      self,
+      1,
+      'num_tau_samples',
+      'num_tau_prime_samples',
+      'num_quantile_samples',
+      'quantile_embedding_dim',
+    )
     super().__init__(sess, num_actions, network=network, **kwargs)
 
   def _create_network(self, name):

@@ -4,6 +4,7 @@ import gin
 from keras import ops
 import numpy as np
 
+from dopamine import checks
 from dopamine import losses
 from dopamine import networks
 from dopamine.agents.dqn import dqn_agent
@@ -51,11 +52,9 @@ class QuantileAgent(dqn_agent.DQNAgent):
     epsilon_decay_period=1000000,
     **kwargs,
   ):
-    if kappa < 0 or num_atoms < 1:
-      raise ValueError(
-        f'kappa={kappa} must not be negative, nor num_atoms={num_atoms} below 1'
-      )
     self._kappa, self._num_atoms = kappa, num_atoms
+    checks.reals(self, 0, np.inf, '_kappa')
+    checks.integers(self, 1, '_num_atoms')
     # The middles of N equal parts of [0, 1]: Lemma 2 of the paper.
     self._tau = (np.arange(num_atoms, dtype=np.float32) + 0.5) / num_atoms
     super().__init__(

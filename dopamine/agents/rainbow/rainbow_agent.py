@@ -9,6 +9,7 @@ import gin
 from keras import ops
 import numpy as np
 
+from dopamine import checks
 from dopamine import losses
 from dopamine import networks
 from dopamine import optimizers
@@ -79,14 +80,16 @@ class RainbowAgent(dqn_agent.DQNAgent):
     vmax=10.0,
     **kwargs,
   ):
-    vmin = -vmax if vmin is None else vmin
-    if num_atoms < 2 or not vmin < vmax:
-      raise ValueError(
-        f'num_atoms={num_atoms} from vmin={vmin} to vmax={vmax} make no '
-        'support: at least two atoms, and vmin < vmax'
-      )
-    self._num_atoms = num_atoms
-    self._support = np.linspace(vmin, vmax, num_atoms, dtype=np.float32)
+    self._num_atoms, self._vmax = num_atoms, vmax
+    checks.integers(self, 2, '_num_atoms')
+    checks.reals(self, -np.inf, np.inf, '_vmax')
+    self._vmin = -vmax if vmin is None else vmin
+    checks.reals(self, -np.inf, np.inf, '_vmin')
+    if not self._vmin < vmax:
+      checks.fail(self, 'vmin', self._vmin, f'below vmax = {vmax}')
+    self._support = np.linspace(
+      self._vmin, vmax, self._num_atoms, dtype=np.float32
+    )
     super().__init__(sess, num_actions, network=network, **kwargs)
 
   def _create_network(self, name):

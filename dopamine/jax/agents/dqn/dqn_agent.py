@@ -5,6 +5,7 @@ import functools
 import gin
 import keras
 
+from dopamine import checks
 from dopamine import losses
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
@@ -47,6 +48,8 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
       raise ValueError(f"loss_type={loss_type!r} must be 'huber' or 'mse'")
     self._loss_type = loss_type
     self.preprocess_fn = preprocess_fn
+    if preprocess_fn is not None:
+      checks.functions(self, 'preprocess_fn')
     super().__init__(
       None,
       num_actions,

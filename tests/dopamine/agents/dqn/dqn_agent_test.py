@@ -503,7 +503,7 @@ def test_updates_and_copies_come_when_they_are_due(num_steps):
   log = []
   agent._learner.update = lambda batches: (
     log.append(('update', agent.training_steps, batches.reward.shape[0]))
-    or type('Update', (), {'priorities': None})
+    or type('Update', (), {'priorities': None, 'objective': 0.0})
   )
   agent._learner.sync_target = lambda: log.append(
     ('copy', agent.training_steps, 1)

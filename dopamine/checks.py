@@ -1,0 +1,115 @@
+"""Checks of settings, before anything is built from them.
+
+Each raises a ValueError of one sentence: which setting, its value, and what it
+must be. The name is that of the class and of the parameter, as gin binds it.
+"""
+
+import math
+import numbers
+from typing import Any, NoReturn
+
+import numpy as np
+
+
+def fail(owner: Any, name: str, value: Any, expected: str) -> NoReturn:
+  """Raises the ValueError that all checks raise.
+
+  Args:
+    owner: the object whose setting it is, or a name for it.
+    name: of the parameter; underscores before it are dropped.
+    value: what it was given.
+    expected: what it must be.
+  """
+  owner = owner if isinstance(owner, str) else type(owner).__name__
+  name = name.lstrip('_')
+  raise ValueError(
+    f'{owner}.{name} = {value!r} must be {expected}: change the gin binding or '
+    'the argument'
+  )
+
+
+def integers(owner: Any, minimum: int, *names: str) -> None:
+  """Requires integers of at least `minimum`, and stores them as `int`.
+
+  Integral floats are taken: gin files write 1e6.
+
+  Args:
+    owner: the object that has the attributes.
+    minimum: the smallest that is allowed.
+    *names: of the attributes.
+  """
+  for name in names:
+    value = getattr(owner, name)
+    if not is_number(value) or value != int(value) or value < minimum:
+      fail(owner, name, value, f'an integer of at least {minimum}')
+    setattr(owner, name, int(value))
+
+
+def reals(owner: Any, low: float, high: float, *names: str) -> None:
+  """Requires finite numbers in [low, high].
+
+  Args:
+    owner: the object that has the attributes.
+    low: the smallest that is allowed, or -inf.
+    high: the largest, or inf.
+    *names: of the attributes.
+  """
+  for name in names:
+    value = getattr(owner, name)
+    if not is_number(value) or not low <= value <= high:
+      bounds = f' of at least {low:g}' if low > -math.inf else ''
+      if high < math.inf:
+        bounds = f' between {low:g} and {high:g}'
+      fail(owner, name, value, f'a number{bounds}')
+
+
+def rates(owner: Any, **values: Any) -> None:
+  """Requires numbers of at least 0, or objects such as a Keras schedule."""
+  for name, value in values.items():
+    plain = (str, bool, tuple, list, dict, type(None), numbers.Real)
+    if isinstance(value, plain) and not (is_number(value) and value >= 0):
+      fail(owner, name, value, 'a number of at least 0')
+
+
+def switches(owner: Any, *names: str) -> None:
+  """Requires True or False (or 1 or 0, as some files have it)."""
+  for name in names:
+    value = getattr(owner, name)
+    if isinstance(value, str) or value not in (True, False):
+      fail(owner, name, value, 'True or False')
+
+
+def functions(owner: Any, *names: str) -> None:
+  """Requires functions or classes: in gin `@name`, not `@name()`."""
+  for name in names:
+    value = getattr(owner, name)
+    if not callable(value):
+      fail(owner, name, value, 'a function or a class, in gin @name')
+
+
+def sizes(owner: Any, name: str) -> None:
+  """Requires a tuple or list of integers above 0, and stores it as a tuple."""
+  value = getattr(owner, name)
+  if not isinstance(value, (tuple, list)) or not all(
+    is_number(size) and size == int(size) and size > 0 for size in value
+  ):
+    fail(owner, name, value, 'a tuple of integers above 0')
+  setattr(owner, name, tuple(map(int, value)))
+
+
+def dtype(owner: Any, name: str) -> np.dtype:
+  """Returns the NumPy dtype that a dtype, tf.DType or name stands for."""
+  value = getattr(owner, name)
+  try:
+    return np.dtype(getattr(value, 'as_numpy_dtype', value))
+  except TypeError:
+    fail(owner, name, value, "a NumPy dtype, e.g. 'uint8'")
+
+
+def is_number(value: Any) -> bool:
+  """Whether `value` is a finite real number, NumPy's included, but no bool."""
+  return (
+    isinstance(value, numbers.Real)
+    and not isinstance(value, bool)
+    and math.isfinite(value)
+  )

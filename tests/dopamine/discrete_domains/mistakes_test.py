@@ -1,0 +1,309 @@
+"""Mistakes made on purpose at the command line, and what they are told.
+
+All but the last few run in this process: starting one takes seconds. Each must
+end in one paragraph that names the value and the way out, before any training.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import gin
+import keras
+import pytest
+
+from dopamine import backend
+from dopamine.discrete_domains import train
+from tests.dopamine.discrete_domains import train_test
+
+ROOT = pathlib.Path(__file__).parents[3]
+CARTPOLE = 'dopamine/agents/dqn/configs/dqn_cartpole.gin'
+ATARI = 'dopamine/agents/dqn/configs/dqn.gin'
+RAINBOW = 'dopamine/agents/rainbow/configs/rainbow_cartpole.gin'
+OTHER_BACKEND = {'tensorflow': 'jax', 'jax': 'tensorflow'}
+
+
+@pytest.fixture(autouse=True)
+def clear_gin():
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+  monkeypatch.chdir(ROOT)
+
+
+def run(base_dir, *bindings, gin_files=(CARTPOLE,)):
+  """Runs `train` as its command line does; returns what it ends with."""
+  arguments = [f'--base_dir={base_dir}', '--seed=1']
+  arguments += [f'--gin_files={file}' for file in gin_files]
+  arguments += [f'--gin_bindings={binding}' for binding in bindings]
+  set_flags(*arguments)
+  with pytest.raises(SystemExit) as end:
+    train.main([])
+  return str(end.value.code)
+
+
+def set_flags(*arguments):
+  gin.clear_config()
+  train.FLAGS.unparse_flags()
+  for name in ('gin_files', 'gin_bindings', 'seed'):
+    train.FLAGS[name].unparse()
+  train.FLAGS(['train', *arguments])
+
+
+# What is bound, and words that the answer must have.
+MISTAKES = [
+  # Names.
+  ('DQNAgent.gama = 0.9', ["parameter named 'gama'", "'gamma'"]),
+  ('DQNAgnt.gamma = 0.9', ["No configurable matching 'DQNAgnt'", "'DQNAgent'"]),
+  (
+    'RainbowAgent.num_atom = 51',  # gin lets it through: **kwargs.
+    ["RainbowAgent doesn't have a parameter named 'num_atom'", "'num_atoms'"],
+  ),
+  ("create_agent.agent_name = 'dqm'", ["dqm (did you mean 'dqn'?)"]),
+  (
+    "create_runner.schedule = 'train'",
+    ['Unknown schedule: train', 'continuous_train_and_eval'],
+  ),
+  ('DQNAgent.gamma = ', ['DQNAgent.gamma']),
+  (
+    "create_gym_environment.environment_name = 'CartPol'",
+    ["'CartPol-v0'", 'CartPole-v0'],
+  ),
+  # Numbers.
+  ('DQNAgent.gamma = 1.5', ['DQNAgent.gamma = 1.5', 'between 0 and 1']),
+  ("DQNAgent.gamma = '0.9'", ["DQNAgent.gamma = '0.9'", 'between 0 and 1']),
+  ('DQNAgent.update_period = 0', ['DQNAgent.update_period = 0', 'at least 1']),
+  ('DQNAgent.target_update_period = -5', ['target_update_period = -5']),
+  ('DQNAgent.epsilon_train = 10', ['DQNAgent.epsilon_train = 10']),
+  ('DQNAgent.stack_size = 0', ['DQNAgent.stack_size = 0']),
+  ('DQNAgent.update_horizon = 1.5', ['DQNAgent.update_horizon = 1.5']),
+  ('DQNAgent.min_replay_history = -1', ['min_replay_history = -1']),
+  ("DQNAgent.double_dqn = 'no'", ["double_dqn = 'no'", 'True or False']),
+  ('WrappedReplayBuffer.batch_size = 0', ['batch_size = 0', 'at least 1']),
+  ('Runner.training_steps = -1', ['Runner.training_steps = -1']),
+  ('Runner.max_steps_per_episode = 0', ['max_steps_per_episode = 0']),
+  ('Runner.num_iterations = 2.5', ['Runner.num_iterations = 2.5']),
+  ("tf.train.AdamOptimizer.learning_rate = 'x'", ["learning_rate = 'x'"]),
+  ('tf.train.AdamOptimizer.epsilon = -1', ['epsilon = -1', 'at least 0']),
+  ("DQNAgent.tf_device = '/gpux'", ["tf_device='/gpux'", '/gpu:0']),
+  # Sizes.
+  (
+    'WrappedReplayBuffer.replay_capacity = 1000000000000',
+    ['replay_capacity=1000000000000', 'GB', 'WrappedReplayBuffer'],
+  ),
+  (
+    'WrappedReplayBuffer.replay_capacity = 1',
+    ['Update horizon (1)', 'replay capacity (1)'],
+  ),
+  # Shapes and types.
+  (
+    'DQNAgent.observation_shape = (3, 1)',
+    ['observation_shape is (3, 1)', 'observation of shape (4,)'],
+  ),
+  ('DQNAgent.observation_shape = 4', ['observation_shape = 4', 'a tuple']),
+  (
+    "DQNAgent.observation_dtype = 'uint8'",
+    ['observation_dtype = uint8', 'an observation of float32'],
+  ),
+  ("DQNAgent.observation_dtype = 'pixel'", ["= 'pixel'", 'NumPy dtype']),
+  ('DQNAgent.network = @gym_lib.CartpoleRainbowNetwork', ['num_atoms']),
+  ("DQNAgent.network = 'CartpoleDQNNetwork'", ['in gin @name']),
+  ('DQNAgent.optimizer = 0.001', ['optimizer=0.001', 'neither an optimizer']),
+  ("DQNAgent.replay_scheme = 'priority'", ['priority', "'prioritized'"]),
+  ('Runner.create_environment_fn = 3', ['create_environment_fn = 3']),
+]
+
+
+@pytest.mark.parametrize(('binding', 'words'), MISTAKES)
+def test_a_mistake_is_explained(binding, words, tmp_path):
+  message = run(tmp_path / 'run', binding)
+  assert message.startswith('\nError: ')
+  for word in words:
+    assert word in message, message
+  assert 'Traceback' not in message and '\n\n' not in message.strip()
+  assert not list(tmp_path.glob('run/checkpoints/*'))
+  assert not list(tmp_path.glob('run/logs/*'))
+
+
+@pytest.mark.parametrize(
+  ('gin_file', 'binding', 'words'),
+  [
+    ('nowhere/dqn.gin', '', ['nowhere/dqn.gin', str(ROOT)]),
+    (
+      ATARI,
+      "create_atari_environment.game_name = 'Pnog'",
+      ["'Pnog'", 'Pong', 'game_names()'],
+    ),
+    (ATARI, 'AtariPreprocessing.frame_skip = 0', ['Frame skip', 'got 0']),
+    (RAINBOW, 'RainbowAgent.vmin = 20', ['RainbowAgent.vmin = 20', 'vmax']),
+    (RAINBOW, 'RainbowAgent.num_atoms = 1', ['num_atoms = 1', 'at least 2']),
+  ],
+)
+def test_a_mistake_in_another_file_is_explained(
+  gin_file, binding, words, tmp_path
+):
+  message = run(tmp_path, *filter(None, [binding]), gin_files=[gin_file])
+  assert message.startswith('\nError: ')
+  for word in words:
+    assert word in message, message
+
+
+def test_no_gin_file(tmp_path):
+  set_flags(f'--base_dir={tmp_path}')
+  with pytest.raises(SystemExit, match='no gin file .* --gin_files='):
+    train.main([])
+
+
+def test_a_base_dir_that_cannot_be_used(tmp_path):
+  (tmp_path / 'file').write_text('notes')
+  assert 'is a file' in run(tmp_path / 'file')
+  assert 'cannot be written' in run('/proc/run')
+  (tmp_path / 'thesis').mkdir()
+  message = run(tmp_path)
+  assert 'holds something else than a run: thesis' in message
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / 'checkpoints').write_text('')
+  assert 'checkpoints is a file' in run(tmp_path / 'run')
+  # Notes beside a run are none of our business.
+  (tmp_path / 'new').mkdir()
+  (tmp_path / 'new' / 'out.txt').write_text('notes')
+  assert 'gamma' in run(tmp_path / 'new', 'DQNAgent.gamma = 2')
+
+
+def test_a_base_dir_of_another_run(tmp_path):
+  quick = (
+    'Runner.training_steps = 20',
+    'Runner.evaluation_steps = 0',
+    'Runner.num_iterations = 1',
+  )
+  more = (*quick, 'Runner.num_iterations = 2')
+  run_to_its_end(tmp_path, *quick)
+  before = sorted(path.name for path in tmp_path.rglob('*'))
+  message = run(tmp_path, *more, "create_agent.agent_name = 'quantile'")
+  assert 'whose agent is DQNAgent, and this one is QuantileAgent' in message
+  message = run(tmp_path, *more, "create_gym_environment.version = 'v1'")
+  assert 'environment is CartPole-v0, and this one is CartPole-v1' in message
+  message = run(tmp_path, *more, 'WrappedReplayBuffer.replay_capacity = 20000')
+  assert '(20000, 4, 1)' in message and '(50000, 4, 1)' in message
+  after = sorted(path.name for path in tmp_path.rglob('*'))
+  # Nothing is lost; event files are begun with each start.
+  assert [n for n in after if 'events' not in n] == [
+    n for n in before if 'events' not in n
+  ]
+  run_to_its_end(tmp_path, *more)
+
+
+def run_to_its_end(base_dir, *bindings):
+  arguments = [f'--base_dir={base_dir}', '--seed=1', f'--gin_files={CARTPOLE}']
+  arguments += [f'--gin_bindings={binding}' for binding in bindings]
+  set_flags(*arguments)
+  train.main([])
+
+
+def test_a_jax_file_without_jax_or_on_tensorflow(tmp_path, monkeypatch):
+  gin_file = 'dopamine/jax/agents/dqn/configs/dqn_cartpole.gin'
+  if keras.config.backend() == 'tensorflow':
+    code = 'import dopamine.jax.agents.dqn.dqn_agent'
+    result = subprocess.run(
+      [sys.executable, '-c', code],
+      env=os.environ | {'KERAS_BACKEND': 'tensorflow'},
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    assert 'set KERAS_BACKEND=jax before Python starts' in result.stderr
+    assert 'KERAS_BACKEND=jax' in run(tmp_path, gin_files=[gin_file])
+  else:
+    monkeypatch.setattr(backend, '_installed', lambda name: name != 'jax')
+    with pytest.raises(ImportError, match=r"pip install 'dopamine-rl\[jax\]'"):
+      backend.require('jax', 'dopamine.jax')
+
+
+def test_numbers_that_are_none_stop_the_run_and_lose_nothing(tmp_path):
+  """Through the command line: a learning rate that makes the loss NaN."""
+  bindings = (
+    'Runner.training_steps = 600',
+    'Runner.evaluation_steps = 0',
+    'Runner.num_iterations = 1',
+  )
+  run_to_its_end(tmp_path, *bindings)
+  first = (tmp_path / 'checkpoints' / 'weights_ckpt.0.npz').read_bytes()
+  message = run(
+    tmp_path,
+    *bindings,
+    'Runner.num_iterations = 3',
+    'tf.train.AdamOptimizer.learning_rate = 1e30',
+  )
+  assert 'the loss was ' in message and 'agent step ' in message
+  names = [path.name for path in (tmp_path / 'checkpoints').iterdir()]
+  assert 'sentinel_checkpoint_complete.0' in names
+  assert not [name for name in names if name.endswith('.1')]
+  assert (tmp_path / 'checkpoints/weights_ckpt.0.npz').read_bytes() == first
+
+
+# As a process ----------------------------------------------------------------
+
+
+def test_the_process_ends_with_one_paragraph(tmp_path):
+  result = train_test.train(
+    tmp_path, CARTPOLE, ['DQNAgent.gama = 0.9'], check=False
+  )
+  assert result.returncode == 1
+  assert (
+    "Error: Configurable 'DQNAgent' doesn't have a parameter named 'gama'"
+    in (result.stderr)
+  )
+  assert 'Traceback' not in result.stderr
+
+
+def test_an_error_in_the_users_code_keeps_its_traceback(tmp_path):
+  (tmp_path / 'mine.py').write_text(
+    'import gin\n@gin.configurable\n'
+    'def broken(num_actions, name=None):\n  raise ValueError("my own")\n'
+  )
+  command = [sys.executable, '-m', 'dopamine.discrete_domains.train']
+  command += [f'--base_dir={tmp_path / "run"}', f'--gin_files={CARTPOLE}']
+  command += ['--gin_bindings=import mine\nDQNAgent.network = @broken']
+  paths = f'{ROOT}{os.pathsep}{tmp_path}'
+  result = subprocess.run(
+    command,
+    env=os.environ
+    | {'KERAS_BACKEND': keras.config.backend(), 'PYTHONPATH': paths},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.returncode == 1
+  assert 'Traceback' in result.stderr and 'mine.py", line 4' in result.stderr
+
+
+def test_ctrl_c_ends_without_a_traceback(tmp_path):
+  command = [sys.executable, '-um', 'dopamine.discrete_domains.train']
+  command += [f'--base_dir={tmp_path}', f'--gin_files={CARTPOLE}']
+  command += ['--gin_bindings=Runner.evaluation_steps = 0']
+  process = subprocess.Popen(
+    command,
+    env=os.environ | {'KERAS_BACKEND': keras.config.backend()},
+    cwd=ROOT,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  done = tmp_path / 'checkpoints' / 'sentinel_checkpoint_complete.0'
+  while not done.exists():
+    assert process.poll() is None
+    time.sleep(0.05)
+  process.send_signal(signal.SIGINT)
+  _, stderr = process.communicate()
+  assert process.returncode == 130
+  assert 'Stopped. The same command goes on' in stderr
+  assert 'Traceback' not in stderr
+  assert json.loads((tmp_path / 'seed.json').read_text()) >= 0
