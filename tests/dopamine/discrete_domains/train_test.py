@@ -190,7 +190,10 @@ def family():
 
 
 def train_kill_and_resume(base_dir, gin_file, cls, game, steps):
-  """Kills a run in its second iteration, continues it, and checks both."""
+  """Kills a run in its second iteration, continues it, and checks both.
+
+  The first iteration has `steps` agent steps of training, the second a fifth.
+  """
   bindings = [
     f"create_atari_environment.game_name = '{game}'",
     'create_agent.debug_mode = True',
@@ -222,13 +225,17 @@ def train_kill_and_resume(base_dir, gin_file, cls, game, steps):
   process.wait()
   assert not (base_dir / 'logs' / 'log_1').exists()
 
+  bindings += [
+    f'Runner.training_steps = {steps // 5}',
+    f'Runner.evaluation_steps = {steps // 10}',
+  ]
   resumed = train(base_dir, gin_file, bindings)
   assert 'will start from iteration 1' in resumed.stderr
   logs = pickle.loads((base_dir / 'logs' / 'log_1').read_bytes())
   assert sorted(logs) == ['iteration_0', 'iteration_1']
-  for statistics in logs.values():
-    assert sum(statistics['train_episode_lengths']) >= steps
-    assert sum(statistics['eval_episode_lengths']) >= steps // 2
+  for part, statistics in zip((1, 5), logs.values(), strict=True):
+    assert sum(statistics['train_episode_lengths']) >= steps // part
+    assert sum(statistics['eval_episode_lengths']) >= steps // 2 // part
   with (
     np.load(base_dir / 'checkpoints' / 'weights_ckpt.0.npz') as before,
     np.load(base_dir / 'checkpoints' / 'weights_ckpt.1.npz') as after,
