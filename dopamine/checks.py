@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+# Nobody counts further: it is a mistake that later fails less clearly.
+_LARGEST = 10**12
+
 
 def fail(owner: Any, name: str, value: Any, expected: str) -> NoReturn:
   """Raises the ValueError that all checks raise.
@@ -42,6 +45,8 @@ def integers(owner: Any, minimum: int, *names: str) -> None:
     value = getattr(owner, name)
     if not is_number(value) or value != int(value) or value < minimum:
       fail(owner, name, value, f'an integer of at least {minimum}')
+    if value > _LARGEST:
+      fail(owner, name, value, f'an integer of at most {_LARGEST:.0e}')
     setattr(owner, name, int(value))
 
 
@@ -66,8 +71,9 @@ def reals(owner: Any, low: float, high: float, *names: str) -> None:
 def rates(owner: Any, **values: Any) -> None:
   """Requires numbers of at least 0, or objects such as a Keras schedule."""
   for name, value in values.items():
-    plain = (str, bool, tuple, list, dict, type(None), numbers.Real)
-    if isinstance(value, plain) and not (is_number(value) and value >= 0):
+    is_object = callable(value) or hasattr(value, 'get_config')
+    is_object = is_object or hasattr(value, 'dtype')  # A tensor, a variable.
+    if not (value >= 0 if is_number(value) else is_object):
       fail(owner, name, value, 'a number of at least 0')
 
 
@@ -87,22 +93,34 @@ def functions(owner: Any, *names: str) -> None:
       fail(owner, name, value, 'a function or a class, in gin @name')
 
 
-def sizes(owner: Any, name: str) -> None:
-  """Requires a tuple or list of integers above 0, and stores it as a tuple."""
-  value = getattr(owner, name)
-  if not isinstance(value, (tuple, list)) or not all(
-    is_number(size) and size == int(size) and size > 0 for size in value
-  ):
-    fail(owner, name, value, 'a tuple of integers above 0')
-  setattr(owner, name, tuple(map(int, value)))
+def texts(owner: Any, *names: str) -> None:
+  """Requires texts, or None."""
+  for name in names:
+    value = getattr(owner, name)
+    if value is not None and not isinstance(value, str):
+      fail(owner, name, value, 'a text or None')
+
+
+def sizes(owner: Any, *names: str) -> None:
+  """Requires tuples or lists of integers above 0, and stores them as tuples."""
+  for name in names:
+    value = getattr(owner, name)
+    if not isinstance(value, (tuple, list)) or not all(
+      is_number(size) and size == int(size) and 0 < size <= _LARGEST
+      for size in value
+    ):
+      fail(owner, name, value, 'a tuple of integers above 0')
+    setattr(owner, name, tuple(map(int, value)))
 
 
 def dtype(owner: Any, name: str) -> np.dtype:
   """Returns the NumPy dtype that a dtype, tf.DType or name stands for."""
   value = getattr(owner, name)
+  if value is None or isinstance(value, (tuple, list, dict)):
+    fail(owner, name, value, "a NumPy dtype, e.g. 'uint8'")
   try:
     return np.dtype(getattr(value, 'as_numpy_dtype', value))
-  except TypeError:
+  except (TypeError, ValueError):
     fail(owner, name, value, "a NumPy dtype, e.g. 'uint8'")
 
 

@@ -58,6 +58,9 @@ def _adam(
   )
   import keras
 
+  from dopamine import optimizers
+
+  learning_rate = optimizers.as_rate(learning_rate)
   return keras.optimizers.Adam(learning_rate, beta1, beta2, epsilon)
 
 
@@ -67,6 +70,9 @@ def _gradient_descent(learning_rate, use_locking=False, name='GradientDescent'):
   checks.rates('GradientDescentOptimizer', learning_rate=learning_rate)
   import keras
 
+  from dopamine import optimizers
+
+  learning_rate = optimizers.as_rate(learning_rate)
   return keras.optimizers.SGD(learning_rate)
 
 
@@ -84,6 +90,9 @@ def _momentum(
   )
   import keras
 
+  from dopamine import optimizers
+
+  learning_rate = optimizers.as_rate(learning_rate)
   return keras.optimizers.SGD(learning_rate, momentum, use_nesterov)
 
 

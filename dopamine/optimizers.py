@@ -13,6 +13,12 @@ from keras import ops
 from dopamine import checks
 
 
+def as_rate(learning_rate):
+  """`learning_rate` as Keras takes it: no integer, but a schedule."""
+  is_number = checks.is_number(learning_rate)
+  return float(learning_rate) if is_number else learning_rate
+
+
 class RMSProp(keras.optimizers.Optimizer):
   """RMSProp with epsilon inside the root (Tieleman & Hinton, 2012).
 
@@ -42,7 +48,7 @@ class RMSProp(keras.optimizers.Optimizer):
     name='rmsprop',
     **kwargs,
   ):
-    super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+    super().__init__(as_rate(learning_rate), name=name, **kwargs)
     self.decay, self.momentum, self.epsilon = decay, momentum, epsilon
     self.centered, self.initial_mean_square = centered, initial_mean_square
 
@@ -168,7 +174,7 @@ def create_optimizer(
     eps=eps,
   )
   if name == 'adam':
-    return Adam(learning_rate, beta1, beta2, eps)
+    return Adam(as_rate(learning_rate), beta1, beta2, eps)
   if name == 'rmsprop':
     return RMSProp(
       learning_rate,

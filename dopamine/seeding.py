@@ -8,6 +8,8 @@ import zlib
 
 import numpy as np
 
+from dopamine import checks
+
 _run_seed: contextvars.ContextVar[int | None] = contextvars.ContextVar(
   'run_seed', default=None
 )
@@ -33,7 +35,7 @@ def resolve(seed: int | None) -> int:
     seed = _run_seed.get()
   if seed is None:
     return secrets.randbits(31)
-  if isinstance(seed, bool) or seed != int(seed) or seed < 0:
+  if not checks.is_number(seed) or seed != int(seed) or seed < 0:
     raise ValueError(f'seed={seed!r} is not an integer of 0 or more')
   return int(seed)
 

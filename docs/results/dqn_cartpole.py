@@ -23,7 +23,10 @@ SETTINGS = list(itertools.product(('tensorflow', 'jax'), (False, True)))
 
 
 def run(base_dir, backend, gin_file, seed, iterations, bindings=()):
-  """Trains one run, unless it is there; returns its evaluation returns."""
+  """Trains one run, unless it is there; returns its mean returns.
+
+  They are those of evaluation, or of training where there is none.
+  """
   command = [sys.executable, '-m', 'dopamine.discrete_domains.train']
   command += [f'--base_dir={base_dir}', f'--gin_files={gin_file}']
   bindings = (f'Runner.num_iterations = {iterations}', *bindings)
@@ -38,8 +41,10 @@ def run(base_dir, backend, gin_file, seed, iterations, bindings=()):
       stderr=subprocess.DEVNULL,
     )
   data = pickle.loads(log.read_bytes())
+  statistics = [data[f'iteration_{i}'] for i in range(iterations)]
   return [
-    data[f'iteration_{i}']['eval_average_return'][0] for i in range(iterations)
+    s.get('eval_average_return', s['train_average_return'])[0]
+    for s in statistics
   ]
 
 

@@ -209,7 +209,7 @@ def create_agent(
   Raises:
     ValueError: there is no such agent.
   """
-  if agent_name not in _AGENTS:
+  if not isinstance(agent_name, str) or agent_name not in _AGENTS:
     raise ValueError(
       f'Unknown agent: {agent_name}{_hint(str(agent_name), _AGENTS)}; '
       f'create_agent.agent_name is one of {", ".join(_AGENTS)}'

@@ -75,7 +75,7 @@ def _explains_itself(error):
   """
   frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
   package = frame.f_globals.get('__name__', '').split('.')[0]
-  if package == 'gin':
+  if package == 'gin' or isinstance(error, MemoryError):
     return True
   source = linecache.getline(frame.f_code.co_filename, line).strip()
   is_deliberate = source.startswith('raise ')

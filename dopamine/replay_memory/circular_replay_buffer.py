@@ -203,13 +203,25 @@ class OutOfGraphReplayBuffer:
       )
 
     self._state_shape = observation_shape + (self._stack_size,)
+    if not isinstance(extra_storage_types, (list, tuple, type(None))) or any(
+      len(t) != 3 if isinstance(t, tuple) else True
+      for t in extra_storage_types or ()
+    ):
+      checks.fail(
+        self,
+        'extra_storage_types',
+        extra_storage_types,
+        'a list of ReplayElement(name, shape, type)',
+      )
     self._extra_storage_types = list(extra_storage_types or ())
-    self._observation_dtype = _numpy_dtype(observation_dtype)
-    self._terminal_dtype = _numpy_dtype(terminal_dtype)
-    self._action_shape = action_shape
-    self._action_dtype = _numpy_dtype(action_dtype)
-    self._reward_shape = reward_shape
-    self._reward_dtype = _numpy_dtype(reward_dtype)
+    self._observation_dtype = observation_dtype
+    self._terminal_dtype = terminal_dtype
+    self._action_shape, self._action_dtype = action_shape, action_dtype
+    self._reward_shape, self._reward_dtype = reward_shape, reward_dtype
+    checks.sizes(self, '_action_shape', '_reward_shape')
+    for name in ('observation', 'terminal', 'action', 'reward'):
+      name = f'_{name}_dtype'
+      setattr(self, name, checks.dtype(self, name))
     self._rng = seeding.generator(seeding.resolve(seed), 'replay')
 
     # Public attributes are what `save` writes, beside the store.

@@ -351,8 +351,7 @@ class DQNAgent:
     checks.switches(self, 'eval_mode', 'allow_partial_reload', 'double_dqn')
     checks.functions(self, 'network', 'epsilon_fn')
     checks.sizes(self, 'observation_shape')
-    if self.tf_device is not None and not isinstance(self.tf_device, str):
-      checks.fail(self, 'tf_device', self.tf_device, "a text, e.g. '/gpu:0'")
+    checks.texts(self, 'tf_device')
 
   def _create_network(self, name):
     """Makes one network; `name` is 'Online' or 'Target'."""
