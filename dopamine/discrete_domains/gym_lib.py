@@ -54,10 +54,14 @@ del _domain, _field, _name
 _NETWORKS = frozenset(
   {
     'AcrobotDQNNetwork',
+    'AcrobotFourierDQNNetwork',
     'AcrobotRainbowNetwork',
     'BasicDiscreteDomainNetwork',
     'CartpoleDQNNetwork',
+    'CartpoleFourierDQNNetwork',
     'CartpoleRainbowNetwork',
+    'FourierBasis',
+    'FourierDQNNetwork',
     'LunarLanderDQNNetwork',
     'MountainCarDQNNetwork',
   }
@@ -144,18 +148,24 @@ def create_gym_environment(
   version: str | None = 'v0',
   seed: int | None = None,
   render_mode: str | None = None,
+  keep_time_limit: bool = False,
+  flatten: bool = False,
+  **kwargs: Any,
 ) -> 'GymPreprocessing':
-  """Creates a Gymnasium environment, without its time limit.
-
-  Episodes are cut by `Runner.max_steps_per_episode` alone.
+  """Creates a Gymnasium environment.
 
   Args:
     environment_name: e.g. 'CartPole'. A full id, which ends in its version
       ('CartPole-v1'), is taken as it is; 'package:Name-v0' imports the package
       that registers the environment.
-    version: e.g. 'v0'; None for an id that has no version.
+    version: e.g. 'v0'; None is the newest, or none if the id has no version.
     seed: seeds the first reset; None takes the run's seed.
     render_mode: what `render()` will be asked for, e.g. 'rgb_array'.
+    keep_time_limit: whether episodes are cut at the environment's own limit
+      too, not by `Runner.max_steps_per_episode` alone.
+    flatten: whether observations that are no arrays (of Discrete, Dict or Tuple
+      spaces and the like) become vectors, one-hot where they are categories.
+    **kwargs: of the environment, e.g. `continuous=False` for CarRacing.
   """
   if not environment_name:
     raise ValueError(
@@ -173,7 +183,14 @@ def create_gym_environment(
       'Gymnasium no longer has LunarLander-v2: using LunarLander-v3.',
       1,
     )
-  environment = _make(environment_id, render_mode)
+  if render_mode is not None:  # Not every environment has the argument.
+    kwargs['render_mode'] = render_mode
+  if not keep_time_limit:
+    kwargs['max_episode_steps'] = -1
+  environment = _make(environment_id, kwargs)
+  is_array = isinstance(environment.observation_space, gymnasium.spaces.Box)
+  if flatten and not is_array:
+    environment = gymnasium.wrappers.FlattenObservation(environment)
   # A seed that is not given is left to GymPreprocessing, which may have its
   # own gin binding.
   if seed is None:
@@ -181,18 +198,14 @@ def create_gym_environment(
   return GymPreprocessing(environment, seed=seed)
 
 
-def _make(environment_id: str, render_mode: str | None) -> gymnasium.Env:
+def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
   """Calls `gymnasium.make` and says what to do where that fails."""
-  # Not every environment has the argument.
-  kwargs: dict[str, Any] = {}
-  if render_mode is not None:
-    kwargs['render_mode'] = render_mode
   try:
     with warnings.catch_warnings():
       # Published gin files name CartPole-v0; v1 differs in the time limit
-      # only, which we drop.
-      warnings.filterwarnings('ignore', '.*is out of date')
-      return gymnasium.make(environment_id, max_episode_steps=-1, **kwargs)
+      # only, which we drop. Who names no version asks for the latest.
+      warnings.filterwarnings('ignore', '.*(is out of date|latest versioned)')
+      return gymnasium.make(environment_id, **kwargs)
   except gymnasium.error.DependencyNotInstalled as error:
     if 'box2d' not in str(error).lower():
       raise
