@@ -143,6 +143,15 @@ def _activation(name):
   return activation
 
 
+def is_bound(parameter: str) -> bool:
+  """Whether gin has a value for a parameter, 'DQNAgent.network' or the like."""
+  try:
+    gin.query_parameter(parameter)
+  except ValueError:  # Also where there is no such configurable.
+    return False
+  return True
+
+
 def install() -> None:
   """Makes `gin.tf` importable and registers its names; once per process."""
   if 'gin.tf' in sys.modules:

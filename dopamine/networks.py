@@ -7,6 +7,7 @@ the atoms of a distribution, or its quantiles.
 """
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import gin
@@ -15,6 +16,8 @@ from keras import layers
 from keras import ops
 import numpy as np
 
+from dopamine import checks
+from dopamine import gin_compat
 from dopamine.discrete_domains import gym_lib
 
 
@@ -49,10 +52,17 @@ def scale_pixels(state):
 
 
 def rescale(values, min_vals, max_vals):
-  """Maps [min_vals, max_vals] to [-1, 1], element by element."""
-  low = np.asarray(min_vals, np.float32)
-  high = np.asarray(max_vals, np.float32)
-  return 2.0 * (values - low) / (high - low) - 1.0
+  """Maps [min_vals, max_vals] to [-1, 1], element by element.
+
+  A range that is empty, infinite, or 1e6 and more says nothing: such elements
+  stay as they are.
+  """
+  width = np.subtract(max_vals, min_vals, dtype=np.float64)
+  is_range = (width > 0) & (width < 1e6)
+  low = np.where(is_range, min_vals, -1.0).astype(np.float32)
+  high = np.where(is_range, max_vals, 1.0).astype(np.float32)
+  scaled = 2.0 * (values - low) / (high - low) - 1.0
+  return scaled if is_range.all() else ops.where(is_range, scaled, values)
 
 
 def categorical(outputs, num_actions, support):
@@ -320,8 +330,13 @@ class NatureTrunk(keras.Model):
       self.dense2 = dense(num_outputs, None)
 
   def features(self, state):
-    """`[B, 7744]` of `state`, `[B, 84, 84, 4]` pixels."""
+    """`[B, 7744]` of `state`, `[B, 84, 84, 4]` pixels.
+
+    Images in colour come as `[B, H, W, C, stack]`.
+    """
     x = state if self._inputs_preprocessed else scale_pixels(state)
+    if len(x.shape) == 5:
+      x = ops.reshape(x, (-1, *x.shape[1:3], x.shape[3] * x.shape[4]))
     x = self.conv3(self.conv2(self.conv1(x)))  # [B, 11, 11, 64]
     return self.flatten(x)
 
@@ -475,8 +490,8 @@ class BasicDiscreteDomainNetwork(keras.Model):
   """Two hidden layers of 512 units for small observation vectors.
 
   Args:
-    min_vals: smallest value of each observation, or None not to rescale.
-    max_vals: largest value of each; the input is mapped to [-1, 1].
+    min_vals: smallest value of each number observed; None does not rescale.
+    max_vals: largest value of each; the input goes through `rescale`.
     num_actions: A; None ends the network after the hidden layers.
     num_atoms: outputs per action, or None for one.
     name: of the model.
@@ -500,14 +515,17 @@ class BasicDiscreteDomainNetwork(keras.Model):
   ):
     super().__init__(name=name)
     self.num_actions = num_actions
+    self.num_layers, self.hidden_units = num_layers, hidden_units
+    checks.integers(self, 0, 'num_layers')
+    checks.integers(self, 1, 'hidden_units')
     self._rescales = min_vals is not None and not inputs_preprocessed
     self._min_vals, self._max_vals = min_vals, max_vals
     self.flatten = layers.Flatten()
     self.hidden = [
       layers.Dense(
-        hidden_units, activation=activation_fn, name='fully_connected'
+        self.hidden_units, activation=activation_fn, name='fully_connected'
       )
-      for _ in range(num_layers)
+      for _ in range(self.num_layers)
     ]
     self.last_layer = layers.Identity()
     if num_actions is not None:
@@ -519,10 +537,23 @@ class BasicDiscreteDomainNetwork(keras.Model):
     """Returns `[B, A]`, `[B, A * num_atoms]` or `[B, hidden_units]`."""
     x = self.flatten(ops.cast(state, 'float32'))
     if self._rescales:
-      x = rescale(x, self._min_vals, self._max_vals)
+      x = rescale(
+        x, *(_stacked(v, x) for v in (self._min_vals, self._max_vals))
+      )
     for layer in self.hidden:
       x = layer(x)
     return self.last_layer(x)
+
+
+def _stacked(vals, x):
+  """`vals` of one observation for each number of `x`, a flattened stack."""
+  if x.shape[-1] % np.size(vals):
+    raise ValueError(
+      f'states of {x.shape[-1]} numbers do not fit the {np.size(vals)} of '
+      "min_vals and max_vals: set the agent's observation_shape, or these, to "
+      'what the environment gives'
+    )
+  return np.repeat(vals, x.shape[-1] // np.size(vals))
 
 
 class _Classic(keras.Model):
@@ -610,6 +641,97 @@ class CartpoleRainbowNetwork(_ClassicRainbowNetwork):
 @gin.configurable(module='dopamine.discrete_domains.gym_lib')
 class AcrobotRainbowNetwork(_ClassicRainbowNetwork):
   """A distribution over `support` for every action of Acrobot."""
+
+  min_vals = gym_lib.ACROBOT_MIN_VALS
+  max_vals = gym_lib.ACROBOT_MAX_VALS
+
+
+# Classic control: linear in the cosines of the observation --------------------
+
+
+class FourierBasis:
+  """The cosines of a vector x in [0, 1]^n: cos(pi c . x) for all vectors c.
+
+  Konidaris et al. (2011), s. 3.1. Differs from the paper in c = 0, the
+  constant, which is left out.
+
+  Args:
+    nvars: n.
+    min_vals: what maps to 0, `[n]` or a number.
+    max_vals: what maps to 1; None does not divide by the range.
+    order: each element of c is one of 0..order.
+  """
+
+  def __init__(self, nvars, min_vals=0, max_vals=None, order=3):
+    self.order, self.min_vals, self.max_vals = order, min_vals, max_vals
+    c = list(itertools.product(range(order + 1), repeat=nvars))
+    self.multipliers = np.array(c[1:], np.float32)  # [(order + 1)^n - 1, n]
+
+  def scale(self, values):
+    """Maps [min_vals, max_vals] to [0, 1], element by element."""
+    low = np.asarray(self.min_vals, np.float32)
+    if self.max_vals is None:
+      return values - low
+    return (values - low) / (np.asarray(self.max_vals, np.float32) - low)
+
+  def compute_features(self, features):
+    """Returns `[B, (order + 1)^n - 1]` of `[B, n]`."""
+    return ops.cos(np.pi * (self.scale(features) @ self.multipliers.T))
+
+
+@gin.configurable(module='dopamine.discrete_domains.gym_lib')
+class FourierDQNNetwork(keras.Model):
+  """Action values that are linear in the `FourierBasis` of the observation.
+
+  Args:
+    min_vals: smallest value of each number observed.
+    max_vals: largest value of each.
+    num_actions: A.
+    fourier_basis_order: see `FourierBasis`.
+    name: of the model.
+  """
+
+  def __init__(
+    self, min_vals, max_vals, num_actions, fourier_basis_order=3, name=None
+  ):
+    super().__init__(name=name)
+    self.num_actions = num_actions
+    self.flatten = layers.Flatten()
+    self._basis = FourierBasis(
+      len(min_vals), min_vals, max_vals, fourier_basis_order
+    )
+    self.last_layer = layers.Dense(num_actions, use_bias=False)
+
+  def call(self, state):
+    """Returns `[B, A]` of the observations `state`, which are not stacked."""
+    x = self.flatten(ops.cast(state, 'float32'))
+    return self.last_layer(self._basis.compute_features(x))
+
+
+class _ClassicFourierDQNNetwork(keras.Model):
+  """A `FourierDQNNetwork` with the observation ranges of a task."""
+
+  def __init__(self, num_actions, name=None, **kwargs):
+    super().__init__(name=name)
+    self.num_actions = num_actions
+    self.net = FourierDQNNetwork(
+      self.min_vals, self.max_vals, num_actions, **kwargs
+    )
+
+  call = _ClassicDQNNetwork.call
+
+
+@gin.configurable(module='dopamine.discrete_domains.gym_lib')
+class CartpoleFourierDQNNetwork(_ClassicFourierDQNNetwork):
+  """Action values for CartPole, linear in 255 cosines."""
+
+  min_vals = gym_lib.CARTPOLE_MIN_VALS
+  max_vals = gym_lib.CARTPOLE_MAX_VALS
+
+
+@gin.configurable(module='dopamine.discrete_domains.gym_lib')
+class AcrobotFourierDQNNetwork(_ClassicFourierDQNNetwork):
+  """Action values for Acrobot, linear in 4095 cosines."""
 
   min_vals = gym_lib.ACROBOT_MIN_VALS
   max_vals = gym_lib.ACROBOT_MAX_VALS
@@ -711,3 +833,38 @@ class ClassicControlFullRainbowNetwork(keras.Model):
 
   num_noise = FullRainbowNetwork.num_noise
   call = FullRainbowNetwork.call
+
+
+# Any task ---------------------------------------------------------------------
+
+
+_OF_VECTORS = {
+  NatureDQNNetwork: ClassicControlDQNNetwork,
+  RainbowNetwork: ClassicControlRainbowNetwork,
+  QuantileNetwork: ClassicControlQuantileNetwork,
+  ImplicitQuantileNetwork: ClassicControlImplicitQuantileNetwork,
+  FullRainbowNetwork: ClassicControlFullRainbowNetwork,
+}
+
+
+def fitting(network, space):
+  """`network` if `space` is one of images, else the same for its vectors.
+
+  Args:
+    network: what an agent has for Atari, e.g. `NatureDQNNetwork`.
+    space: a Gymnasium `Box`. Images are `[H, W]` or `[H, W, C]` of uint8, 32 by
+      32 pixels or more; all else is a vector, which goes through `rescale`.
+
+  Returns:
+    What makes a network, as the agents' `network` does.
+  """
+  if space.dtype == np.uint8 and len(space.shape) in (2, 3):
+    if min(space.shape[:2]) >= 32:
+      return network
+  network = _OF_VECTORS[network]
+  ranges = {
+    name: np.ravel(vals)
+    for name, vals in (('min_vals', space.low), ('max_vals', space.high))
+    if not gin_compat.is_bound(f'{network.__name__}.{name}')
+  }
+  return functools.partial(network, **ranges)

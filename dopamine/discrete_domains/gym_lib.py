@@ -18,6 +18,7 @@ import gin
 import gymnasium
 import numpy as np
 
+from dopamine import checks
 from dopamine import seeding
 
 CARTPOLE_MIN_VALS = np.array([-2.4, -5.0, -np.pi / 12.0, -np.pi * 2.0])
@@ -54,10 +55,14 @@ del _domain, _field, _name
 _NETWORKS = frozenset(
   {
     'AcrobotDQNNetwork',
+    'AcrobotFourierDQNNetwork',
     'AcrobotRainbowNetwork',
     'BasicDiscreteDomainNetwork',
     'CartpoleDQNNetwork',
+    'CartpoleFourierDQNNetwork',
     'CartpoleRainbowNetwork',
+    'FourierBasis',
+    'FourierDQNNetwork',
     'LunarLanderDQNNetwork',
     'MountainCarDQNNetwork',
   }
@@ -152,19 +157,32 @@ def create_gym_environment(
   version: str | None = 'v0',
   seed: int | None = None,
   render_mode: str | None = None,
+  keep_time_limit: bool = False,
+  flatten: bool = False,
+  **kwargs: Any,
 ) -> 'GymPreprocessing':
-  """Creates a Gymnasium environment, without its time limit.
-
-  Episodes are cut by `Runner.max_steps_per_episode` alone.
+  """Creates a Gymnasium environment.
 
   Args:
     environment_name: e.g. 'CartPole'. A full id, which ends in its version
       ('CartPole-v1'), is taken as it is; 'package:Name-v0' imports the package
       that registers the environment.
-    version: e.g. 'v0'; None for an id that has no version.
+    version: e.g. 'v0'; None is the newest, or none if the id has no version.
     seed: seeds the first reset; None takes the run's seed.
     render_mode: what `render()` will be asked for, e.g. 'rgb_array'.
+    keep_time_limit: whether episodes are cut at the environment's own limit
+      too, not by `Runner.max_steps_per_episode` alone.
+    flatten: whether observations that are no arrays (of Discrete, Dict or Tuple
+      spaces and the like) become vectors, one-hot where they are categories.
+    **kwargs: of the environment, e.g. `continuous=False` for CarRacing.
   """
+  for name, value in (
+    ('environment_name', environment_name),
+    ('version', version),
+    ('render_mode', render_mode),
+  ):
+    if not isinstance(value, str | None):
+      checks.fail('create_gym_environment', name, value, 'a text or None')
   if not environment_name:
     raise ValueError(
       'create_gym_environment.environment_name is not set: give the name of a '
@@ -181,7 +199,14 @@ def create_gym_environment(
       'Gymnasium no longer has LunarLander-v2: using LunarLander-v3.',
       1,
     )
-  environment = _make(environment_id, render_mode)
+  if render_mode is not None:  # Not every environment has the argument.
+    kwargs['render_mode'] = render_mode
+  if not keep_time_limit:
+    kwargs['max_episode_steps'] = -1
+  environment = _make(environment_id, kwargs)
+  is_array = isinstance(environment.observation_space, gymnasium.spaces.Box)
+  if flatten and not is_array:
+    environment = gymnasium.wrappers.FlattenObservation(environment)
   # A seed that is not given is left to GymPreprocessing, which may have its
   # own gin binding.
   if seed is None:
@@ -189,18 +214,16 @@ def create_gym_environment(
   return GymPreprocessing(environment, seed=seed)
 
 
-def _make(environment_id: str, render_mode: str | None) -> gymnasium.Env:
+def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
   """Calls `gymnasium.make` and says what to do where that fails."""
-  # Not every environment has the argument.
-  kwargs: dict[str, Any] = {}
-  if render_mode is not None:
-    kwargs['render_mode'] = render_mode
   try:
     with warnings.catch_warnings():
       # Published gin files name CartPole-v0; v1 differs in the time limit
-      # only, which we drop.
-      warnings.filterwarnings('ignore', '.*is out of date')
-      return gymnasium.make(environment_id, max_episode_steps=-1, **kwargs)
+      # only, which we drop. Who names no version asks for the latest.
+      warnings.filterwarnings('ignore', '.*(is out of date|latest versioned)')
+      return gymnasium.make(environment_id, **kwargs)
+  except TypeError as error:  # From create_gym_environment.**kwargs.
+    raise ValueError(f'{environment_id} cannot be made: {error}') from None
   except gymnasium.error.DependencyNotInstalled as error:
     if 'box2d' not in str(error).lower():
       raise
@@ -209,7 +232,7 @@ def _make(environment_id: str, render_mode: str | None) -> gymnasium.Env:
     ) from error
   except (
     gymnasium.error.DeprecatedEnv,
-    gymnasium.error.UnregisteredEnv,
+    gymnasium.error.Error,  # Also of an id that is none.
   ) as error:
     nearest = difflib.get_close_matches(
       environment_id, gymnasium.registry, n=5, cutoff=0.5

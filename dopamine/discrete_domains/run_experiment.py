@@ -25,6 +25,7 @@ import tensorboardX
 
 from dopamine import backend
 from dopamine import checks
+from dopamine import gin_compat
 from dopamine import safe_pickle
 from dopamine import seeding
 from dopamine.discrete_domains import atari_lib
@@ -194,6 +195,7 @@ def create_agent(
   agent_name: str | None = None,
   summary_writer: Any = None,
   debug_mode: bool = False,
+  fit_to_environment: bool = False,
 ) -> Any:
   """Makes the agent that gin names.
 
@@ -205,9 +207,12 @@ def create_agent(
       'full_rainbow' is 'jax_full_rainbow', as in the files of Dopamine 4.
     summary_writer: for the losses of training.
     debug_mode: whether the agent logs its losses to TensorBoard.
+    fit_to_environment: whether observation_shape, observation_dtype and network
+      of the agent follow from `environment.observation_space`, where gin does
+      not bind them.
 
   Raises:
-    ValueError: there is no such agent.
+    ValueError: there is no such agent, or it cannot act in the environment.
   """
   if not isinstance(agent_name, str) or agent_name not in _AGENTS:
     raise ValueError(
@@ -219,11 +224,51 @@ def create_agent(
   module, name = _AGENTS[agent_name]
   agent_class = getattr(importlib.import_module(module), name)
   arguments = () if module.startswith('dopamine.jax') else (sess,)
+  num_actions = getattr(environment.action_space, 'n', None)
+  if num_actions is None:
+    raise ValueError(
+      f'action_space={environment.action_space} of {environment} does not '
+      'number its actions, and every agent here chooses among n of them: give '
+      'it a gymnasium.spaces.Discrete(n), by a wrapper or by an argument of '
+      "the environment's own (create_gym_environment.continuous = False for "
+      'CarRacing and LunarLander)'
+    )
   return agent_class(
     *arguments,
-    num_actions=environment.action_space.n,
+    num_actions=num_actions,
     summary_writer=summary_writer if debug_mode else None,
+    **(_fitted(agent_class, environment) if fit_to_environment else {}),
   )
+
+
+def _fitted(agent_class: type, environment: Any) -> dict[str, Any]:
+  """What an agent's gin bindings leave to its environment's observations."""
+  space: Any = getattr(environment, 'observation_space', None)
+  if not all(hasattr(space, n) for n in ('shape', 'dtype', 'low', 'high')):
+    raise ValueError(
+      f'create_agent.fit_to_environment needs observations of a Box, and '
+      f'observation_space={space} of {environment} is none: set '
+      'create_gym_environment.flatten = True, or give the environment a '
+      'gymnasium.spaces.Box, or bind observation_shape, observation_dtype and '
+      f'network of {agent_class.__name__} and fit_to_environment = False'
+    )
+  networks = importlib.import_module('dopamine.networks')
+  classes = agent_class.__mro__[:-1]
+  parameters = (inspect.signature(c).parameters for c in classes)
+  of_pixels = next(p['network'].default for p in parameters if 'network' in p)
+  found = {
+    'observation_shape': space.shape,
+    'observation_dtype': space.dtype,
+    'network': networks.fitting(of_pixels, space),
+  }
+  return {
+    name: value
+    for name, value in found.items()
+    if not any(
+      gin_compat.is_bound(f'{c.__module__}.{c.__name__}.{name}')
+      for c in classes
+    )
+  }
 
 
 @gin.configurable

@@ -45,6 +45,15 @@ def bindings_of(name):
   return gin_files_test.parse(text)[1]
 
 
+def bindings_of_agent(name):
+  """Without those that wait for another agent, or another task."""
+  bindings = bindings_of(name)
+  if name != gin_files_test.GYM:
+    return bindings
+  others = ('create_gym_environment.flatten', 'Rainbow', 'Quantile')
+  return {k: v for k, v in bindings.items() if not k.startswith(others)}
+
+
 def make_runner(name, bindings, base_dir):
   if 'LunarLander' in bindings.values():
     pytest.importorskip('Box2D')
@@ -64,6 +73,7 @@ def expected_value(value):
     return gin.query_parameter(value[1:])
   return {
     '@dqn_agent.identity_epsilon': dqn_agent.identity_epsilon,
+    '@dqn_agent.linearly_decaying_epsilon': dqn_agent.linearly_decaying_epsilon,
     '@gym_lib.create_gym_environment': gym_lib.GymPreprocessing,
     '@tf.train.AdamOptimizer()': keras.optimizers.Adam,
     '@tf.train.RMSPropOptimizer()': optimizers.RMSProp,
@@ -92,6 +102,8 @@ def vector_network(agent):
 def specification(runner):
   """Name and version of a Gymnasium environment, as Gymnasium has them."""
   name, version = runner._environment.environment.spec.id.split('-')
+  if name == 'CartPole' and version == 'v1':
+    version = None  # The newest.
   # Gymnasium has no LunarLander-v2 any more.
   return name, 'v2' if (name, version) == ('LunarLander', 'v3') else version
 
@@ -182,6 +194,13 @@ OF_THE_RUNNER = {
   'AtariPreprocessing.terminal_on_life_loss': lambda runner: (
     runner._environment.terminal_on_life_loss
   ),
+  'create_gym_environment.keep_time_limit': lambda runner: (
+    runner._environment.environment.spec.max_episode_steps == 500
+  ),
+  'create_agent.fit_to_environment': lambda runner: (
+    runner._agent.observation_shape
+    == runner._environment.observation_space.shape
+  ),
   'Runner.create_environment_fn': lambda runner: type(runner._environment),
   'TrainRunner.create_environment_fn': lambda runner: type(runner._environment),
 }
@@ -192,6 +211,7 @@ OF_THE_RUNNER |= {
     'training_steps',
     'evaluation_steps',
     'max_steps_per_episode',
+    'clip_rewards',
   )
 }
 
@@ -221,7 +241,7 @@ def assert_arrived(runner, bindings):
 
 @pytest.mark.parametrize('name', FILES)
 def test_every_value_arrives(name, tmp_path):
-  bindings = bindings_of(name)
+  bindings = bindings_of_agent(name)
   small = {k: CAPACITY for k in bindings if k.endswith('.replay_capacity')}
   assert small, 'every file sizes its replay memory'
   runner = make_runner(name, small, tmp_path)
@@ -244,6 +264,24 @@ def test_every_value_arrives(name, tmp_path):
     assert agent.state.dtype == np.uint8
 
 
+@pytest.mark.parametrize('agent_name', ['rainbow', 'quantile'])
+def test_the_gym_file_serves_other_agents_too(agent_name, tmp_path):
+  """With a second binding: what is not an agent's own is `DQNAgent`'s."""
+  bindings = bindings_of(gin_files_test.GYM)
+  runner = make_runner(
+    gin_files_test.GYM,
+    {
+      'create_agent.agent_name': agent_name,
+      'WrappedReplayBuffer.replay_capacity': CAPACITY,
+    },
+    tmp_path,
+  )
+  owners = (f'{CLASSES[agent_name]}.', 'DQNAgent.')
+  bindings = {k: v for k, v in bindings.items() if k.startswith(owners)}
+  assert len(bindings) > 12
+  assert_arrived(runner, bindings)
+
+
 def other(value, i):
   """The i-th of values of the same type that no class has as its default."""
   if isinstance(value, bool):
@@ -262,7 +300,7 @@ ONE_EACH = list({pathlib.Path(name).parent: name for name in FILES}.values())
 @pytest.mark.parametrize('name', ONE_EACH)
 def test_other_values_arrive_too(name, tmp_path):
   """Those of the files are often the defaults, which come by themselves."""
-  bindings = bindings_of(name)
+  bindings = bindings_of_agent(name)
   for binding in bindings:
     if binding.endswith('.replay_capacity'):
       bindings[binding] = CAPACITY

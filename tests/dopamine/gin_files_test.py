@@ -35,7 +35,18 @@ CARTPOLE = [
   'dopamine/agents/rainbow/configs/rainbow_cartpole_tuned.gin',
 ]
 
-OURS = TWINS + CARTPOLE
+# Linear in a Fourier basis: {ours: the published file with a perceptron}.
+FOURIER = {
+  f'dopamine/agents/dqn/configs/dqn_{task}_fourier.gin': (
+    f'dopamine/agents/dqn/configs/dqn_{task}.gin'
+  )
+  for task in ('cartpole', 'acrobot')
+}
+
+# Any Gymnasium task.
+GYM = 'dopamine/agents/dqn/configs/dqn_gym.gin'
+
+OURS = [*TWINS, *CARTPOLE, *FOURIER, GYM]
 
 ROOT = pathlib.Path(__file__).parents[2]
 TABLE = json.loads(
@@ -156,6 +167,44 @@ def test_the_tuned_file_differs_from_the_published_one_as_it_says():
     'RainbowAgent.vmax': (10.0, 100.0),
     'Runner.num_iterations': (500, 60),
   }
+
+
+@pytest.mark.parametrize('name', FOURIER)
+def test_the_fourier_files_differ_from_the_published_ones_as_they_say(name):
+  imports, ours = parse((ROOT / name).read_text())
+  others, plain = parse((ROOT / FOURIER[name]).read_text())
+  assert imports == others and ours.keys() == plain.keys()
+  differences = {k: (v, ours[k]) for k, v in plain.items() if v != ours[k]}
+  network = plain['DQNAgent.network']
+  expected = {
+    'DQNAgent.network': (network, network.replace('DQN', 'FourierDQN')),
+    'Runner.num_iterations': (500, 30),
+  }
+  if 'cartpole' in name:
+    expected['tf.train.AdamOptimizer.learning_rate'] = (0.001, 0.01)
+  assert differences == expected
+
+
+def test_the_gym_file_sets_what_other_agents_do_not_inherit():
+  """`QuantileAgent` has defaults of its own for what it also binds here."""
+  _, bindings = parse((ROOT / GYM).read_text())
+  quantile = {
+    name.partition('.')[2]: value
+    for name, value in bindings.items()
+    if name.startswith('QuantileAgent.')
+  }
+  assert sorted(quantile) == [
+    'epsilon_decay_period',
+    'epsilon_eval',
+    'epsilon_train',
+    'min_replay_history',
+    'target_update_period',
+  ]
+  for parameter, value in quantile.items():
+    assert bindings[f'DQNAgent.{parameter}'] == value
+  # Rewards of 1 have returns of 1 / (1 - gamma), which the atoms must reach.
+  gamma, vmax = bindings['DQNAgent.gamma'], bindings['RainbowAgent.vmax']
+  assert vmax == pytest.approx(1 / (1 - gamma))
 
 
 @pytest.mark.parametrize('name', WRITTEN + OURS)

@@ -4,6 +4,7 @@ import functools
 import itertools
 
 import gin
+from gymnasium import spaces
 import keras
 from keras import ops
 import numpy as np
@@ -113,6 +114,49 @@ def test_rescale_maps_the_range_to_minus_one_and_one():
   assert_allclose(networks.rescale(values, low, high), [[-1, 1], [0.5, 0]])
 
 
+def test_rescale_is_the_same_to_the_last_bit_where_all_have_ranges():
+  low, high = (
+    np.asarray(v, np.float32)
+    for v in (gym_lib.CARTPOLE_MIN_VALS, gym_lib.CARTPOLE_MAX_VALS)
+  )
+  values = np.random.default_rng(0).uniform(-5, 5, (9, 4)).astype(np.float32)
+  found = networks.rescale(
+    values, gym_lib.CARTPOLE_MIN_VALS, gym_lib.CARTPOLE_MAX_VALS
+  )
+  assert_array_equal(found, 2.0 * (values - low) / (high - low) - 1.0)
+
+
+def test_rescale_leaves_what_has_no_range():
+  # 0..10; none; half of one; the largest floats; 0..1e6, 0..1e6 - 1; empty.
+  low = np.array([0, -np.inf, 0, -3e38, 0, 0, 5], np.float32)
+  high = np.array([10, np.inf, np.inf, 3e38, 1e6, 999999, 5], np.float32)
+  values = np.array([[2.5, 7, 8, -9, 3, 999999, 5]], np.float32)
+  found = networks.rescale(values, low, high)
+  assert_array_equal(found, [[-0.5, 7, 8, -9, 3, 1, 5]])
+
+
+def test_every_observation_of_a_stack_is_rescaled():
+  network = networks.BasicDiscreteDomainNetwork(
+    (0.0, 0.0), (10.0, 100.0), num_actions=None, num_layers=0
+  )
+  # Two numbers, three times each: 0..10 and 0..100 become -1..1.
+  state = np.array([[[0, 5, 10], [0, 25, 100]]])
+  assert_allclose(network(state), [[-1, 0, 1, -1, -0.5, 1]])
+
+
+def test_the_trunk_takes_colours_as_channels():
+  rng = np.random.default_rng(0)
+  state = rng.integers(0, 256, (2, 36, 40, 3, 2)).astype(np.uint8)
+  merged = np.zeros((2, 36, 40, 6), np.uint8)
+  for colour in range(3):
+    for i in range(2):
+      merged[..., 2 * colour + i] = state[..., colour, i]
+  network = networks.NatureDQNNetwork(4)
+  q = network(state).q_values
+  assert network.conv1.kernel.shape == (8, 8, 6, 32)
+  assert_allclose(q, network(merged).q_values, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
   'network,size',
   [
@@ -178,6 +222,10 @@ def test_classic_control_network_has_the_layers_it_is_told():
     (gym_lib, 'AcrobotRainbowNetwork'),
     (gym_lib, 'LunarLanderDQNNetwork'),
     (gym_lib, 'MountainCarDQNNetwork'),
+    (gym_lib, 'FourierBasis'),
+    (gym_lib, 'FourierDQNNetwork'),
+    (gym_lib, 'CartpoleFourierDQNNetwork'),
+    (gym_lib, 'AcrobotFourierDQNNetwork'),
   ],
 )
 def test_the_original_module_paths_stay(module, name):
@@ -834,6 +882,134 @@ def test_preprocessed_inputs_are_not_rescaled(name):
   ready.set_weights(plain.get_weights())
   assert_allclose(ready(scaled, **given)[0], expected, atol=1e-5)
   assert not np.allclose(ready(state[..., 0], **given)[0], expected)
+
+
+# Fourier ----------------------------------------------------------------------
+
+
+def test_cosines_by_hand():
+  # c = 01, 10, 11; c . x = 1/3, 1, 4/3; cos(pi / 3) = 1/2, cos(pi) = -1,
+  # cos(4 pi / 3) = -1/2.
+  basis = networks.FourierBasis(2, order=1)
+  assert_array_equal(basis.multipliers, [[0, 1], [1, 0], [1, 1]])
+  x = np.array([[1, 1 / 3]], np.float32)
+  assert_allclose(basis.compute_features(x), [[0.5, -1, -0.5]], atol=1e-6)
+
+
+def test_the_basis_is_on_0_to_1():
+  # [-3, 1] -> [0, 1]: -2 -> 1/4; c = 1, 2: cos(pi / 4), cos(pi / 2).
+  basis = networks.FourierBasis(1, [-3.0], [1.0], order=2)
+  assert_allclose(basis.scale(np.array([[-3.0], [-2.0]])), [[0], [0.25]])
+  features = basis.compute_features(np.array([[-2.0]], np.float32))
+  assert_allclose(features, [[np.sqrt(0.5), 0]], atol=1e-6)
+  # Without an upper end, the lower is subtracted and nothing divided.
+  basis = networks.FourierBasis(1, 2.0)
+  assert basis.order == 3
+  assert_allclose(basis.scale(np.array([[2.5]])), [[0.5]])
+
+
+def test_every_vector_of_coefficients_but_the_constant():
+  multipliers = networks.FourierBasis(3).multipliers
+  assert multipliers.shape == (4**3 - 1, 3)
+  assert len(np.unique(multipliers, axis=0)) == 4**3 - 1
+  assert multipliers.min() == 0 and multipliers.max() == 3
+  assert multipliers.any(axis=1).all()
+
+
+def test_the_fourier_network_is_linear_without_a_bias():
+  # x = 1/2 of the range; c = 1, 2: cosines 0, -1.
+  network = networks.FourierDQNNetwork([0.0], [2.0], 3, fourier_basis_order=2)
+  state = np.array([[[1.0]]])
+  assert network(state).shape == (1, 3)
+  network.set_weights([np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])])
+  assert_allclose(network(state), [[-4, -5, -6]], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  'make,low,high',
+  [
+    (
+      networks.CartpoleFourierDQNNetwork,
+      gym_lib.CARTPOLE_MIN_VALS,
+      gym_lib.CARTPOLE_MAX_VALS,
+    ),
+    (
+      networks.AcrobotFourierDQNNetwork,
+      gym_lib.ACROBOT_MIN_VALS,
+      gym_lib.ACROBOT_MAX_VALS,
+    ),
+  ],
+)
+def test_fourier_networks_of_tasks_by_hand(make, low, high):
+  network = make(2, name='Online')
+  assert network.name == 'Online' and network.num_actions == 2
+  state = np.random.default_rng(0).uniform(low, high, (5, len(low)))
+  outputs = network(state[..., None])
+  assert type(outputs) is DQN
+  (weights,) = network.get_weights()
+  assert len(weights) == {4: 255, 6: 4095}[len(low)]
+  c = np.array(list(itertools.product(range(4), repeat=len(low))))[1:]
+  x = (state - low) / (high - low)
+  assert_allclose(
+    outputs.q_values, np.cos(np.pi * x @ c.T) @ weights, atol=1e-4
+  )
+
+
+# Any task ---------------------------------------------------------------------
+
+
+IMAGE = spaces.Box(0, 255, (32, 40, 3), np.uint8)
+OF_VECTORS = {
+  'dqn': networks.ClassicControlDQNNetwork,
+  'rainbow': networks.ClassicControlRainbowNetwork,
+  'quantile': networks.ClassicControlQuantileNetwork,
+  'implicit_quantile': networks.ClassicControlImplicitQuantileNetwork,
+  'full_rainbow': networks.ClassicControlFullRainbowNetwork,
+}
+
+
+@pytest.mark.parametrize('name', OF_VECTORS)
+def test_a_fitting_network_is_of_the_same_family(name):
+  of_pixels = MAKE[name].func
+  assert networks.fitting(of_pixels, IMAGE) is of_pixels
+  space = spaces.Box(*np.array([[0, -np.inf], [4, np.inf]], np.float32))
+  make = networks.fitting(of_pixels, space)
+  network = make(*MAKE[name].args)
+  assert type(network) is OF_VECTORS[name]
+  first = getattr(network, 'net', None) or network.features
+  assert_array_equal(first._min_vals, [0, -np.inf])
+  assert_array_equal(first._max_vals, [4, np.inf])
+
+
+@pytest.mark.parametrize(
+  'space,is_image',
+  [
+    (IMAGE, True),
+    (spaces.Box(0, 255, (32, 32), np.uint8), True),
+    (spaces.Box(0, 255, (31, 40, 3), np.uint8), False),
+    (spaces.Box(0, 255, (3, 96, 96), np.uint8), False),
+    (spaces.Box(0, 255, (40, 40, 3, 2), np.uint8), False),
+    (spaces.Box(0, 255, (128,), np.uint8), False),
+    (spaces.Box(0, 1, (40, 40, 3), np.float32), False),
+    (spaces.Box(0, 1, (), np.float32), False),
+  ],
+)
+def test_what_counts_as_an_image(space, is_image):
+  make = networks.fitting(networks.NatureDQNNetwork, space)
+  assert (make is networks.NatureDQNNetwork) == is_image
+  if not is_image:
+    assert make.func is networks.ClassicControlDQNNetwork
+    assert make.keywords['min_vals'].shape == (int(np.prod(space.shape)),)
+
+
+def test_ranges_that_gin_binds_win():
+  gin.parse_config('ClassicControlDQNNetwork.max_vals = (8.0,)')
+  try:
+    make = networks.fitting(networks.NatureDQNNetwork, spaces.Box(0, 1, (1,)))
+    network = make(2)
+  finally:
+    gin.clear_config()
+  assert (network.net._min_vals, network.net._max_vals) == ([0], (8.0,))
 
 
 # The names of the JAX subpackage ----------------------------------------------

@@ -147,6 +147,69 @@ def test_time_limit_is_removed():
     assert not environment.game_over
 
 
+def test_time_limit_is_kept_if_asked_for():
+  environment = gym_lib.create_gym_environment(
+    'MountainCar', 'v0', keep_time_limit=True
+  )
+  environment.reset()
+  ends = [environment.step(1)[2] for _ in range(199)]
+  assert not environment.game_over
+  ends.append(environment.step(1)[2])
+  assert environment.game_over
+  assert not any(ends), 'a time-out is no terminal'
+
+
+@pytest.mark.parametrize('name', ['CartPole', 'Taxi'])
+def test_without_a_version_the_newest_comes_without_noise(name, recwarn):
+  environment = gym_lib.create_gym_environment(name, None)
+  newest = max(
+    (s for s in gymnasium.registry.values() if s.name == name),
+    key=lambda s: s.version,
+  )
+  assert environment.environment.spec.id == newest.id
+  assert not recwarn.list
+
+
+def test_a_category_is_flattened_to_one_hot():
+  environment = gym_lib.create_gym_environment('FrozenLake', None, flatten=True)
+  assert environment.observation_space.shape == (16,)
+  np.testing.assert_array_equal(environment.reset(), np.eye(16)[0])
+  observation, *_ = environment.step(1)
+  place = environment.environment.unwrapped.s
+  np.testing.assert_array_equal(observation, np.eye(16)[place])
+
+
+def test_a_tuple_is_flattened_part_by_part():
+  environment = gym_lib.create_gym_environment('Blackjack', None, flatten=True)
+  mine, dealer, ace = (
+    np.flatnonzero(part)
+    for part in np.split(environment.reset(), [32, 32 + 11])
+  )
+  expected = environment.environment.unwrapped._get_obs()
+  assert (*mine, *dealer, *ace) == expected
+
+
+def test_arrays_are_not_flattened():
+  environment = gym_lib.create_gym_environment('CartPole', flatten=True)
+  assert 'Flatten' not in repr(environment)
+  environment = gym_lib.create_gym_environment('FrozenLake', None)
+  assert environment.reset() == 0
+
+
+def test_further_arguments_are_those_of_the_environment():
+  environment = gym_lib.create_gym_environment(
+    'FrozenLake', None, map_name='8x8'
+  )
+  assert environment.observation_space.n == 64
+  with gin.unlock_config():
+    gin.parse_config("create_gym_environment.map_name = '8x8'")
+  try:
+    environment = gym_lib.create_gym_environment('FrozenLake', None)
+  finally:
+    gin.clear_config()
+  assert environment.observation_space.n == 64
+
+
 def test_unversioned_environment():
   gymnasium.register('Unversioned', lambda: ScriptedEnvironment([]))
   try:
