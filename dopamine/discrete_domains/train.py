@@ -9,6 +9,7 @@ The same command again continues after the last finished iteration.
 """
 
 import linecache
+import re
 import sys
 import traceback
 
@@ -63,9 +64,15 @@ def main(unused_argv):
     if not _explains_itself(error):
       raise
     sys.stdout.flush()
-    # gin adds the way it came here, call by call.
-    message = str(error).split('\n  In call to configurable')[0]
-    sys.exit(f'\nError: {message}')
+    sys.exit(f'\nError: {_message(error)}')
+
+
+def _message(error):
+  """What was raised, without what was added to it on its way up."""
+  # Of gin, the calls that led there; of Keras, all around its bold type.
+  message = str(error).split('\n  In call to configurable')[0]
+  bold = re.search(r'\x1b\[1m(.*?)\x1b\[0m', message, re.DOTALL)
+  return bold[1] if bold else message
 
 
 def _explains_itself(error):

@@ -106,9 +106,13 @@ MISTAKES = [
   # Shapes and types.
   (
     'DQNAgent.observation_shape = (3, 1)',
-    ['observation_shape is (3, 1)', 'observation of shape (4,)'],
+    ['states of 3 numbers', '4 of min_vals and max_vals', 'observation_shape'],
   ),
   ('DQNAgent.observation_shape = 4', ['observation_shape = 4', 'a tuple']),
+  (
+    'DQNAgent.observation_shape = (8, 1)',
+    ['observation_shape is (8, 1)', 'observation of shape (4,)'],
+  ),
   (
     "DQNAgent.observation_dtype = 'uint8'",
     ['observation_dtype = uint8', 'an observation of float32'],
