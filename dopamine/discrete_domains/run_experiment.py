@@ -130,7 +130,8 @@ def _hint(name: str, known: Iterable[str]) -> str:
 def _parameters(target: Any) -> tuple[set[str], bool]:
   """The parameters of a function or class, and whether it takes any others.
 
-  A constructor that passes keywords on takes those of its parents too.
+  A constructor of ours that passes keywords on takes those of its parents too;
+  what others do with theirs, nobody knows.
   """
   functions = [target]
   if inspect.isclass(target):
@@ -146,6 +147,8 @@ def _parameters(target: Any) -> tuple[set[str], bool]:
     }
     if not any(p.kind == p.VAR_KEYWORD for p in parameters):
       return names, False
+    if not getattr(function, '__module__', '').startswith('dopamine.'):
+      break
   return names, True
 
 
@@ -466,7 +469,7 @@ class Runner:
     self._seed = self._settle_seed(seed)
     # Two runs that start within one second must not share an event file.
     self._summary_writer = tensorboardX.SummaryWriter(
-      self._base_dir, filename_suffix=f'.{time.time_ns()}'
+      self._base_dir, flush_secs=1, filename_suffix=f'.{time.time_ns()}'
     )
     # An environment that cannot be saved must not play its first episodes again
     # in a run that continues.
@@ -813,7 +816,6 @@ class Runner:
     for tag, value in scalars.items():
       self._summary_writer.add_scalar(tag, value, iteration)
     self._write_graph()
-    self._summary_writer.flush()
 
   def _write_graph(self) -> None:
     """Writes the agent's TensorFlow graph, once it has been compiled."""
@@ -883,11 +885,15 @@ class Runner:
         self._start_iteration,
       )
       return
-    for iteration in range(self._start_iteration, self._num_iterations):
-      statistics = self._run_one_iteration(iteration)
-      self._log_experiment(iteration, statistics)
-      self._checkpoint_experiment(iteration)
-    self._summary_writer.flush()
+    try:
+      for iteration in range(self._start_iteration, self._num_iterations):
+        statistics = self._run_one_iteration(iteration)
+        self._log_experiment(iteration, statistics)
+        self._checkpoint_experiment(iteration)
+    finally:
+      # Its thread writes what is queued; `flush` does not wait for that, and
+      # the end of the process would lose the last points.
+      self._summary_writer.close()
 
 
 @gin.configurable

@@ -65,7 +65,18 @@ class Learner(learners.Learner):
 
   def predict(self, *arrays):
     with on_device(self._device):
-      outputs = self._predict(*arrays)
+      try:
+        outputs = self._predict(*arrays)
+      except tf.errors.InvalidArgumentError as error:
+        if 'unsupported operations' not in str(error):
+          raise
+        logging.warning(
+          'Acting is slower than it could be: XLA cannot compile the network '
+          '(%s).',
+          error.message.splitlines()[0],
+        )
+        self._predict = _Compiled(self._hooks.predict)
+        outputs = self._predict(*arrays)
     return tf.nest.map_structure(lambda x: x.numpy(), outputs)
 
   def sync_target(self):

@@ -338,10 +338,14 @@ class OutOfGraphReplayBuffer:
     observation gets a slot of its own, zero in all else, that is never sampled
     as a start. A window that reaches it stops there: the return is that of
     the k steps really taken, discounted with gamma^k (Pardo et al., 2018).
-    Where no episode is open there is nothing to end.
+    It may have been added with `episode_end=True`. Where no episode is open
+    there is nothing to end.
     """
     if self._next_experience_is_episode_start:
-      return
+      last = self.cursor() - 1
+      if self.add_count == 0 or self._markers[last] != _CUT:
+        return
+      self._markers[last] = _NONE  # What came next is known after all.
     transition = (observation, *self._add_zeros[1:])
     self._check_add(transition)
     self._append(_FINAL, transition)
@@ -641,14 +645,21 @@ class OutOfGraphReplayBuffer:
       for element in self.get_transition_elements(len(start))
     )
 
-  def discounts(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+  def discounts(
+    self, indices: Sequence[int] | np.ndarray, gamma: float | None = None
+  ) -> np.ndarray:
     """Returns gamma^k (1 - terminal), k the steps really taken: `[B]` float32.
 
     What a target multiplies the value of `next_state` with.
+
+    Args:
+      indices: `[B]` where the transitions start.
+      gamma: by default the buffer's own.
     """
+    gamma = self._gamma if gamma is None else gamma
     start = np.asarray(indices, dtype=np.int64) % self._replay_capacity
     window = self._window(start)
-    discount = np.float64(self._gamma) ** window.steps
+    discount = np.float64(gamma) ** window.steps
     return np.where(window.terminal, 0.0, discount).astype(np.float32)
 
   def _element(
@@ -847,6 +858,11 @@ class WrappedReplayBuffer:
   `states`, `actions`, `rewards`, `next_states`, `next_actions`, `next_rewards`,
   `terminals` and `indices` are those of the batch that was drawn last. Other
   public names that are not found here are those of `memory`.
+
+  Attributes:
+    memory: the `OutOfGraphReplayBuffer`.
+    batch_size: B.
+    gamma: what `discount` is made of; the rewards are summed with the memory's.
   """
 
   def __init__(
@@ -907,6 +923,8 @@ class WrappedReplayBuffer:
       self.memory._batch_size if batch_size is None else batch_size
     )
     checks.integers(self, 1, 'batch_size')
+    # An agent sets its own: a memory of one step need not know it.
+    self.gamma = getattr(self.memory, '_gamma', gamma)
     self._batch: Any = None
 
   def _build_memory(self, **kwargs) -> OutOfGraphReplayBuffer:
@@ -937,15 +955,13 @@ class WrappedReplayBuffer:
     episode_end: bool = False,
   ) -> None:
     """Stores a transition: see `OutOfGraphReplayBuffer.add`."""
-    self.memory.add(
-      observation,
-      action,
-      reward,
-      terminal,
-      *args,
-      priority=priority,
-      episode_end=episode_end,
-    )
+    # A memory whose `add` is overridden need not know these.
+    keywords: dict[str, Any] = {}
+    if priority is not None:
+      keywords['priority'] = priority
+    if episode_end:
+      keywords['episode_end'] = True
+    self.memory.add(observation, action, reward, terminal, *args, **keywords)
 
   def add_final_observation(self, observation) -> None:
     """Ends an episode by time-out: see `OutOfGraphReplayBuffer`."""
@@ -974,7 +990,7 @@ class WrappedReplayBuffer:
     batch = self._batch_type(*transition, discount=None)
     batch = batch._replace(
       reward=batch.reward.astype(np.float32, copy=False),
-      discount=self.memory.discounts(batch.indices),
+      discount=self.memory.discounts(batch.indices, self.gamma),
     )
     self._batch = self._batch_type(
       *(x.reshape(num_batches, self.batch_size, *x.shape[1:]) for x in batch)

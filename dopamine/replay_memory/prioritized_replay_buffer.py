@@ -5,6 +5,7 @@ of the priorities and of the importance weights are the agent's.
 """
 
 from collections.abc import Sequence
+import inspect
 import os
 from typing import Any
 
@@ -35,6 +36,7 @@ class OutOfGraphPrioritizedReplayBuffer(
     stack_size: int,
     replay_capacity: int | None = None,
     batch_size: int | None = None,
+    *args: Any,
     **kwargs: Any,
   ):
     """Allocates the buffer and its tree of priorities.
@@ -44,9 +46,12 @@ class OutOfGraphPrioritizedReplayBuffer(
       stack_size: K, the frames in a state.
       replay_capacity: in slots, padding included.
       batch_size: how many transitions are sampled unless said otherwise.
+      *args: as `kwargs`, from `update_horizon` on.
       **kwargs: further arguments of `OutOfGraphReplayBuffer`, whose defaults
         are those of all.
     """
+    names = list(inspect.signature(super().__init__).parameters)
+    kwargs |= dict(zip(names[4:], args, strict=False))
     sizes = {'replay_capacity': replay_capacity, 'batch_size': batch_size}
     kwargs |= {k: v for k, v in sizes.items() if v is not None}
     super().__init__(observation_shape, stack_size, **kwargs)

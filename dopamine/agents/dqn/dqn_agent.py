@@ -73,6 +73,7 @@ _OLD_HOOKS = {
   '_build_sync_op': '_sync_weights()',
   '_build_networks_and_optimizer': '_build_networks()',
   '_sample_from_replay_buffer': '_sample_batches(num_batches)',
+  '_training_step_update': '_update(num_updates, num_steps)',
 }
 
 
@@ -223,6 +224,15 @@ class DQNAgent:
     with seeding.run_seed(self.seed):
       self._replay = self._make_replay(use_staging)
     self._cuts_episodes = hasattr(self._replay, 'add_final_observation')
+    self._replay.gamma = gamma
+    # A memory or wrapper of the user's own may know less of them.
+    memory = getattr(self._replay, 'memory', None)
+    adds = (self._replay.add, getattr(memory, 'add', self._replay.add))
+    self._add_keywords = {
+      name
+      for name in ('priority', 'episode_end')
+      if all(accepts(add, name) for add in adds)
+    }
     with learners.on_device(tf_device), _keras_seed(self.seed):
       self._build_networks()
       for network in (self.online_convnet, self.target_convnet):
@@ -341,15 +351,21 @@ class DQNAgent:
       'update_horizon',
       'update_period',
       'target_update_period',
-      'epsilon_decay_period',
       'summary_writing_frequency',
     )
     checks.integers(self, 0, 'min_replay_history')
+    # Where epsilon stays as it is, nobody divides by the period.
+    stays = getattr(self.epsilon_fn, '__name__', '') == 'identity_epsilon'
+    checks.integers(self, 0 if stays else 1, 'epsilon_decay_period')
     if self.max_tf_checkpoints_to_keep is not None:
       checks.integers(self, 0, 'max_tf_checkpoints_to_keep')
     checks.reals(self, 0, 1, 'gamma', 'epsilon_train', 'epsilon_eval')
     checks.switches(self, 'eval_mode', 'allow_partial_reload', 'double_dqn')
-    checks.functions(self, 'network', 'epsilon_fn')
+    checks.functions(self, 'epsilon_fn')
+    # An agent that makes its networks itself needs none.
+    makes_its_own = not self._create_network.__module__.startswith('dopamine.')
+    if self.network is not None or not makes_its_own:
+      checks.functions(self, 'network')
     checks.sizes(self, 'observation_shape')
     checks.texts(self, 'tf_device')
 
@@ -493,16 +509,16 @@ class DQNAgent:
     """
     if self.eval_mode:
       return
+    ends = {'episode_end': True} if self._stores_episode_end else {}
+    last = (self._observation, self.action, reward)
     if terminal:
-      self._store_transition(self._observation, self.action, reward, True)
+      self._store_transition(*last, True, **ends)
     elif observation is not None and self._cuts_episodes:
-      self._store_transition(self._observation, self.action, reward, False)
-      observation = np.reshape(observation, self.observation_shape)
-      self._replay.add_final_observation(observation)
-    elif self._stores_episode_end:
-      self._store_transition(
-        self._observation, self.action, reward, False, episode_end=True
-      )
+      self._store_transition(*last, False, **ends)
+      self._record_observation(observation)
+      self._replay.add_final_observation(self._observation)
+    elif ends:
+      self._store_transition(*last, False, **ends)
     else:
       logging.log_first_n(
         logging.WARNING,
@@ -511,7 +527,7 @@ class DQNAgent:
         1,
         type(self).__name__,
       )
-      self._store_transition(self._observation, self.action, reward, True)
+      self._store_transition(*last, True)
 
   def _select_action(self):
     """The epsilon-greedy action; ties go to the lowest index."""
@@ -590,7 +606,7 @@ class DQNAgent:
       *args: the values of the memory's extra storage types.
       priority: in a prioritised memory; None is the largest recorded so far,
         or 1 with the uniform scheme.
-      episode_end: True where an episode ends without a terminal.
+      episode_end: True for the last of an episode, terminal or not.
     """
     if priority is None and isinstance(
       self._replay.memory,
@@ -599,15 +615,19 @@ class DQNAgent:
       priority = 1.0
       if self._replay_scheme == 'prioritized':
         priority = self._replay.memory.sum_tree.max_recorded_priority
+    keywords = {}
+    if priority is not None and 'priority' in self._add_keywords:
+      keywords['priority'] = priority
+    elif priority is not None:
+      args += (priority,)
+    is_cut = episode_end and not is_terminal
+    if is_cut and 'episode_end' in self._add_keywords:
+      keywords['episode_end'] = True
     self._replay.add(
-      last_observation,
-      action,
-      reward,
-      is_terminal,
-      *args,
-      priority=priority,
-      episode_end=episode_end,
+      last_observation, action, reward, is_terminal, *args, **keywords
     )
+    if is_cut and not keywords.get('episode_end') and self._cuts_episodes:
+      self._replay.cut_episode()
 
   def _train_step(self, num_steps=1):
     """Counts agent steps, and runs the updates and target copies due in them.

@@ -10,9 +10,16 @@ from dopamine import losses
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
 
+NATURE_DQN_OBSERVATION_SHAPE = dqn_agent.NATURE_DQN_OBSERVATION_SHAPE
+NATURE_DQN_DTYPE = dqn_agent.NATURE_DQN_DTYPE
+NATURE_DQN_STACK_SIZE = dqn_agent.NATURE_DQN_STACK_SIZE
 create_optimizer = optimizers.create_optimizer
 identity_epsilon = dqn_agent.identity_epsilon
 linearly_decaying_epsilon = dqn_agent.linearly_decaying_epsilon
+
+
+def _identity(states):
+  return states
 
 
 @gin.configurable
@@ -47,9 +54,9 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     if loss_type not in ('huber', 'mse'):
       raise ValueError(f"loss_type={loss_type!r} must be 'huber' or 'mse'")
     self._loss_type = loss_type
-    self.preprocess_fn = preprocess_fn
-    if preprocess_fn is not None:
-      checks.functions(self, 'preprocess_fn')
+    self._preprocesses = preprocess_fn is not None
+    self.preprocess_fn = preprocess_fn if self._preprocesses else _identity
+    checks.functions(self, 'preprocess_fn')
     super().__init__(
       None,
       num_actions,
@@ -63,7 +70,7 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     return losses.squared(errors)
 
   def _create_network(self, name):
-    if self.preprocess_fn is None:
+    if not self._preprocesses:
       return super()._create_network(name)
     original = self.network
     self.network = functools.partial(original, inputs_preprocessed=True)

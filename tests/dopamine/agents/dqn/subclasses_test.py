@@ -1,0 +1,178 @@
+"""What a subclass overrides is what happens, as it was in Dopamine 3.2.1."""
+
+import keras
+import numpy as np
+from numpy.testing import assert_allclose
+import pytest
+
+from dopamine.agents.dqn import dqn_agent
+from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import prioritized_replay_buffer
+from tests.dopamine import small
+from tests.dopamine.agents.dqn import dqn_agent_test
+
+OBSERVATION = np.ones(4)
+
+
+def play(agent, steps, terminal):
+  """An episode whose observations are 0, 1, 2, ... and whose rewards are 1."""
+  agent.begin_episode(0 * OBSERVATION)
+  for t in range(1, steps):
+    agent.step(1.0, t * OBSERVATION)
+  agent.end_episode(1.0, terminal, observation=steps * OBSERVATION)
+
+
+def test_the_last_observation_passes_through_record_observation():
+  class Scaled(dqn_agent_test.SmallReplayAgent):
+    def _record_observation(self, observation):
+      super()._record_observation(100 * observation)
+
+  agent = dqn_agent_test.make_agent(Scaled)
+  play(agent, 3, terminal=False)
+  stored = agent._replay.memory._store['observation'][:4, 0]
+  assert_allclose(stored, [0, 100, 200, 300])
+
+
+def test_store_transition_hears_of_every_end():
+  heard = []
+
+  class Listener(dqn_agent_test.SmallReplayAgent):
+    def _store_transition(self, o, a, r, terminal, *args, **kwargs):
+      heard.append((terminal, kwargs.get('episode_end', False)))
+      super()._store_transition(o, a, r, terminal, *args, **kwargs)
+
+  agent = dqn_agent_test.make_agent(Listener)
+  play(agent, 2, terminal=True)
+  play(agent, 2, terminal=False)
+  assert heard == [(False, False), (True, True), (False, False), (False, True)]
+  # The time-out's last transition is sampled, and bootstraps.
+  memory = agent._replay.memory
+  assert memory.add_count == 5
+  play(agent, 3, terminal=True)
+  assert [memory.is_valid_transition(i) for i in range(5)] == [
+    *(True, True, True, True),
+    False,
+  ]
+  assert_allclose(memory.discounts([0, 1, 2, 3]), [0.9, 0, 0.9, 0.9])
+
+
+def test_the_agents_discount_counts_where_the_memory_was_not_told():
+  class Forgetful(dqn_agent.DQNAgent):
+    def _build_replay_buffer(self, use_staging):
+      return circular_replay_buffer.WrappedReplayBuffer(
+        observation_shape=self.observation_shape,
+        stack_size=self.stack_size,
+        replay_capacity=100,
+        batch_size=4,
+        observation_dtype=self.observation_dtype,
+      )
+
+  agent = dqn_agent_test.make_agent(Forgetful, gamma=0.5)
+  play(agent, 9, terminal=False)
+  assert_allclose(agent._sample_batches(1).discount, 0.5)
+
+
+@pytest.mark.parametrize('scheme', ['uniform', 'prioritized'])
+@pytest.mark.parametrize('where', ['wrapper', 'memory'])
+def test_add_may_have_its_old_signature(where, scheme):
+  """`add(self, observation, action, reward, terminal, *args)`."""
+  seen = []
+  kind = {'uniform': circular_replay_buffer}.get(
+    scheme, prioritized_replay_buffer
+  )
+  prefix = 'Prioritized' if scheme == 'prioritized' else ''
+  memory_class = getattr(kind, f'OutOfGraph{prefix}ReplayBuffer')
+  wrapper_class = getattr(kind, f'Wrapped{prefix}ReplayBuffer')
+
+  class Memory(memory_class):
+    def add(self, observation, action, reward, terminal, *args):
+      seen.append(args)
+      super().add(observation, action, reward, terminal, *args)
+
+  class Wrapper(wrapper_class):
+    def add(self, observation, action, reward, terminal, *args):
+      seen.append(args)
+      super().add(observation, action, reward, terminal, *args)
+
+    def _build_memory(self, **kwargs):
+      return memory_class(**kwargs)
+
+  class Agent(dqn_agent.DQNAgent):
+    def _build_replay_buffer(self, use_staging):
+      settings = dict(
+        observation_shape=self.observation_shape,
+        stack_size=self.stack_size,
+        replay_capacity=100,
+        batch_size=4,
+        observation_dtype=np.float64,
+      )
+      if where == 'wrapper':
+        return Wrapper(**settings)
+      return wrapper_class(**settings, wrapped_memory=Memory(**settings))
+
+  agent = dqn_agent_test.make_agent(Agent, replay_scheme=scheme)
+  play(agent, 3, terminal=True)
+  play(agent, 3, terminal=False)
+  play(agent, 3, terminal=True)
+  assert set(seen) == {(1.0,) if scheme == 'prioritized' else ()}
+  memory = agent._replay.memory
+  # Slot 5 is the end of the time-out, whose last observation is not known.
+  assert [memory.is_valid_transition(i) for i in range(8)] == [
+    *(True, True, True),
+    *(True, True, False),
+    *(True, True),
+  ]
+
+
+def test_an_agent_that_makes_its_networks_needs_no_network():
+  class Own(dqn_agent_test.SmallReplayAgent):
+    def _create_network(self, name):
+      return small.Perceptron(self.num_actions, name=name)
+
+  dqn_agent_test.make_agent(Own, network=None)
+  with pytest.raises(ValueError, match='SmallReplayAgent.network = None'):
+    dqn_agent_test.make_agent(network=None)
+
+
+def test_a_period_that_nobody_divides_by_may_be_0():
+  dqn_agent_test.make_agent(
+    epsilon_fn=dqn_agent.identity_epsilon, epsilon_decay_period=0
+  )
+  with pytest.raises(ValueError, match='epsilon_decay_period = 0'):
+    dqn_agent_test.make_agent(epsilon_decay_period=0)
+
+
+def test_the_old_hook_of_an_update_is_refused():
+  class Old(dqn_agent_test.SmallReplayAgent):
+    def _training_step_update(self):
+      pass
+
+  with pytest.raises(TypeError, match='_update'):
+    dqn_agent_test.make_agent(Old)
+
+
+@pytest.mark.skipif(
+  keras.config.backend() != 'tensorflow', reason='about TensorFlow and XLA'
+)
+def test_a_network_that_xla_cannot_compile_acts_all_the_same():
+  import tensorflow as tf
+
+  class Printing(small.Perceptron):
+    def call(self, state):
+      x = tf.numpy_function(lambda x: x, [state], state.dtype)
+      return super().call(tf.ensure_shape(x, state.shape))
+
+  plain = dqn_agent_test.make_agent()
+  agent = dqn_agent_test.make_agent(network=Printing)
+  state = np.arange(4.0).reshape(agent.state.shape)
+  assert_allclose(
+    agent._learner.predict(state), plain._learner.predict(state), rtol=1e-6
+  )
+
+
+def test_the_prioritised_memory_takes_the_arguments_of_the_uniform_one():
+  memory = prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer(
+    *((4,), 2, 50, 4, 3, 0.9, 10)
+  )
+  assert memory._update_horizon == 3 and memory._gamma == 0.9
+  assert memory._max_sample_attempts == 10
