@@ -9,6 +9,7 @@ from dopamine import checks
 from dopamine import losses
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
+from dopamine.jax import networks
 
 NATURE_DQN_OBSERVATION_SHAPE = dqn_agent.NATURE_DQN_OBSERVATION_SHAPE
 NATURE_DQN_DTYPE = dqn_agent.NATURE_DQN_DTYPE
@@ -16,10 +17,6 @@ NATURE_DQN_STACK_SIZE = dqn_agent.NATURE_DQN_STACK_SIZE
 create_optimizer = optimizers.create_optimizer
 identity_epsilon = dqn_agent.identity_epsilon
 linearly_decaying_epsilon = dqn_agent.linearly_decaying_epsilon
-
-
-def _identity(states):
-  return states
 
 
 @gin.configurable
@@ -55,7 +52,7 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
       raise ValueError(f"loss_type={loss_type!r} must be 'huber' or 'mse'")
     self._loss_type = loss_type
     self._preprocesses = preprocess_fn is not None
-    self.preprocess_fn = preprocess_fn if self._preprocesses else _identity
+    self.preprocess_fn = preprocess_fn or networks.identity_preprocess_fn
     checks.functions(self, 'preprocess_fn')
     super().__init__(
       None,

@@ -106,7 +106,6 @@ COMMON = dict(
   summary_writing_frequency=500,
   allow_partial_reload=False,
   _loss_type='huber',
-  preprocess_fn=None,
   double_dqn=False,
 )
 
@@ -161,6 +160,7 @@ def test_defaults_are_those_of_the_original(name):
   agent = jax_class(name)(num_actions=3)
   for attribute, expected in (COMMON | DEFAULTS[name]).items():
     assert getattr(agent, attribute) == expected, attribute
+  assert agent.preprocess_fn('a state') == 'a state'
   assert type(agent.online_convnet) is DEFAULTS[name]['network']
   optimizer = agent._learner._hooks.optimizer
   assert type(optimizer) is optimizers.Adam
