@@ -228,6 +228,25 @@ class WrappedPrioritizedReplayBuffer(
 
   memory: OutOfGraphPrioritizedReplayBuffer
 
+  def __init__(
+    self,
+    observation_shape: tuple[int, ...],
+    stack_size: int,
+    *args: Any,
+    **kwargs: Any,
+  ):
+    """Builds the memory: see `WrappedReplayBuffer`.
+
+    Args:
+      observation_shape: of one frame.
+      stack_size: K, the frames in a state.
+      *args: as `kwargs`, from `use_staging` on; they win over gin's.
+      **kwargs: of `WrappedReplayBuffer`.
+    """
+    names = list(inspect.signature(super().__init__).parameters)
+    kwargs |= dict(zip(names[2:], args, strict=False))
+    super().__init__(observation_shape, stack_size, **kwargs)
+
   def _build_memory(self, **kwargs) -> OutOfGraphPrioritizedReplayBuffer:
     return OutOfGraphPrioritizedReplayBuffer(**kwargs)
 

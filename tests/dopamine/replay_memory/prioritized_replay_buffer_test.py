@@ -836,3 +836,14 @@ def test_wrapper_checks_are_those_of_the_uniform_one():
   memory = _memory(batch_size=5)
   replay = Wrapped((), 1, wrapped_memory=memory)
   assert replay.memory is memory and replay.batch_size == 5
+
+
+def test_what_is_given_by_position_wins_over_gin():
+  gin.parse_config('WrappedPrioritizedReplayBuffer.replay_capacity = 30')
+  try:
+    wrapped = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
+    assert wrapped((4,), 1).memory._replay_capacity == 30
+    given = wrapped((4,), 1, False, 50, 4)
+    assert given.memory._replay_capacity == 50 and given.batch_size == 4
+  finally:
+    gin.clear_config()
