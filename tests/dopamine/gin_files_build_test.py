@@ -360,7 +360,7 @@ def test_unknown_agents_are_told_with_those_that_exist():
   with pytest.raises(ValueError) as error:
     run_experiment.create_agent(None, Environment, 'jax_qantile')
   assert str(error.value).startswith(
-    "Unknown agent: jax_qantile; did you mean 'jax_quantile'? "
+    "Unknown agent: jax_qantile (did you mean 'jax_quantile'?); "
     'create_agent.agent_name is one of dqn, rainbow, implicit_quantile, '
     'quantile, full_rainbow, jax_dqn, jax_rainbow, jax_implicit_quantile, '
     'jax_quantile, jax_full_rainbow'

@@ -32,8 +32,17 @@ CARTPOLE = [
   'dopamine/agents/full_rainbow/configs/full_rainbow_cartpole.gin',
   'dopamine/agents/implicit_quantile/configs/implicit_quantile_cartpole.gin',
   'dopamine/agents/quantile/configs/quantile_cartpole.gin',
-  'dopamine/agents/rainbow/configs/rainbow_cartpole_tuned.gin',
 ]
+
+# More usual settings: {ours: the learning rate of the published file}.
+TUNED = {
+  f'dopamine/agents/rainbow/configs/{name}_tuned.gin': rate
+  for name, rate in (
+    ('rainbow_cartpole', 0.09),
+    ('c51_acrobot', 0.1),
+    ('rainbow_acrobot', 0.09),
+  )
+}
 
 # Linear in a Fourier basis: {ours: the published file with a perceptron}.
 FOURIER = {
@@ -46,7 +55,7 @@ FOURIER = {
 # Any Gymnasium task.
 GYM = 'dopamine/agents/dqn/configs/dqn_gym.gin'
 
-OURS = [*TWINS, *CARTPOLE, *FOURIER, GYM]
+OURS = [*TWINS, *CARTPOLE, *TUNED, *FOURIER, GYM]
 
 ROOT = pathlib.Path(__file__).parents[2]
 TABLE = json.loads(
@@ -154,15 +163,15 @@ def test_our_cartpole_files_set_the_same_task(name):
   assert task(name) == expected
 
 
-def test_the_tuned_file_differs_from_the_published_one_as_it_says():
-  folder = ROOT / 'dopamine/agents/rainbow/configs'
-  imports, tuned = parse((folder / 'rainbow_cartpole_tuned.gin').read_text())
-  others, plain = parse((folder / 'rainbow_cartpole.gin').read_text())
+@pytest.mark.parametrize(('name', 'rate'), TUNED.items())
+def test_the_tuned_files_differ_from_the_published_ones_as_they_say(name, rate):
+  imports, tuned = parse((ROOT / name).read_text())
+  others, plain = parse((ROOT / name.replace('_tuned', '')).read_text())
   assert sorted(imports) == sorted(others)
   assert tuned.keys() == plain.keys()
   differences = {k: (v, tuned[k]) for k, v in plain.items() if v != tuned[k]}
   assert differences == {
-    'tf.train.AdamOptimizer.learning_rate': (0.09, 0.0005),
+    'tf.train.AdamOptimizer.learning_rate': (rate, 0.0005),
     'RainbowAgent.num_atoms': (51, 101),
     'RainbowAgent.vmax': (10.0, 100.0),
     'Runner.num_iterations': (500, 60),
