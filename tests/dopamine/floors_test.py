@@ -18,6 +18,7 @@ FORBIDDEN = [
   ('dopamine.replay_memory', FRAMEWORKS | {'keras'}),
   ('dopamine.discrete_domains', FRAMEWORKS | {'keras'}),
   ('dopamine.backend', FRAMEWORKS | {'keras'}),
+  ('dopamine.checks', FRAMEWORKS | {'keras'}),
   ('dopamine.gin_compat', FRAMEWORKS | {'keras'}),
   ('dopamine.seeding', FRAMEWORKS | {'keras'}),
   ('dopamine.safe_pickle', FRAMEWORKS | {'keras'}),
