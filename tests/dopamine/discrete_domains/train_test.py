@@ -241,7 +241,10 @@ def train_kill_and_resume(base_dir, gin_file, cls, game, steps):
     np.load(base_dir / 'checkpoints' / 'weights_ckpt.1.npz') as after,
   ):
     assert 0 < before['optimizer/0'] < after['optimizer/0']
-    assert (before['online_convnet/0'] != after['online_convnet/0']).any()
+    # IQN's networks hold seeds too, which stay: the agent draws its quantiles.
+    weights = [n for n in after if n.startswith('online_convnet/')]
+    changed = [(before[n] != after[n]).any() for n in weights]
+    assert sum(changed) >= len(weights) - 1
     assert all(np.isfinite(after[name]).all() for name in after)
   _, found = scalars(base_dir)
   losses = [tag for tag in found if tag.endswith('Loss')]
