@@ -3,7 +3,7 @@
     python docs/results/classic_control.py cartpole   # or acrobot
 
 Trains each gin file for 60 iterations, TensorFlow's with 3 seeds there and 1 on
-JAX, JAX's with 1, and writes `<task>.json` and `<task>.png` beside this file;
+JAX, JAX's with 3, and writes `<task>.json` and `<task>.png` beside this file;
 prints the table of `README.md`. Hours on two CPU cores; what is already in the
 data or in the work folder is not run again.
 """
@@ -17,7 +17,7 @@ import dqn_cartpole
 
 HERE = pathlib.Path(__file__).parent
 ITERATIONS = 60
-RUNS = (('tensorflow', 1), ('tensorflow', 2), ('tensorflow', 3), ('jax', 1))
+RUNS = [(b, seed) for b in ('tensorflow', 'jax') for seed in (1, 2, 3)]
 
 # The original's files, and ours. Those of JAX train only: their figures are
 # training returns.
@@ -122,7 +122,7 @@ def main():
     is_jax = file.startswith('jax/')
     name = is_jax * 'jax/' + pathlib.Path(file).stem
     curves[name] = known.get(name, {})
-    for backend, seed in RUNS[3:] if is_jax else RUNS:
+    for backend, seed in RUNS[3:] if is_jax else RUNS[:4]:
       base_dir = arguments.work_dir / f'{name}_{backend}_{seed}'
       log = base_dir / 'logs' / f'log_{ITERATIONS - 1}'
       run = f'{backend}, seed {seed}'
