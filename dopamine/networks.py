@@ -518,6 +518,12 @@ class BasicDiscreteDomainNetwork(keras.Model):
     self.num_layers, self.hidden_units = num_layers, hidden_units
     checks.integers(self, 0, 'num_layers')
     checks.integers(self, 1, 'hidden_units')
+    try:
+      keras.activations.get(activation_fn)
+    except (TypeError, ValueError):
+      checks.fail(
+        self, 'activation_fn', activation_fn, "one of Keras, as 'relu'"
+      )
     self._rescales = min_vals is not None and not inputs_preprocessed
     self._min_vals, self._max_vals = min_vals, max_vals
     self.flatten = layers.Flatten()
