@@ -113,6 +113,18 @@ def sizes(owner: Any, *names: str) -> None:
     setattr(owner, name, tuple(map(int, value)))
 
 
+def arrays(owner: Any, *names: str) -> None:
+  """Requires numbers, one or a sequence; infinite ones are allowed."""
+  for name in names:
+    value = getattr(owner, name)
+    try:
+      values = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+      values = np.array(math.nan)
+    if not values.size or isinstance(value, str) or np.isnan(values).any():
+      fail(owner, name, value, 'a sequence of numbers')
+
+
 def dtype(owner: Any, name: str) -> np.dtype:
   """Returns the NumPy dtype that a dtype, tf.DType or name stands for."""
   value = getattr(owner, name)

@@ -526,6 +526,8 @@ class BasicDiscreteDomainNetwork(keras.Model):
       )
     self._rescales = min_vals is not None and not inputs_preprocessed
     self._min_vals, self._max_vals = min_vals, max_vals
+    if self._rescales:
+      checks.arrays(self, '_min_vals', '_max_vals')
     self.flatten = layers.Flatten()
     self.hidden = [
       layers.Dense(

@@ -82,3 +82,10 @@ def test_dtypes_of_numpy_and_tensorflow_are_known():
   assert checks.dtype(Thing(d=tf_like), 'd') == np.float32
   with pytest.raises(ValueError, match="Thing.d = 'pixel' must be a NumPy"):
     checks.dtype(Thing(d='pixel'), 'd')
+
+
+def test_arrays_are_numbers():
+  checks.arrays(Thing(a=(1, -math.inf), b=2, c=np.ones(3)), 'a', 'b', 'c')
+  for value in ('x', '3', (), None, ('x',), {}, {'x': 1}, (1, math.nan)):
+    with pytest.raises(ValueError, match='a sequence of numbers'):
+      checks.arrays(Thing(min_vals=value), 'min_vals')
