@@ -859,7 +859,8 @@ def fitting(network, space):
   """`network` if `space` is one of images, else the same for its vectors.
 
   Args:
-    network: what an agent has for Atari, e.g. `NatureDQNNetwork`.
+    network: what an agent has for Atari, e.g. `NatureDQNNetwork`; any other is
+      its author's to fit.
     space: a Gymnasium `Box`. Images are `[H, W]` or `[H, W, C]` of uint8, 32 by
       32 pixels or more; all else is a vector, which goes through `rescale`.
 
@@ -869,6 +870,8 @@ def fitting(network, space):
   if space.dtype == np.uint8 and len(space.shape) in (2, 3):
     if min(space.shape[:2]) >= 32:
       return network
+  if network not in _OF_VECTORS:
+    return network
   network = _OF_VECTORS[network]
   ranges = {
     name: np.ravel(vals)

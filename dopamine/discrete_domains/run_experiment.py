@@ -195,7 +195,7 @@ def _read(path: str) -> list[str]:
 def create_agent(
   sess: Any,
   environment: Any,
-  agent_name: str | None = None,
+  agent_name: str | type | None = None,
   summary_writer: Any = None,
   debug_mode: bool = False,
   fit_to_environment: bool = False,
@@ -207,7 +207,9 @@ def create_agent(
     environment: its `action_space.n` is the number of actions.
     agent_name: 'dqn', 'rainbow', 'implicit_quantile', 'quantile' or
       'full_rainbow', or one of these with 'jax_' before it. On the JAX backend
-      'full_rainbow' is 'jax_full_rainbow', as in the files of Dopamine 4.
+      'full_rainbow' is 'jax_full_rainbow', as in the files of Dopamine 4. Or a
+      class of your own, in gin `@MyAgent`: it is given `num_actions`, the
+      `summary_writer`, and `sess` if it takes that.
     summary_writer: for the losses of training.
     debug_mode: whether the agent logs its losses to TensorBoard.
     fit_to_environment: whether observation_shape, observation_dtype and network
@@ -217,16 +219,8 @@ def create_agent(
   Raises:
     ValueError: there is no such agent, or it cannot act in the environment.
   """
-  if not isinstance(agent_name, str) or agent_name not in _AGENTS:
-    raise ValueError(
-      f'Unknown agent: {agent_name}{_hint(str(agent_name), _AGENTS)}; '
-      f'create_agent.agent_name is one of {", ".join(_AGENTS)}'
-    )
-  if agent_name == 'full_rainbow' and backend.current() == 'jax':
-    agent_name = 'jax_full_rainbow'
-  module, name = _AGENTS[agent_name]
-  agent_class = getattr(importlib.import_module(module), name)
-  arguments = () if module.startswith('dopamine.jax') else (sess,)
+  agent_class = _agent_class(agent_name)
+  takes_session = 'sess' in inspect.signature(agent_class).parameters
   num_actions = getattr(environment.action_space, 'n', None)
   if num_actions is None:
     raise ValueError(
@@ -237,11 +231,27 @@ def create_agent(
       'CarRacing and LunarLander)'
     )
   return agent_class(
-    *arguments,
+    **({'sess': sess} if takes_session else {}),
     num_actions=num_actions,
     summary_writer=summary_writer if debug_mode else None,
     **(_fitted(agent_class, environment) if fit_to_environment else {}),
   )
+
+
+def _agent_class(agent_name: str | type | None) -> type:
+  """The class that `create_agent.agent_name` means."""
+  if inspect.isclass(agent_name):
+    return agent_name
+  if not isinstance(agent_name, str) or agent_name not in _AGENTS:
+    raise ValueError(
+      f'Unknown agent: {agent_name}{_hint(str(agent_name), _AGENTS)}; '
+      f'create_agent.agent_name is one of {", ".join(_AGENTS)}, or a class of '
+      'your own, @MyAgent'
+    )
+  if agent_name == 'full_rainbow' and backend.current() == 'jax':
+    agent_name = 'jax_full_rainbow'
+  module, name = _AGENTS[agent_name]
+  return getattr(importlib.import_module(module), name)
 
 
 def _fitted(agent_class: type, environment: Any) -> dict[str, Any]:
@@ -256,18 +266,21 @@ def _fitted(agent_class: type, environment: Any) -> dict[str, Any]:
       f'network of {agent_class.__name__} and fit_to_environment = False'
     )
   networks = importlib.import_module('dopamine.networks')
-  classes = agent_class.__mro__[:-1]
-  parameters = (inspect.signature(c).parameters for c in classes)
-  of_pixels = next(p['network'].default for p in parameters if 'network' in p)
+  classes = inspect.getmro(agent_class)[:-1]
+  defaults: dict[str, Any] = {}
+  for cls in reversed(classes):
+    parameters = inspect.signature(cls).parameters.items()
+    defaults |= {name: parameter.default for name, parameter in parameters}
   found = {
     'observation_shape': space.shape,
     'observation_dtype': space.dtype,
-    'network': networks.fitting(of_pixels, space),
+    'network': networks.fitting(defaults.get('network'), space),
   }
   return {
     name: value
     for name, value in found.items()
-    if not any(
+    if name in defaults  # An agent from scratch need not take them.
+    and not any(
       gin_compat.is_bound(f'{c.__module__}.{c.__name__}.{name}')
       for c in classes
     )

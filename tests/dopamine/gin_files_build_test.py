@@ -342,17 +342,24 @@ def test_every_name_makes_its_agent(name, prefix, monkeypatch):
     getattr(importlib.import_module(module), cls), dqn_agent.DQNAgent
   )
   calls = []
-  monkeypatch.setattr(
-    f'{module}.{cls}', lambda *args, **kwargs: calls.append((args, kwargs))
-  )
+
+  class Fake:
+    def __init__(self, sess, **kwargs):
+      calls.append({'sess': sess} | kwargs)
+
+  class FakeJax:
+    def __init__(self, **kwargs):
+      calls.append(kwargs)
+
+  monkeypatch.setattr(f'{module}.{cls}', FakeJax if is_jax else Fake)
   run_experiment.create_agent('sess', Environment, prefix + name, 'writer')
   run_experiment.create_agent(
     'sess', Environment, prefix + name, 'writer', debug_mode=True
   )
-  args = () if is_jax else ('sess',)
+  session = {} if is_jax else {'sess': 'sess'}
   assert calls == [
-    (args, {'num_actions': 7, 'summary_writer': None}),
-    (args, {'num_actions': 7, 'summary_writer': 'writer'}),
+    {'num_actions': 7, 'summary_writer': None} | session,
+    {'num_actions': 7, 'summary_writer': 'writer'} | session,
   ]
 
 

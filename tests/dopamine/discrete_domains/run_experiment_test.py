@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from dopamine import networks
 from dopamine import seeding
+from dopamine.agents.dqn import dqn_agent
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
@@ -655,6 +656,22 @@ def test_what_gin_binds_wins_over_the_environment():
 def test_a_binding_of_another_agent_is_no_binding_of_this_one():
   agent = fitted(VECTOR, 'QuantileAgent.network = @networks.QuantileNetwork')
   assert type(agent.online_convnet) is networks.ClassicControlDQNNetwork
+
+
+def test_an_agent_class_of_ones_own_takes_what_it_can_of_what_fits():
+  class Own(dqn_agent.DQNAgent):
+    def __init__(self, *args, network=small.Perceptron, **kwargs):
+      super().__init__(*args, network=network, **kwargs)
+
+  class Scratch:
+    def __init__(self, sess, num_actions, summary_writer, observation_shape):
+      self.taken = (sess, num_actions, summary_writer, observation_shape)
+
+  agent = fitted(VECTOR, agent_name=Own)
+  assert agent.state.shape == (1, 2, 4)
+  assert type(agent.online_convnet) is small.Perceptron
+  gin.clear_config()
+  assert fitted(VECTOR, agent_name=Scratch).taken == (None, 3, None, (2,))
 
 
 @pytest.mark.parametrize('space', [None, spaces.Discrete(3)])
