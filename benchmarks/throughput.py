@@ -2,10 +2,11 @@
 
     python benchmarks/throughput.py [--backend jax] [--json PATH] [--quick]
 
-prints one table: updates, actions, environment steps, the replay memory, and
-whole training and evaluation loops, on Pong and CartPole with the published
-settings; updates and actions of every agent on Pong. Beside each figure stands
-a limit that the same machine sets, measured in the same run.
+prints one table: updates, actions, environment steps, the replay memory, whole
+training and evaluation loops, and the start of a run, on Pong and CartPole with
+the published settings; updates and actions of every agent on Pong. Before each
+figure stands its share of a limit that the same machine sets, measured in the
+same run.
 `benchmarks/README.md` says how to read it.
 """
 
@@ -22,6 +23,7 @@ import os
 import pathlib
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -53,7 +55,7 @@ class Effort(NamedTuple):
 
   Attributes:
     seconds: for each part.
-    phases: of each whole loop.
+    phases: of each whole loop, and starts of a run.
   """
 
   seconds: float
@@ -87,26 +89,28 @@ class Task(NamedTuple):
 
 
 class Row(NamedTuple):
-  """One figure of the table, in seconds per call or agent step.
+  """One figure of the table; less is better.
 
   Attributes:
     what: was measured.
-    seconds: it took.
-    reference_seconds: what it is compared with.
+    value: seconds per call or agent step, or bytes per transition.
+    reference_value: what it is compared with.
     reference: says what that is.
-    is_rate: whether the table shows steps/s instead of times.
+    unit: the table's: 'time', 'steps/s' (one over the time), or 'bytes'.
+    is_limit: whether nobody could do better than the reference.
   """
 
   what: str
-  seconds: float
-  reference_seconds: float
+  value: float
+  reference_value: float
   reference: str
-  is_rate: bool = False
+  unit: str = 'time'
+  is_limit: bool = True
 
   @property
-  def ratio(self) -> float:
-    """How many times as long as the reference it took."""
-    return self.seconds / self.reference_seconds
+  def share(self) -> float:
+    """Of the reference that is reached: 1 where nothing is left to gain."""
+    return self.reference_value / self.value
 
 
 def median_seconds(function: Callable[[], Any], seconds: float) -> float:
@@ -469,22 +473,22 @@ def measure_task(task: Task, machine: Machine, effort: Effort) -> list[Row]:
     update = measure_update(task, agent, machine, effort)
     action = measure_action(task, agent, machine, effort)
     step = measure_step(task, runner._environment, effort)
-  acting = action.reference_seconds + step.reference_seconds
-  updating = update.reference_seconds / agent.update_period
+  acting = action.reference_value + step.reference_value
+  updating = update.reference_value / agent.update_period
   return [
     Row(
       f'{task.name} training loop',
       loops['train'],
       updating + acting,
       f'update / {agent.update_period} + action + environment',
-      is_rate=True,
+      'steps/s',
     ),
     Row(
       f'{task.name} evaluation loop',
       loops['eval'],
       acting,
       'action + environment',
-      is_rate=True,
+      'steps/s',
     ),
     update,
     action,
@@ -522,7 +526,9 @@ def full_replay(capacity: int) -> tuple[Any, Callable[[], Any]]:
 
 def measure_replay(effort: Effort, capacity: int = 1_000_000) -> list[Row]:
   """The rows of full replay memories of random Atari frames."""
+  before = resident_bytes()
   replay, add_one = full_replay(capacity // 10)
+  stored = (resident_bytes() - before) / (capacity // 10)
   add = median_seconds(add_one, effort.seconds)
   sample = median_seconds(replay.sample, effort.seconds)
   del replay, add_one
@@ -555,18 +561,92 @@ def measure_replay(effort: Effort, capacity: int = 1_000_000) -> list[Row]:
     prioritized.set_priority(indices, rng.random(len(indices)))
 
   written = median_seconds(write, effort.seconds)
-  dopamine = 'Dopamine 3.2.1, measured on another machine'
+  frame = math.prod(atari_lib.NATURE_DQN_OBSERVATION_SHAPE)
   return [
-    Row('Replay sample of 32, Atari', sample, DOPAMINE_SAMPLE, dopamine),
-    Row('Replay add, Atari', add, DOPAMINE_ADD, dopamine),
+    Row(
+      'Atari transition in memory',
+      stored,
+      frame,
+      'its frame, 84 x 84, once',
+      'bytes',
+    ),
+    _against_dopamine('Replay sample of 32, Atari', sample, DOPAMINE_SAMPLE),
+    _against_dopamine('Replay add, Atari', add, DOPAMINE_ADD),
     Row(
       'Prioritised sample of 32',
       drawn,
       without,
       'uniform, both of a million slots of one byte',
     ),
-    Row('Prioritised write of 32', written, DOPAMINE_WRITE, dopamine),
+    _against_dopamine('Prioritised write of 32', written, DOPAMINE_WRITE),
   ]
+
+
+def _against_dopamine(what: str, seconds: float, dopamine: float) -> Row:
+  reference = 'Dopamine 3.2.1, measured on another machine'
+  return Row(what, seconds, dopamine, reference, is_limit=False)
+
+
+def resident_bytes() -> int:
+  """What this process holds in memory now."""
+  with open('/proc/self/statm', encoding='ascii') as file:
+    return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+
+
+# Starting ---------------------------------------------------------------------
+
+
+# Ends a run as it is about to take its first step.
+_START = """
+import sys
+from dopamine.discrete_domains import run_experiment
+
+class Started(Exception):
+  pass
+
+def step(self, action):
+  raise Started
+
+gin_file, base_dir = sys.argv[1:]
+run_experiment.load_gin_configs([gin_file], [])
+run_experiment.Runner._run_one_step = step
+try:
+  run_experiment.create_runner(base_dir).run_experiment()
+except Started:
+  print('started')
+"""
+
+
+def measure_start(repeats: int) -> list[Row]:
+  """The rows of starting a run, with the published settings."""
+
+  def seconds(code: str, *arguments: str) -> float:
+    start = time.perf_counter()
+    done = subprocess.run(
+      [sys.executable, '-c', code, *arguments], capture_output=True, text=True
+    )
+    took = time.perf_counter() - start
+    if done.returncode or not done.stdout.endswith('started\n'):
+      raise RuntimeError(done.stderr)
+    return took
+
+  bare = f'import {backend.current()}, keras; print("started")'
+  rows = []
+  for task in TASKS:
+    ours, limits = [], []
+    for _ in range(repeats):  # In pairs: files come from the disk at first.
+      limits.append(seconds(bare))
+      with tempfile.TemporaryDirectory() as base_dir:
+        ours.append(seconds(_START, task.gin_file, base_dir))
+    rows.append(
+      Row(
+        f'{task.name}, start to first step',
+        min(ours),
+        min(limits),
+        f'starting Python, importing {backend.current()} and Keras',
+      )
+    )
+  return rows
 
 
 # Reporting --------------------------------------------------------------------
@@ -578,24 +658,30 @@ def _three_digits(value: float) -> str:
 
 def _figures(row: Row) -> list[str]:
   """Both figures of a row, in the unit that suits the first."""
-  times = row.seconds, row.reference_seconds
-  if row.is_rate:
-    return [f'{_three_digits(1 / time)} steps/s' for time in times]
-  unit, per_second = ('ms', 1e3) if row.seconds >= 1e-4 else ('us', 1e6)
-  return [f'{_three_digits(per_second * time)} {unit}' for time in times]
+  values = row.value, row.reference_value
+  if row.unit == 'bytes':
+    return [f'{value:.0f} bytes' for value in values]
+  if row.unit == 'steps/s':
+    return [f'{_three_digits(1 / value)} steps/s' for value in values]
+  units = (('s', 1, 1), ('ms', 1e3, 1e-4), ('us', 1e6, 0))
+  unit, per_second, _ = next(u for u in units if row.value >= u[2])
+  return [f'{_three_digits(per_second * value)} {unit}' for value in values]
+
+
+def _share(row: Row) -> str:
+  return f'{row.share:.0%}' if row.is_limit else f'{row.share:.1f} x'
 
 
 def print_table(rows: list[Row]) -> None:
-  """Ratios first, what they are made of beside them."""
+  """Shares first, what they are made of beside them."""
   layout = '{:>6}  {:>13}  {:>13}  {:<36}{}'
-  print(layout.format('ratio', 'here', 'reference', 'what', 'reference is'))
+  print(layout.format('share', 'here', 'reference', 'what', 'reference is'))
   for row in rows:
-    figures = _figures(row)
-    print(layout.format(f'{row.ratio:.2f}', *figures, row.what, row.reference))
+    print(layout.format(_share(row), *_figures(row), row.what, row.reference))
 
 
 def print_machine(facts: dict[str, Any]) -> None:
-  """What the ratios were measured on."""
+  """What the shares were measured on."""
   print(', '.join(f'{k} {v}' for k, v in facts['versions'].items()))
   print(
     f'{facts["cores"]} cores; matrix product {facts["matrix_gflops"]:.0f} '
@@ -655,6 +741,8 @@ def measure(effort: Effort) -> tuple[dict[str, Any], list[Row]]:
   rows += measure_agents(machine, effort)
   say('the replay memory')
   rows += measure_replay(effort)
+  say('the start of a run')
+  rows += measure_start(effort.phases)
   # If it differs from the first, something else was running here.
   facts['matrix_gflops_at_the_end'] = matrix_gflops(effort.seconds)
   return facts, rows
@@ -670,7 +758,7 @@ def main() -> None:
   print_table(rows)
   print_goals(facts)
   if arguments.json:
-    figures = [{**row._asdict(), 'ratio': row.ratio} for row in rows]
+    figures = [{**row._asdict(), 'share': row.share} for row in rows]
     with open(arguments.json, 'w', encoding='utf-8') as file:
       json.dump({'machine': facts, 'rows': figures}, file, indent=2)
 

@@ -1,10 +1,12 @@
-"""Makes the Breakout result of QR-DQN: `python docs/results/breakout.py`.
+"""Makes the Breakout results.
 
-Trains `quantile.gin` on Breakout for iteration 0, 250,000 agent steps or one
-million frames, without evaluation and with the full replay memory; writes
-`breakout.json` (every episode's length and return) and `breakout.png` beside
-this file. An hour on two CPU cores, 8 GB of memory at most; a run that is
-already in the work folder is not repeated.
+    python docs/results/breakout.py dqn   # or quantile
+
+Trains the agent's Atari file on Breakout for its first iterations, each 250,000
+agent steps or one million frames, without evaluation and with the full replay
+memory; writes `breakout_<agent>.json` (every episode's length and return) and
+`.png` beside this file. An iteration takes most of an hour on two CPU cores and
+8 GB of memory at most. What is finished in the work folder is not run again.
 """
 
 import argparse
@@ -18,34 +20,40 @@ import tempfile
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent
-GIN_FILE = 'dopamine/agents/quantile/configs/quantile.gin'
 BINDINGS = (
   "create_runner.schedule = 'continuous_train'",
-  'Runner.num_iterations = 1',
   "atari_lib.create_atari_environment.game_name = 'Breakout'",
 )
-# Mean training returns of iteration 0 that Dopamine published: five runs.
-PUBLISHED = (4.4, 4.6)
+# Mean training returns of the first iterations that Dopamine published: the
+# least and the most of five runs.
+PUBLISHED = {'dqn': [(1.6, 1.7), (2.8, 3.3)], 'quantile': [(4.4, 4.6)]}
+NAMES = {'dqn': 'DQN', 'quantile': 'QR-DQN'}
 
 
-def run(base_dir, seed):
-  """Trains, unless it was done; returns the statistics of iteration 0."""
-  log = base_dir / 'logs' / 'log_0'
+def run(agent, base_dir, seed):
+  """Trains, unless it was done; returns the statistics of each iteration."""
+  iterations = len(PUBLISHED[agent])
+  log = base_dir / 'logs' / f'log_{iterations - 1}'
   if not log.exists():
+    gin_file = f'dopamine/agents/{agent}/configs/{agent}.gin'
+    bindings = [*BINDINGS, f'Runner.num_iterations = {iterations}']
     command = [sys.executable, '-um', 'dopamine.discrete_domains.train']
-    command += [f'--base_dir={base_dir}', f'--gin_files={GIN_FILE}']
-    command += [f'--gin_bindings={binding}' for binding in BINDINGS]
+    command += [f'--base_dir={base_dir}', f'--gin_files={gin_file}']
+    command += [f'--gin_bindings={binding}' for binding in bindings]
     subprocess.run([*command, f'--seed={seed}'], check=True)
-  return pickle.loads(log.read_bytes())['iteration_0']
+  logs = pickle.loads(log.read_bytes())
+  return [logs[f'iteration_{i}'] for i in range(iterations)]
 
 
-def plot(lengths, returns, path, window=50):
+def plot(agent, iterations, path, window=50):
   """Draws every episode's return and a moving mean over agent steps."""
   import matplotlib
 
   matplotlib.use('Agg')
   from matplotlib import pyplot
 
+  lengths = np.concatenate([i['train_episode_lengths'] for i in iterations])
+  returns = np.concatenate([i['train_episode_returns'] for i in iterations])
   steps = np.cumsum(lengths)
   means = np.convolve(returns, np.ones(window) / window, mode='valid')
   figure, axis = pyplot.subplots(figsize=(8, 4))
@@ -53,11 +61,23 @@ def plot(lengths, returns, path, window=50):
   axis.plot(
     steps[window - 1 :], means, 'C0', label=f'mean of {window} episodes'
   )
-  axis.axhline(np.mean(returns), color='C1', label='mean of the iteration')
-  axis.axhspan(*PUBLISHED, color='C2', alpha=0.4, label='published means')
+  start = 0
+  for i, published in zip(iterations, PUBLISHED[agent], strict=True):
+    end = start + sum(i['train_episode_lengths'])
+    ours = np.mean(i['train_episode_returns'])
+    axis.hlines(ours, start, end, 'C1', label='mean of an iteration')
+    axis.fill_between(
+      *([start, end], *published),
+      color='C2',
+      alpha=0.4,
+      label='published means',
+    )
+    start = end
   axis.set(xlabel='agent steps', ylabel='training return', yscale='symlog')
-  axis.set(title='QR-DQN on Breakout, quantile.gin, iteration 0')
-  axis.legend(loc='upper left')
+  axis.set(title=f'{NAMES[agent]} on Breakout, {agent}.gin')
+  handles, labels = axis.get_legend_handles_labels()
+  unique = dict(zip(labels, handles, strict=True))
+  axis.legend(unique.values(), unique.keys(), loc='upper left')
   axis.grid(alpha=0.3)
   figure.tight_layout()
   figure.savefig(path, dpi=100)
@@ -66,29 +86,34 @@ def plot(lengths, returns, path, window=50):
 def main():
   """Runs, then writes the data and the picture."""
   parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument(
-    '--work_dir',
-    type=pathlib.Path,
-    default=pathlib.Path(tempfile.gettempdir()) / 'qr_breakout',
-  )
+  parser.add_argument('agent', choices=PUBLISHED)
+  parser.add_argument('--work_dir', type=pathlib.Path)
   parser.add_argument('--seed', type=int, default=1)
   arguments = parser.parse_args()
-  statistics = run(arguments.work_dir, arguments.seed)
-  lengths = statistics['train_episode_lengths']
-  returns = statistics['train_episode_returns']
-  print(
-    f'{len(returns)} episodes, {sum(lengths)} agent steps, mean training '
-    f'return {np.mean(returns):.2f}, '
-    f'{statistics["train_average_steps_per_second"][0]:.0f} agent steps/s'
+  agent = arguments.agent
+  temporary = pathlib.Path(tempfile.gettempdir()) / f'breakout_{agent}'
+  statistics = run(agent, arguments.work_dir or temporary, arguments.seed)
+  data = []
+  for i, iteration in enumerate(statistics):
+    lengths = iteration['train_episode_lengths']
+    returns = iteration['train_episode_returns']
+    print(
+      f'iteration {i}: {len(returns)} episodes, {sum(lengths)} agent steps, '
+      f'mean training return {np.mean(returns):.2f}, '
+      f'{iteration["train_average_steps_per_second"][0]:.0f} agent steps/s'
+    )
+    data.append(
+      {
+        'mean_training_return': float(np.mean(returns)),
+        'train_episode_lengths': [int(x) for x in lengths],
+        'train_episode_returns': [float(x) for x in returns],
+      }
+    )
+  path = HERE / f'breakout_{agent}.json'
+  path.write_text(
+    json.dumps({'seed': arguments.seed, 'iterations': data}) + '\n'
   )
-  data = {
-    'seed': arguments.seed,
-    'mean_training_return': float(np.mean(returns)),
-    'train_episode_lengths': [int(x) for x in lengths],
-    'train_episode_returns': [float(x) for x in returns],
-  }
-  (HERE / 'breakout.json').write_text(json.dumps(data) + '\n')
-  plot(lengths, returns, HERE / 'breakout.png')
+  plot(agent, data, path.with_suffix('.png'))
 
 
 if __name__ == '__main__':
