@@ -1,11 +1,12 @@
 """Makes the curves of every agent on small tasks.
 
-    python docs/results/classic_control.py cartpole   # or acrobot
+    python docs/results/classic_control.py cartpole
+    # or acrobot, lunarlander, mountaincar
 
-Trains each gin file for 60 iterations, TensorFlow's with 3 seeds there and 1 on
-JAX, JAX's with 3, and writes `<task>.json` and `<task>.png` beside this file;
-prints the table of `README.md`. Hours on two CPU cores; what is already in the
-data or in the work folder is not run again.
+Trains each gin file, with 3 seeds on TensorFlow and 1 on JAX, those of JAX with
+3 there, and writes `<task>.json` and `<task>.png` beside this file; prints the
+table of `README.md`. Hours on two CPU cores; what is already in the data or in
+the work folder is not run again.
 """
 
 import argparse
@@ -16,7 +17,12 @@ import tempfile
 import dqn_cartpole
 
 HERE = pathlib.Path(__file__).parent
-ITERATIONS = 60
+ITERATIONS = {
+  'cartpole': 60,
+  'acrobot': 60,
+  'lunarlander': 30,
+  'mountaincar': 30,
+}
 RUNS = [(b, seed) for b in ('tensorflow', 'jax') for seed in (1, 2, 3)]
 
 # The original's files, and ours. Those of JAX train only: their figures are
@@ -44,6 +50,8 @@ FILES = {
     'jax/agents/rainbow/configs/c51_acrobot.gin',
     'jax/agents/rainbow/configs/rainbow_acrobot.gin',
   ),
+  'lunarlander': ('agents/dqn/configs/dqn_lunarlander.gin',),
+  'mountaincar': ('agents/dqn/configs/dqn_mountaincar.gin',),
 }
 
 
@@ -74,22 +82,27 @@ def plot(task, curves, path):
   from matplotlib import pyplot
 
   curves = {name: runs for name, runs in curves.items() if runs}
-  columns = -(-len(curves) // 2)
+  rows = min(len(curves), 2)
+  columns = -(-len(curves) // rows)
   figure, axes = pyplot.subplots(
-    2, columns, figsize=(3.2 * columns, 6), sharex=True, sharey=True
+    *(rows, columns),
+    figsize=(max(3.2 * columns, 6), 3 * rows),
+    sharex=True,
+    sharey=True,
+    squeeze=False,
   )
   for axis, (name, runs) in zip(axes.flat, curves.items(), strict=False):
     for run, returns in runs.items():
       colour = 'C1' if run.startswith('jax') else 'C0'
-      axis.plot(range(ITERATIONS), returns, colour, alpha=0.6, label=run)
+      axis.plot(range(len(returns)), returns, colour, alpha=0.6, label=run)
     axis.set_title(name, fontsize=9)
     axis.grid(alpha=0.3)
   for axis in axes.flat[len(curves) :]:
     axis.axis('off')
   for axis in axes[:, 0]:
     axis.set_ylabel('mean return')
-  for axis in axes[1]:
-    axis.set_xlabel('iteration (1,000 agent steps)')
+  for axis in axes[-1]:
+    axis.set_xlabel('iteration')
   figure.suptitle(f'{task}: TensorFlow (blue, a line a seed), JAX (orange)')
   figure.tight_layout()
   figure.savefig(path, dpi=90)
@@ -118,18 +131,19 @@ def main():
   if data.exists() and not arguments.again:
     known = json.loads(data.read_text())
   curves = {}
+  iterations = ITERATIONS[arguments.task]
   for file in FILES[arguments.task]:
     is_jax = file.startswith('jax/')
     name = is_jax * 'jax/' + pathlib.Path(file).stem
     curves[name] = known.get(name, {})
     for backend, seed in RUNS[3:] if is_jax else RUNS[:4]:
       base_dir = arguments.work_dir / f'{name}_{backend}_{seed}'
-      log = base_dir / 'logs' / f'log_{ITERATIONS - 1}'
+      log = base_dir / 'logs' / f'log_{iterations - 1}'
       run = f'{backend}, seed {seed}'
       if run in curves[name] or (arguments.finished_only and not log.exists()):
         continue
       curves[name][run] = dqn_cartpole.run(
-        base_dir, backend, f'dopamine/{file}', seed, ITERATIONS
+        base_dir, backend, f'dopamine/{file}', seed, iterations
       )
     print(row(name, curves[name]), flush=True)
   data.write_text(json.dumps(curves, indent=1) + '\n')
