@@ -1,14 +1,23 @@
-"""Lets gin files written for TensorFlow 1 and 2 parse on today's TensorFlow.
+"""Parses gin files: those written for TensorFlow 1 and 2, and those with typos.
 
 Every TensorFlow gin file of Dopamine says `import
 gin.tf.external_configurables`, and much research code says `import gin.tf`.
 Both fail since TensorFlow dropped `tf.estimator`. `install` puts stand-ins in
 their place and registers the names that such files bind; nothing here loads
 Keras before an optimizer is really asked for.
+
+`parse` says of a name that gin does not know which one is near, and refuses
+parameters that gin lets through and a constructor would not.
 """
 
+from collections.abc import Iterable, Sequence
+import difflib
+import inspect
+import re
 import sys
+import tokenize
 import types
+from typing import Any
 
 import gin
 import numpy as np
@@ -143,6 +152,117 @@ def _activation(name):
   return activation
 
 
+# Parsing ----------------------------------------------------------------------
+
+
+def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
+  """Parses files and bindings; unknown names are errors.
+
+  Raises:
+    SyntaxError: something is no statement of gin.
+    ValueError: a name is not known; the message has the nearest that is.
+  """
+  try:
+    gin.parse_config_files_and_bindings(
+      gin_files, bindings=gin_bindings, skip_unknown=False
+    )
+  except SyntaxError as error:
+    raise SyntaxError(_syntax_message(error)) from None
+  except tokenize.TokenError as error:
+    raise SyntaxError(
+      f'a statement does not end ({error.args[0]}): a bracket or quote is '
+      'open in the bindings or the files'
+    ) from None
+  except ValueError as error:
+    raise ValueError(_with_nearest_name(str(error))) from None
+  _check_parameters()
+
+
+def _syntax_message(error: SyntaxError) -> str:
+  """gin's message, with the statement and where it is."""
+  message, text = error.msg, (error.text or '').strip()
+  unquoted = re.search(r"Failed to parse token '(\w+)'", message)
+  if unquoted:
+    name = unquoted[1]
+    message = f"cannot read the value {name}: a text needs quotes, '{name}', in"
+  return f'{message} {text!r} in {error.filename or "the bindings"}'
+
+
+def _with_nearest_name(message: str) -> str:
+  """gin's message on a name that it does not know, and the nearest it does."""
+  registry = gin.config._REGISTRY  # gin offers no list of what it knows.
+  near = ''
+  if found := re.search(
+    r"^No configurable matching (?:reference )?'@?([\w./]+)", message
+  ):
+    names = {s.split('.')[-1] for s in registry._selector_map}
+    near = hint(found[1].split('.')[-1], names)
+  elif found := re.search(
+    r"^Configurable '([\w./]+)' doesn't have a parameter named '(\w+)'", message
+  ):
+    near = hint(found[2], _parameters(registry.get_match(found[1]).wrapped)[0])
+  elif found := re.search(
+    r"^No bindings specified for '([\w.]+)/gin.macro'", message
+  ):
+    known = {scope for scope, name in gin.config._CONFIG if name == 'gin.macro'}
+    known |= set(gin.config._CONSTANTS._selector_map)
+    message = f'%{found[1]} is neither a macro nor a constant'  # gin's: a page.
+    near = hint(found[1], known)
+  first, *rest = message.split('\n')
+  return '\n'.join([first + near, *rest])
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+  """The part of a message that names what is nearest to `name`, if any is."""
+  lower = {candidate.lower(): candidate for candidate in known}
+  close = difflib.get_close_matches(name.lower(), lower, n=1)
+  return f' (did you mean {lower[close[0]]!r}?)' if close else ''
+
+
+def _parameters(target: Any) -> tuple[set[str], bool]:
+  """The parameters of a function or class, and whether it takes any others.
+
+  A constructor of ours that passes keywords on takes those of its parents too;
+  what others do with theirs, nobody knows.
+  """
+  functions = [target]
+  if inspect.isclass(target):
+    constructors = (vars(c).get('__init__') for c in target.__mro__)
+    functions = [c for c in constructors if c]
+  names: set[str] = set()
+  for function in functions:
+    parameters = inspect.signature(function).parameters.values()
+    names |= {
+      p.name
+      for p in parameters
+      if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    }
+    if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+      return names, False
+    if not getattr(function, '__module__', '').startswith('dopamine.'):
+      break
+  return names, True
+
+
+def _check_parameters() -> None:
+  """Refuses bindings that a class would only refuse once it is made.
+
+  gin lets any name through where a constructor has `**kwargs`.
+  """
+  for (_, selector), bindings in gin.config._CONFIG.items():
+    configurable = gin.config._REGISTRY.get(selector)
+    if configurable is None or not inspect.isclass(configurable.wrapped):
+      continue
+    known, takes_others = _parameters(configurable.wrapped)
+    for name in () if takes_others else bindings:
+      if name not in known:
+        owner = selector.split('.')[-1]
+        raise ValueError(
+          f"{owner} doesn't have a parameter named {name!r}, which gin binds"
+          f'{hint(name, known - {"self"})}'
+        )
+
+
 def is_bound(parameter: str) -> bool:
   """Whether gin has a value for a parameter, 'DQNAgent.network' or the like."""
   try:
@@ -167,6 +287,8 @@ def install() -> None:
     sys.modules[f'gin.tf.{name}'] = module
     setattr(package, name, module)
   for name, factory in _OPTIMIZERS.items():
+    # What a missing argument is told with.
+    factory.__name__ = factory.__qualname__ = name
     gin.external_configurable(factory, name, module='tf.train')
   for name in _KERAS_OPTIMIZERS:
     gin.external_configurable(

@@ -75,7 +75,9 @@ def find_rom_id(game_name: str | None) -> str:
   """
   if not game_name:
     raise ValueError(
-      "create_atari_environment.game_name is not set: give a game, e.g. 'Pong'"
+      'create_atari_environment.game_name is not set: give a game, e.g. '
+      "'Pong'; for another kind of task bind create_environment_fn of Runner, "
+      'or of TrainRunner, in gin @gym_lib.create_gym_environment'
     )
   rom_ids = {
     rom_id.replace('_', ''): rom_id for rom_id in roms.get_all_rom_ids()

@@ -4,9 +4,8 @@ Importing this module loads no framework; `load_gin_configs` chooses the
 backend and imports its agents.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
-import difflib
 import importlib
 import inspect
 import json
@@ -91,84 +90,7 @@ def load_gin_configs(
     modules.append('dopamine.jax.networks')
   for module in modules:
     importlib.import_module(module)
-  try:
-    gin.parse_config_files_and_bindings(
-      gin_files, bindings=gin_bindings, skip_unknown=False
-    )
-  except SyntaxError as error:
-    text = (error.text or '').strip()
-    place = error.filename or 'the bindings'
-    raise SyntaxError(f'{error.msg} {text!r} in {place}') from None
-  except ValueError as error:
-    raise ValueError(_with_nearest_name(str(error))) from None
-  _check_parameters()
-
-
-def _with_nearest_name(message: str) -> str:
-  """gin's message on a name that it does not know, and the nearest it does."""
-  registry = gin.config._REGISTRY  # gin offers no list of what it knows.
-  unknown = re.search(r"No configurable matching '([\w./]+)'", message)
-  if unknown:
-    names = {s.split('.')[-1] for s in registry._selector_map}
-    return message + _hint(unknown[1].split('.')[-1], names)
-  unknown = re.search(
-    r"Configurable '([\w./]+)' doesn't have a parameter named '(\w+)'", message
-  )
-  if unknown:
-    target = registry.get_match(unknown[1]).wrapped
-    return message + _hint(unknown[2], _parameters(target)[0])
-  return message
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-  """The part of a message that names what is nearest to `name`, if any is."""
-  lower = {candidate.lower(): candidate for candidate in known}
-  close = difflib.get_close_matches(name.lower(), lower, n=1)
-  return f' (did you mean {lower[close[0]]!r}?)' if close else ''
-
-
-def _parameters(target: Any) -> tuple[set[str], bool]:
-  """The parameters of a function or class, and whether it takes any others.
-
-  A constructor of ours that passes keywords on takes those of its parents too;
-  what others do with theirs, nobody knows.
-  """
-  functions = [target]
-  if inspect.isclass(target):
-    constructors = (vars(c).get('__init__') for c in target.__mro__)
-    functions = [c for c in constructors if c]
-  names: set[str] = set()
-  for function in functions:
-    parameters = inspect.signature(function).parameters.values()
-    names |= {
-      p.name
-      for p in parameters
-      if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-    }
-    if not any(p.kind == p.VAR_KEYWORD for p in parameters):
-      return names, False
-    if not getattr(function, '__module__', '').startswith('dopamine.'):
-      break
-  return names, True
-
-
-def _check_parameters() -> None:
-  """Refuses bindings that a class would only refuse once it is made.
-
-  gin lets any name through where a constructor has `**kwargs`.
-  """
-  for (_, selector), bindings in gin.config._CONFIG.items():
-    configurable = gin.config._REGISTRY.get(selector)
-    if configurable is None or not inspect.isclass(configurable.wrapped):
-      continue
-    known, takes_others = _parameters(configurable.wrapped)
-    for name in () if takes_others else bindings:
-      if name not in known:
-        owner = selector.split('.')[-1]
-        raise ValueError(
-          f"{owner} doesn't have a parameter named {name!r}, which gin binds"
-          f'{_hint(name, known - {"self"})}'
-        )
+  gin_compat.parse(gin_files, gin_bindings)
 
 
 def _find(gin_file: str) -> str:
@@ -243,8 +165,9 @@ def _agent_class(agent_name: str | type | None) -> type:
   if inspect.isclass(agent_name):
     return agent_name
   if not isinstance(agent_name, str) or agent_name not in _AGENTS:
+    near = gin_compat.hint(str(agent_name), _AGENTS)
     raise ValueError(
-      f'Unknown agent: {agent_name}{_hint(str(agent_name), _AGENTS)}; '
+      f'Unknown agent: {agent_name}{near}; '
       f'create_agent.agent_name is one of {", ".join(_AGENTS)}, or a class of '
       'your own, @MyAgent'
     )
@@ -543,10 +466,18 @@ class Runner:
   def _settle_seed(self, seed: int | None) -> int:
     """The seed given, or that of the run in `base_dir`, or a fresh one."""
     path = os.path.join(self._base_dir, 'seed.json')
-    if seed is None and os.path.exists(path):
+    saved = None
+    if os.path.exists(path):
       with open(path, encoding='utf-8') as file:
-        seed = json.load(file)
-    seed = seeding.resolve(seed)
+        saved = json.load(file)
+    seed = seeding.resolve(saved if seed is None else seed)
+    latest = checkpointer.get_latest_checkpoint_number(self._checkpoint_dir)
+    if latest >= 0 and saved not in (None, seed):
+      raise ValueError(
+        f'base_dir={self._base_dir} holds a run whose seed is {saved}, and '
+        f'this one is {seed}: give another base_dir, or leave the seed out to '
+        'go on with that run'
+      )
     os.makedirs(self._base_dir, exist_ok=True)
     with open(path + '.tmp', 'w', encoding='utf-8') as file:
       json.dump(seed, file)
@@ -626,13 +557,16 @@ class Runner:
       'Agent': type(self._agent).__name__,
       'Environment': f'{self._environment}, {space}',
       'Seed': self._seed,
-      'Iterations': f'{self._start_iteration} to {self._num_iterations - 1}',
+      'Iterations': f'{self._start_iteration} to {self._num_iterations - 1}'
+      if self._start_iteration < self._num_iterations
+      else f'none is left of {self._num_iterations}',
       'Writing to': f'{os.path.abspath(self._base_dir)} (logs, checkpoints, '
       f'and event files for tensorboard --logdir {self._base_dir})',
     }
     size = getattr(replay, 'nbytes', None)
     if isinstance(size, int):
-      lines['Replay'] = f'{size / 1e9:.2f} GB when full'
+      text = f'{size / 1e9:.2f} GB' if size >= 1e8 else f'{size / 1e6:.1f} MB'
+      lines['Replay'] = f'{text} when full'
     for name, text in lines.items():
       print(f'{name + ":":13}{text}')
     settings = [
@@ -916,7 +850,8 @@ class TrainRunner(Runner):
   Args:
     base_dir: see `Runner`.
     create_agent_fn: see `Runner`.
-    create_environment_fn: see `Runner`.
+    create_environment_fn: see `Runner`; None is what gin binds for that, or its
+      default.
     **kwargs: of `Runner`.
   """
 
@@ -924,10 +859,12 @@ class TrainRunner(Runner):
     self,
     base_dir: str,
     create_agent_fn: Callable,
-    create_environment_fn: Callable = atari_lib.create_atari_environment,
+    create_environment_fn: Callable | None = None,
     **kwargs: Any,
   ):
-    super().__init__(base_dir, create_agent_fn, create_environment_fn, **kwargs)
+    if create_environment_fn is not None:
+      kwargs['create_environment_fn'] = create_environment_fn
+    super().__init__(base_dir, create_agent_fn, **kwargs)
     self._agent.eval_mode = False
 
   def _run_one_iteration(self, iteration: int) -> dict[str, list]:

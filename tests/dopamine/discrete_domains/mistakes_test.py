@@ -39,9 +39,9 @@ def at_the_root(monkeypatch):
   monkeypatch.chdir(ROOT)
 
 
-def run(base_dir, *bindings, gin_files=(CARTPOLE,)):
+def run(base_dir, *bindings, gin_files=(CARTPOLE,), seed=1):
   """Runs `train` as its command line does; returns what it ends with."""
-  arguments = [f'--base_dir={base_dir}', '--seed=1']
+  arguments = [f'--base_dir={base_dir}', f'--seed={seed}']
   arguments += [f'--gin_files={file}' for file in gin_files]
   arguments += [f'--gin_bindings={binding}' for binding in bindings]
   set_flags(*arguments)
@@ -66,6 +66,23 @@ MISTAKES = [
   (
     'RainbowAgent.num_atom = 51',  # gin lets it through: **kwargs.
     ["RainbowAgent doesn't have a parameter named 'num_atom'", "'num_atoms'"],
+  ),
+  (
+    'DQNAgent.network = @gym_lib.CartPoleDQNNetwork',
+    ["'@gym_lib.CartPoleDQNNetwork'", "did you mean 'CartpoleDQNNetwork'?"],
+  ),
+  (
+    'DQNAgent.stack_size = %gym_lib.CARTPOLE_STACKSIZE',
+    ['neither a macro nor a constant', "'gym_lib.CARTPOLE_STACK_SIZE'"],
+  ),
+  (
+    'create_gym_environment.environment_name = Acrobot',
+    ['cannot read the value Acrobot', "quotes, 'Acrobot'"],
+  ),
+  ('DQNAgent.network = @CartpoleDQNNetwork(', ["Expected ')'"]),
+  (
+    'DQNAgent.optimizer = @tf.train.RMSPropOptimizer()',
+    ['RMSPropOptimizer() missing', "'learning_rate'"],
   ),
   ("create_agent.agent_name = 'dqm'", ["dqm (did you mean 'dqn'?)"]),
   (
@@ -197,6 +214,9 @@ def test_a_base_dir_of_another_run(tmp_path):
   assert 'environment is CartPole-v0, and this one is CartPole-v1' in message
   message = run(tmp_path, *more, 'WrappedReplayBuffer.replay_capacity = 20000')
   assert '(20000, 4, 1)' in message and '(50000, 4, 1)' in message
+  message = run(tmp_path, *more, seed=2)
+  assert 'a run whose seed is 1, and this one is 2: give another' in message
+  assert json.loads((tmp_path / 'seed.json').read_text()) == 1
   after = sorted(path.name for path in tmp_path.rglob('*'))
   # Nothing is lost; event files are begun with each start.
   assert [n for n in after if 'events' not in n] == [

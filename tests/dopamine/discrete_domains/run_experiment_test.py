@@ -317,6 +317,16 @@ def test_train_runner_only_trains(tmp_path):
   }
 
 
+def test_a_gym_file_may_train_only(tmp_path):
+  run_experiment.load_gin_configs(
+    ['dopamine/agents/dqn/configs/dqn_cartpole.gin'],
+    ["create_runner.schedule = 'continuous_train'"],
+  )
+  runner = run_experiment.create_runner(str(tmp_path))
+  assert isinstance(runner, run_experiment.TrainRunner)
+  assert gym_lib.name_of(runner._environment) == 'CartPole-v0'
+
+
 def test_the_line_of_a_phase(tmp_path, capsys):
   environment = Scripted([(1, 1.0, False, False), (2, 2.0, True, True)])
   runner, _ = make_runner(tmp_path, environment, training_steps=4)
@@ -550,6 +560,8 @@ def test_unknown_names_are_told_with_the_nearest(tmp_path):
   environment = small.Countdown()
   with pytest.raises(ValueError, match="Unknown agent: dnq.*mean 'dqn'"):
     run_experiment.create_agent(None, environment, 'dnq')
+  with pytest.raises(SyntaxError, match='a bracket or quote is open'):
+    run_experiment.load_gin_configs([], ['DQNAgent.network = @f('])
   with pytest.raises(ValueError, match='Unknown schedule: forever'):
     run_experiment.create_runner(str(tmp_path), 'forever')
   with pytest.raises(ValueError, match='base_dir'):
