@@ -264,6 +264,37 @@ def test_every_value_arrives(name, tmp_path):
     assert agent.state.dtype == np.uint8
 
 
+CLASSIC = [
+  f'dopamine/{folder}agents/dqn/configs/dqn_{task}.gin'
+  for folder in (('', 'jax/') if IS_JAX else ('',))
+  for task in ('cartpole', 'acrobot', 'lunarlander', 'mountaincar')
+]
+
+
+@pytest.mark.parametrize('name', CLASSIC)
+def test_the_classic_tasks_train_on_both_backends(name, tmp_path):
+  owner = 'JaxDQNAgent' if '/jax/' in name else 'DQNAgent'
+  runner = make_runner(
+    name,
+    {
+      f'{owner}.min_replay_history': 20,
+      'Runner.num_iterations': 1,
+      'Runner.training_steps': 60,
+      'Runner.evaluation_steps': 20,
+      'Runner.max_steps_per_episode': 20,
+    },
+    tmp_path,
+  )
+  before = runner._agent.online_convnet.get_weights()
+  runner.run_experiment()
+  assert runner._agent.training_steps >= 60
+  after = runner._agent.online_convnet.get_weights()
+  assert not any(
+    np.array_equal(*pair) for pair in zip(before, after, strict=True)
+  )
+  assert (tmp_path / 'checkpoints/sentinel_checkpoint_complete.0').exists()
+
+
 @pytest.mark.parametrize('agent_name', ['rainbow', 'quantile'])
 def test_the_gym_file_serves_other_agents_too(agent_name, tmp_path):
   """With a second binding: what is not an agent's own is `DQNAgent`'s."""
