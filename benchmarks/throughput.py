@@ -1,19 +1,22 @@
 """Measures how fast the agents run here, next to how fast they could run.
 
     python benchmarks/throughput.py [--backend jax] [--json PATH] [--quick]
+    python benchmarks/throughput.py --profile
 
 prints one table: updates, actions, environment steps, the replay memory, whole
 training and evaluation loops, and the start of a run, on Pong and CartPole with
 the published settings; updates and actions of every agent on Pong. Before each
 figure stands its share of a limit that the same machine sets, measured in the
 same run.
-`benchmarks/README.md` says how to read it.
+`benchmarks/README.md` says how to read it. With `--profile` it says instead
+where a training loop spends its time, function by function.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from concurrent import futures
 import contextlib
+import cProfile
 import importlib.metadata
 import io
 import itertools
@@ -22,6 +25,7 @@ import math
 import os
 import pathlib
 import platform
+import pstats
 import statistics
 import subprocess
 import sys
@@ -713,7 +717,28 @@ def parse_arguments() -> argparse.Namespace:
   parser.add_argument(
     '--quick', action='store_true', help='seconds, at the price of noise'
   )
+  parser.add_argument(
+    '--profile',
+    action='store_true',
+    help="print a profiler's account of the training loops instead",
+  )
   return parser.parse_args()
+
+
+def print_profiles() -> None:
+  """Where the training loops spend their time, by cProfile.
+
+  It makes Python slower and leaves compiled code as it is: shares of Python are
+  too large.
+  """
+  for task in TASKS:
+    with build_runner(task) as runner:
+      loop_seconds(runner, 'train', task.warm_up)
+      profile = cProfile.Profile()
+      with profile:
+        loop_seconds(runner, 'train', task.phase)
+    print(f'{task.name}, {task.phase} agent steps of training')
+    pstats.Stats(profile).sort_stats('tottime').print_stats(15)
 
 
 def measure(effort: Effort) -> tuple[dict[str, Any], list[Row]]:
@@ -753,6 +778,8 @@ def main() -> None:
   arguments = parse_arguments()
   os.environ['KERAS_BACKEND'] = arguments.backend
   backend.require(arguments.backend, 'throughput.py --backend')
+  if arguments.profile:
+    return print_profiles()
   facts, rows = measure(QUICK if arguments.quick else FULL)
   print_machine(facts)
   print_table(rows)
