@@ -12,21 +12,22 @@ class _Compiled:
   """A function of arrays that is compiled once for each of their signatures.
 
   Calling the compiled function itself skips what `tf.function` does to find
-  it: 0.2 ms a call.
+  it: 0.2 ms a call. So does calling what is inside that, which does not check
+  its arguments a second time: 0.1 ms.
   """
 
   def __init__(self, function, jit_compile=False):
     self._function, self._jit_compile = function, jit_compile
-    self._concrete = {}
+    self._calls = {}
     self.graph = None
 
   def __call__(self, *structures):
     leaves = tf.nest.flatten(structures)
     signature = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    concrete = self._concrete.get(signature)
-    if concrete is None:
-      concrete = self._concrete[signature] = self._compile(structures, leaves)
-    return concrete(*map(tf.convert_to_tensor, leaves))
+    call = self._calls.get(signature)
+    if call is None:
+      call = self._calls[signature] = self._compile(structures, leaves)
+    return call(*map(tf.constant, leaves))
 
   def _compile(self, structures, leaves):
     function = tf.function(
@@ -39,7 +40,11 @@ class _Compiled:
     specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in leaves]
     concrete = function.get_concrete_function(*specs)
     self.graph = concrete.graph
-    return concrete
+    inner = getattr(concrete, 'inference_fn', None)
+    if not hasattr(inner, 'call_preflattened'):  # Neither is documented.
+      return concrete
+    captured = concrete.captured_inputs
+    return lambda *tensors: inner.call_preflattened([*tensors, *captured])
 
 
 class Learner(learners.Learner):
