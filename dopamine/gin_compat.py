@@ -16,6 +16,7 @@ import inspect
 import re
 import sys
 import tokenize
+import traceback
 import types
 from typing import Any
 
@@ -162,20 +163,40 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
     SyntaxError: something is no statement of gin.
     ValueError: a name is not known; the message has the nearest that is.
   """
+  if gin.config_is_locked():
+    raise RuntimeError(
+      'gin has the settings of an earlier run of this process: call '
+      'gin.clear_config() before the next'
+    )
   try:
     gin.parse_config_files_and_bindings(
-      gin_files, bindings=gin_bindings, skip_unknown=False
+      gin_files,
+      bindings=gin_bindings,
+      skip_unknown=False,
+      finalize_config=False,
     )
-  except SyntaxError as error:
-    raise SyntaxError(_syntax_message(error)) from None
+    _check_parameters()
+    gin.finalize()
+  except (SyntaxError, ValueError) as error:
+    if _is_of_a_module(error):  # That gin imports: its traceback is wanted.
+      raise
+    if isinstance(error, SyntaxError):
+      raise SyntaxError(_syntax_message(error)) from None
+    raise ValueError(_with_nearest_name(str(error))) from None
   except tokenize.TokenError as error:
     raise SyntaxError(
       f'a statement does not end ({error.args[0]}): a bracket or quote is '
       'open in the bindings or the files'
     ) from None
-  except ValueError as error:
-    raise ValueError(_with_nearest_name(str(error))) from None
-  _check_parameters()
+
+
+def _is_of_a_module(error: Exception) -> bool:
+  """Whether it is an error of Python code, not of gin's."""
+  if isinstance(error, SyntaxError):
+    return str(error.filename).endswith('.py')
+  frame, _ = list(traceback.walk_tb(error.__traceback__))[-1]
+  package = frame.f_globals.get('__name__', '').split('.')[0]
+  return package not in ('ast', 'dopamine', 'gin')
 
 
 def _syntax_message(error: SyntaxError) -> str:
@@ -185,7 +206,12 @@ def _syntax_message(error: SyntaxError) -> str:
   if unquoted:
     name = unquoted[1]
     message = f"cannot read the value {name}: a text needs quotes, '{name}', in"
-  return f'{message} {text!r} in {error.filename or "the bindings"}'
+  place = (
+    f'line {error.lineno} of {error.filename}'
+    if error.filename
+    else ('the bindings')
+  )
+  return f'{message} {text!r} in {place}'
 
 
 def _with_nearest_name(message: str) -> str:
@@ -202,7 +228,7 @@ def _with_nearest_name(message: str) -> str:
   ):
     near = hint(found[2], _parameters(registry.get_match(found[1]).wrapped)[0])
   elif found := re.search(
-    r"^No bindings specified for '([\w.]+)/gin.macro'", message
+    r"^No bindings specified for '([\w./]+)/gin.macro'", message
   ):
     known = {scope for scope, name in gin.config._CONFIG if name == 'gin.macro'}
     known |= set(gin.config._CONSTANTS._selector_map)
@@ -263,13 +289,15 @@ def _check_parameters() -> None:
         )
 
 
-def is_bound(parameter: str) -> bool:
-  """Whether gin has a value for a parameter, 'DQNAgent.network' or the like."""
-  try:
-    gin.query_parameter(parameter)
-  except ValueError:  # Also where there is no such configurable.
-    return False
-  return True
+def bound_parameters(target: Any) -> set[str]:
+  """The parameters of a function or class that gin has values for."""
+  registry = gin.config._REGISTRY
+  return {
+    name
+    for (_, selector), bindings in gin.config._CONFIG.items()
+    if target is getattr(registry.get(selector), 'wrapped', None)
+    for name in bindings
+  }
 
 
 def install() -> None:

@@ -873,9 +873,10 @@ def fitting(network, space):
   if network not in _OF_VECTORS:
     return network
   network = _OF_VECTORS[network]
+  bound = gin_compat.bound_parameters(network)
   ranges = {
     name: np.ravel(vals)
     for name, vals in (('min_vals', space.low), ('max_vals', space.high))
-    if not gin_compat.is_bound(f'{network.__name__}.{name}')
+    if name not in bound
   }
   return functools.partial(network, **ranges)

@@ -1,4 +1,4 @@
-r"""Catch (Mnih et al., 2014): an environment of one's own.
+r"""Catch, as in bsuite (Osband et al., 2020): an environment of one's own.
 
     python -m dopamine.discrete_domains.train \
       --base_dir=runs/catch \
@@ -27,10 +27,9 @@ class Catch(gymnasium.Env):
     columns: of the board.
   """
 
-  action_space = spaces.Discrete(3)
-
   def __init__(self, rows=10, columns=5):
     self.rows, self.columns = rows, columns
+    self.action_space = spaces.Discrete(3)
     self.observation_space = spaces.Box(0, 1, (rows, columns), np.uint8)
 
   def reset(self, *, seed=None, options=None):
@@ -59,4 +58,4 @@ class Catch(gymnasium.Env):
     return board
 
 
-gymnasium.register('Catch-v0', entry_point=Catch)
+gymnasium.register('Catch-v0', entry_point='examples.catch:Catch')

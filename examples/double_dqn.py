@@ -22,7 +22,7 @@ from dopamine.agents.dqn import dqn_agent
 class DoubleDQNAgent(dqn_agent.DQNAgent):
   """DQN whose online network picks the action that the target network values.
 
-  Only the target differs, van Hasselt et al. (2016), eq. (4).
+  Only the target differs: van Hasselt et al. (2016), section "Double DQN".
   """
 
   def _build_target_q_op(self, batch):

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 import pytest
 
 from dopamine.agents.dqn import dqn_agent
+from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from examples import catch
 from examples import double_dqn
@@ -81,10 +82,31 @@ def test_the_page_has_the_same_command(module):
   assert command.startswith('    python -m ') and command in page
 
 
-@pytest.mark.parametrize('module', [catch, double_dqn, dueling_network])
-def test_the_command_trains_and_resumes(module, tmp_path):
+@pytest.mark.parametrize(
+  ('module', 'is_run'),
+  [
+    (
+      catch,
+      lambda runner: gym_lib.name_of(runner._environment) == 'Catch-v0',
+    ),
+    (
+      double_dqn,
+      lambda runner: type(runner._agent) is double_dqn.DoubleDQNAgent,
+    ),
+    (
+      dueling_network,
+      lambda runner: (
+        type(runner._agent.online_convnet)
+        is type(runner._agent.target_convnet)
+        is dueling_network.DuelingNetwork
+      ),
+    ),
+  ],
+)
+def test_the_command_trains_and_resumes(module, is_run, tmp_path):
   runner = run(module, tmp_path, *SHORT)
   agent = runner._agent
+  assert is_run(runner)
   assert agent.training_steps >= 120
   assert agent._learner.state()['optimizer/0'] > 20  # Updates.
   again = run(module, tmp_path, *SHORT, 'Runner.num_iterations = 3')
@@ -154,6 +176,7 @@ def test_q_learning_reaches_the_goal_and_resumes_exactly(tmp_path):
 
   run(q_learning, tmp_path / 'parts', 'Runner.num_iterations = 4')
   resumed = run(q_learning, tmp_path / 'parts')
+  assert resumed._start_iteration == 4
   np.testing.assert_array_equal(resumed._agent.q, runner._agent.q)
 
 
@@ -168,8 +191,11 @@ def test_the_advantages_of_the_dueling_network_average_to_zero():
   def stream(hidden, last):
     kernels = (ops.convert_to_numpy(layer.kernel) for layer in (hidden, last))
     first, second = kernels  # The biases are 0 at the start.
-    return np.maximum(state.reshape(2, 4) @ first, 0) @ second
+    return np.maximum(x @ first, 0) @ second
 
+  x = np.maximum(
+    state.reshape(2, 4) @ ops.convert_to_numpy(network.features.kernel), 0
+  )
   value = stream(network.value_hidden, network.value)
   advantage = stream(network.advantage_hidden, network.advantage)
   assert q.shape == (2, 3)
@@ -200,11 +226,14 @@ def test_catch_is_won_by_following_the_ball():
 
 def test_catch_is_lost_by_running_away():
   environment = catch.Catch()
-  rewards = set()
-  for seed in range(10):
+  rewards, columns = set(), []
+  for seed in [*range(30), *range(30)]:
     environment.reset(seed=seed)
+    columns.append(environment._ball[1])
     action = 2 if environment._ball[1] < 2 else 0
     for _ in range(9):
       reward = environment.step(action)[1]
     rewards.add(reward)
   assert rewards == {-1.0}
+  # Balls follow from the seed.
+  assert columns[:30] == columns[30:] and set(columns) == set(range(5))

@@ -19,6 +19,7 @@ from typing import Any
 
 from absl import logging
 import gin
+import gymnasium
 import numpy as np
 import tensorboardX
 
@@ -142,22 +143,40 @@ def create_agent(
     ValueError: there is no such agent, or it cannot act in the environment.
   """
   agent_class = _agent_class(agent_name)
-  takes_session = 'sess' in inspect.signature(agent_class).parameters
-  num_actions = getattr(environment.action_space, 'n', None)
-  if num_actions is None:
+  parameters = inspect.signature(agent_class).parameters
+  arguments = {}
+  if 'sess' in parameters:
+    arguments['sess'] = sess
+  if 'summary_writer' in parameters or any(
+    p.kind == p.VAR_KEYWORD for p in parameters.values()
+  ):
+    arguments['summary_writer'] = summary_writer if debug_mode else None
+  if fit_to_environment:
+    arguments |= _fitted(agent_class, environment)
+  return agent_class(num_actions=_num_actions(environment), **arguments)
+
+
+def _num_actions(environment: Any) -> int:
+  """How many actions there are, which must be 0, 1, 2, ..."""
+  space = environment.action_space
+  is_other = isinstance(space, gymnasium.Space) and not isinstance(
+    space, gymnasium.spaces.Discrete
+  )
+  if is_other or getattr(space, 'n', None) is None:
     raise ValueError(
-      f'action_space={environment.action_space} of {environment} does not '
-      'number its actions, and every agent here chooses among n of them: give '
-      'it a gymnasium.spaces.Discrete(n), by a wrapper or by an argument of '
-      "the environment's own (create_gym_environment.continuous = False for "
+      f'action_space={space} of {environment} does not number its actions, and '
+      'every agent here chooses among n of them: give it a '
+      'gymnasium.spaces.Discrete(n), by a wrapper or by an argument of the '
+      "environment's own (create_gym_environment.continuous = False for "
       'CarRacing and LunarLander)'
     )
-  return agent_class(
-    **({'sess': sess} if takes_session else {}),
-    num_actions=num_actions,
-    summary_writer=summary_writer if debug_mode else None,
-    **(_fitted(agent_class, environment) if fit_to_environment else {}),
-  )
+  if getattr(space, 'start', 0) != 0:
+    raise ValueError(
+      f'action_space={space} of {environment} numbers its actions from '
+      f'{space.start}, and every agent here from 0: wrap it, e.g. in '
+      'gymnasium.wrappers.TransformAction'
+    )
+  return space.n
 
 
 def _agent_class(agent_name: str | type | None) -> type:
@@ -166,10 +185,12 @@ def _agent_class(agent_name: str | type | None) -> type:
     return agent_name
   if not isinstance(agent_name, str) or agent_name not in _AGENTS:
     near = gin_compat.hint(str(agent_name), _AGENTS)
+    if agent_name is not None and not isinstance(agent_name, str):
+      near = f' (a {type(agent_name).__name__}, not a class)'
     raise ValueError(
       f'Unknown agent: {agent_name}{near}; '
       f'create_agent.agent_name is one of {", ".join(_AGENTS)}, or a class of '
-      'your own, @MyAgent'
+      'your own, @MyAgent without quotes or ()'
     )
   if agent_name == 'full_rainbow' and backend.current() == 'jax':
     agent_name = 'jax_full_rainbow'
@@ -179,6 +200,13 @@ def _agent_class(agent_name: str | type | None) -> type:
 
 def _fitted(agent_class: type, environment: Any) -> dict[str, Any]:
   """What an agent's gin bindings leave to its environment's observations."""
+  parameters = {
+    name: _unbound_parameter(agent_class, name)
+    for name in ('observation_shape', 'observation_dtype', 'network')
+  }
+  parameters = {name: p for name, p in parameters.items() if p is not None}
+  if not parameters:
+    return {}
   space: Any = getattr(environment, 'observation_space', None)
   if not all(hasattr(space, n) for n in ('shape', 'dtype', 'low', 'high')):
     raise ValueError(
@@ -188,26 +216,30 @@ def _fitted(agent_class: type, environment: Any) -> dict[str, Any]:
       'gymnasium.spaces.Box, or bind observation_shape, observation_dtype and '
       f'network of {agent_class.__name__} and fit_to_environment = False'
     )
-  networks = importlib.import_module('dopamine.networks')
-  classes = inspect.getmro(agent_class)[:-1]
-  defaults: dict[str, Any] = {}
-  for cls in reversed(classes):
-    parameters = inspect.signature(cls).parameters.items()
-    defaults |= {name: parameter.default for name, parameter in parameters}
-  found = {
-    'observation_shape': space.shape,
-    'observation_dtype': space.dtype,
-    'network': networks.fitting(defaults.get('network'), space),
-  }
-  return {
-    name: value
-    for name, value in found.items()
-    if name in defaults  # An agent from scratch need not take them.
-    and not any(
-      gin_compat.is_bound(f'{c.__module__}.{c.__name__}.{name}')
-      for c in classes
-    )
-  }
+  found = {'observation_shape': space.shape, 'observation_dtype': space.dtype}
+  network = parameters.get('network')
+  if network is not None and network.default is not network.empty:
+    networks = importlib.import_module('dopamine.networks')
+    found['network'] = networks.fitting(network.default, space)
+  return {name: value for name, value in found.items() if name in parameters}
+
+
+def _unbound_parameter(cls: type, name: str) -> inspect.Parameter | None:
+  """A constructor's parameter, None if it has none or gin has a value for it.
+
+  A binding counts for the class whose constructor names the parameter, and for
+  those below, which pass it on.
+  """
+  for base in inspect.getmro(cls)[:-1]:
+    if name in gin_compat.bound_parameters(base):
+      return None
+    # gin gives a class that inherits its constructor a wrapper of that.
+    constructor = inspect.unwrap(vars(base).get('__init__', object.__init__))
+    if constructor.__qualname__ == f'{base.__qualname__}.__init__':
+      parameter = inspect.signature(constructor).parameters.get(name)
+      if parameter is not None:
+        return parameter
+  return None
 
 
 @gin.configurable
@@ -469,7 +501,13 @@ class Runner:
     saved = None
     if os.path.exists(path):
       with open(path, encoding='utf-8') as file:
-        saved = json.load(file)
+        try:
+          saved = seeding.resolve(json.load(file))
+        except ValueError as error:
+          raise ValueError(
+            f'{path} does not hold the seed of this run ({error}): write it '
+            'there, or delete the file and give --seed'
+          ) from None
     seed = seeding.resolve(saved if seed is None else seed)
     latest = checkpointer.get_latest_checkpoint_number(self._checkpoint_dir)
     if latest >= 0 and saved not in (None, seed):

@@ -377,7 +377,7 @@ class DQNAgent:
     """Makes both networks.
 
     They get their weights, equal ones, right afterwards. An agent with more
-    networks makes them here too, and calls `_initialize` on each.
+    networks makes them here too, and calls each once so that it has weights.
     """
     self.online_convnet = self._create_network('Online')
     self.target_convnet = self._create_network('Target')

@@ -80,6 +80,12 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     else:
       dqn_agent.DQNAgent._initialize(self, network)
     self._num_noise = getattr(networks.unwrapped(network), 'num_noise', 0)
+    if self._noisy and not self._num_noise:
+      raise ValueError(
+        f'FullRainbowAgent.noisy = True explores by noise alone, and the '
+        f'network {type(network).__name__} takes none: give it an attribute '
+        'num_noise and `noise` in its call, or set noisy = False'
+      )
 
   def _loss(self, batch):
     """C51's loss, or DQN's, of networks with noise: `[B]`."""

@@ -94,21 +94,24 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
     return losses.quantile_huber(errors, tau, self.kappa)
 
   def _build_target_quantile_values_op(self, batch):
-    """R + gamma^k (1 - terminal) Z_tau'(s', a*) of the target: `[B, N']`.
+    """R + gamma^k (1 - terminal) Z_tau'(s', a*) of the target: `[B, N']`."""
+    values, _ = self._quantiles(
+      self.target_convnet, batch.next_state, batch.target_quantiles
+    )  # [B, A, N']
+    best = self._next_action(batch, ops.mean(values, axis=-1))  # [B]
+    z = losses.take_action(values, best)  # [B, N']
+    return batch.reward[:, None] + batch.discount[:, None] * z
 
-    a* is the greedy action by the mean of K further quantiles of the target
-    network, or with `double_dqn` of the online network.
+  def _next_action(self, batch, next_q):
+    """a* by the mean of K further quantiles of s', not by `next_q`: `[B]`.
+
+    They are the target network's, with `double_dqn` the online network's.
     """
     picks = self.online_convnet if self.double_dqn else self.target_convnet
     choices, _ = self._quantiles(
       picks, batch.next_state, batch.action_quantiles
     )  # [B, A, K]
-    best = ops.argmax(ops.mean(choices, axis=-1), axis=-1)  # [B]
-    values, _ = self._quantiles(
-      self.target_convnet, batch.next_state, batch.target_quantiles
-    )  # [B, A, N']
-    z = losses.take_action(values, best)  # [B, N']
-    return batch.reward[:, None] + batch.discount[:, None] * z
+    return ops.argmax(ops.mean(choices, axis=-1), axis=-1)
 
   def _q_values(self, state, quantiles):
     """Q(s, .) as the mean of the quantiles at `[B, K]` levels: `[B, A]`."""

@@ -686,6 +686,90 @@ def test_an_agent_class_of_ones_own_takes_what_it_can_of_what_fits():
   assert fitted(VECTOR, agent_name=Scratch).taken == (None, 3, None, (2,))
 
 
+def test_bindings_of_an_agent_under_another_name_win_too():
+  @gin.configurable('SomeoneElse', module='elsewhere')
+  class Renamed(dqn_agent.DQNAgent):
+    pass
+
+  agent = fitted(
+    VECTOR,
+    'SomeoneElse.observation_shape = (2, 1)',
+    agent_name=Renamed,
+  )
+  assert agent.state.shape == (1, 2, 1, 4)
+  assert type(agent.online_convnet) is networks.ClassicControlDQNNetwork
+
+
+def test_a_binding_that_the_agent_overrides_does_not_stop_the_fitting():
+  agent = fitted(
+    VECTOR, 'DQNAgent.network = @NatureDQNNetwork', agent_name='rainbow'
+  )
+  assert type(agent.online_convnet) is networks.ClassicControlRainbowNetwork
+
+
+def test_an_agent_that_takes_nothing_of_the_environment_fits_any():
+  class Slim:
+    def __init__(self, num_actions):
+      self.taken = num_actions
+
+  class Needy:
+    def __init__(self, num_actions, network):
+      self.taken = num_actions, network
+
+  assert fitted(spaces.Discrete(3), agent_name=Slim).taken == 3
+  gin.clear_config()
+  with pytest.raises(TypeError, match="'network'"):
+    fitted(VECTOR, agent_name=Needy)
+
+
+def test_what_is_no_class_is_no_agent():
+  for agent_name in (dqn_agent.linearly_decaying_epsilon, object()):
+    with pytest.raises(ValueError, match='not a class.*@MyAgent without'):
+      run_experiment.create_agent(None, OldEnvironment(), agent_name)
+
+
+@pytest.mark.parametrize(
+  ('space', 'words'),
+  [
+    (spaces.Discrete(3, start=5), 'numbers its actions from 5'),
+    (spaces.MultiBinary(4), 'does not number its actions'),
+  ],
+)
+def test_actions_that_are_not_0_1_2_are_refused(space, words):
+  environment = OldEnvironment()
+  environment.action_space = space
+  with pytest.raises(ValueError, match=words):
+    run_experiment.create_agent(None, environment, 'dqn')
+
+
+@pytest.mark.parametrize('text', ['', '{"a": 1}', '-3', '"x"'])
+def test_a_seed_file_that_is_none_is_named(text, tmp_path):
+  (tmp_path / 'seed.json').write_text(text)
+  with pytest.raises(ValueError, match='seed.json does not hold the seed'):
+    make_runner(tmp_path, Scripted([[(0.0, True)]]))
+
+
+def test_a_second_run_of_a_process_says_what_to_clear():
+  run_experiment.load_gin_configs([], ['Runner.log_every_n = 1'])
+  with pytest.raises(RuntimeError, match=r'call gin.clear_config\(\)'):
+    run_experiment.load_gin_configs([], ['Runner.log_every_n = 1'])
+
+
+def test_an_error_in_a_module_that_gin_imports_is_its_own(
+  tmp_path, monkeypatch
+):
+  monkeypatch.syspath_prepend(str(tmp_path))
+  (tmp_path / 'broken_value.py').write_text('number = 1\nint("x")\n')
+  (tmp_path / 'broken_syntax.py').write_text('number = 1\ndef f(:\n')
+  with pytest.raises(ValueError) as error:
+    run_experiment.load_gin_configs([], ['import broken_value'])
+  assert error.traceback[-1].path.name == 'broken_value.py'
+  with pytest.raises(SyntaxError) as error:
+    run_experiment.load_gin_configs([], ['import broken_syntax'])
+  assert error.value.lineno == 2
+  assert error.value.filename.endswith('broken_syntax.py')
+
+
 @pytest.mark.parametrize('space', [None, spaces.Discrete(3)])
 def test_observations_that_nothing_fits_are_told_with_the_way_out(space):
   with pytest.raises(

@@ -1,11 +1,16 @@
 """What a subclass overrides is what happens, as it was in Dopamine 3.2.1."""
 
+import collections
+
 import keras
 import numpy as np
 from numpy.testing import assert_allclose
 import pytest
 
+from dopamine import networks
 from dopamine.agents.dqn import dqn_agent
+from dopamine.agents.full_rainbow import full_rainbow_agent
+from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 from tests.dopamine import small
@@ -132,6 +137,83 @@ def test_an_agent_that_makes_its_networks_needs_no_network():
   dqn_agent_test.make_agent(Own, network=None)
   with pytest.raises(ValueError, match='SmallReplayAgent.network = None'):
     dqn_agent_test.make_agent(network=None)
+
+
+def test_one_more_network_is_trained_saved_and_restored(tmp_path):
+  class Encoded(dqn_agent_test.SmallReplayAgent):
+    def _build_networks(self):
+      super()._build_networks()
+      self.encoder = keras.layers.Dense(4)
+      self.encoder(keras.ops.convert_to_tensor(self.state[:, :, 0]))
+
+    def _online(self, batch):
+      codes = self.encoder(batch.state[:, :, 0])
+      return self.online_convnet(codes[:, :, None])
+
+    def _trainable(self):
+      return super()._trainable() + self.encoder.trainable_variables
+
+  agent = dqn_agent_test.make_agent(Encoded)
+  play(agent, 9, terminal=True)
+  before = agent.encoder.get_weights()
+  agent._update(1, 1)
+  after = agent.encoder.get_weights()
+  assert not any(np.array_equal(*w) for w in zip(before, after, strict=True))
+  bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
+  again = dqn_agent_test.make_agent(Encoded, seed=99)
+  assert again.unbundle(str(tmp_path), 0, bundle)
+  for ours, saved in zip(again.encoder.get_weights(), after, strict=True):
+    np.testing.assert_array_equal(ours, saved)
+
+
+def test_iqn_asks_its_next_action_hook():
+  class Fixed(implicit_quantile_agent.ImplicitQuantileAgent):
+    def _next_action(self, batch, next_q):
+      return keras.ops.zeros_like(keras.ops.argmax(next_q, axis=-1))
+
+  targets = []
+  for cls in (Fixed, implicit_quantile_agent.ImplicitQuantileAgent):
+    agent = cls(
+      num_actions=3,
+      observation_shape=(4,),
+      observation_dtype=np.float32,
+      stack_size=1,
+      network=networks.ClassicControlImplicitQuantileNetwork,
+      seed=1,
+    )
+    state = np.random.default_rng(0).standard_normal((8, 4, 1), np.float32)
+    batch = collections.namedtuple(
+      'Batch',
+      'reward discount next_state target_quantiles action_quantiles',
+    )(
+      np.zeros(8, np.float32),
+      np.ones(8, np.float32),
+      state,
+      np.full((8, 2), 0.5, np.float32),
+      np.full((8, 2), 0.5, np.float32),
+    )
+    y = agent._build_target_quantile_values_op(batch)
+    targets.append(keras.ops.convert_to_numpy(y)[:, 0])
+    values, _ = agent._quantiles(
+      agent.target_convnet, state, batch.target_quantiles
+    )
+    q = keras.ops.convert_to_numpy(values)[:, :, 0]
+  assert_allclose(targets[0], q[:, 0], rtol=1e-5)
+  assert_allclose(targets[1], q.max(axis=1), rtol=1e-5)
+  assert not np.allclose(*targets)
+
+
+def test_noise_that_the_network_does_not_take_is_refused():
+  with pytest.raises(ValueError, match='noisy = True.*num_noise'):
+    full_rainbow_agent.FullRainbowAgent(
+      num_actions=3,
+      observation_shape=(4,),
+      observation_dtype=np.float32,
+      stack_size=1,
+      network=lambda *args, noisy, dueling, distributional, name: (
+        networks.ClassicControlRainbowNetwork(*args, name=name)
+      ),
+    )
 
 
 def test_a_period_that_nobody_divides_by_may_be_0():
