@@ -131,8 +131,8 @@ def create_agent(
     agent_name: 'dqn', 'rainbow', 'implicit_quantile', 'quantile' or
       'full_rainbow', or one of these with 'jax_' before it. On the JAX backend
       'full_rainbow' is 'jax_full_rainbow', as in the files of Dopamine 4. Or a
-      class of your own, in gin `@MyAgent`: it is given `num_actions`, the
-      `summary_writer`, and `sess` if it takes that.
+      class of your own, in gin `@MyAgent`: it is given `num_actions`, and
+      `summary_writer` and `sess` if it takes them.
     summary_writer: for the losses of training.
     debug_mode: whether the agent logs its losses to TensorBoard.
     fit_to_environment: whether observation_shape, observation_dtype and network
