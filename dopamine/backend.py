@@ -42,6 +42,10 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
       name = 'jax'
     else:
       name = 'tensorflow'
+  if name not in ('tensorflow', 'jax'):
+    raise ValueError(
+      f"KERAS_BACKEND={name} is none of ours: set it to 'tensorflow' or 'jax'"
+    )
   os.environ['KERAS_BACKEND'] = name
   # Warnings and errors of TensorFlow's C++ side, but not its start-up notes.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')

@@ -77,10 +77,23 @@ def rates(owner: Any, **values: Any) -> None:
       fail(owner, name, value, 'a number of at least 0')
 
 
-def switches(owner: Any, *names: str) -> None:
-  """Requires True or False (or 1 or 0, as some files have it)."""
-  for name in names:
-    value = getattr(owner, name)
+def shares(owner: Any, **values: Any) -> None:
+  """Requires numbers in [0, 1), as `rates` does for those of at least 0."""
+  rates(owner, **values)
+  for name, value in values.items():
+    if is_number(value) and value >= 1:
+      fail(owner, name, value, 'a number of at least 0 and less than 1')
+
+
+def switches(owner: Any, *names: str, **values: Any) -> None:
+  """Requires True or False (or 1 or 0, as some files have it).
+
+  Args:
+    owner: the object that has the attributes, or a name for it.
+    *names: of the attributes.
+    **values: of parameters, by their names.
+  """
+  for name, value in ({n: getattr(owner, n) for n in names} | values).items():
     if isinstance(value, str) or value not in (True, False):
       fail(owner, name, value, 'True or False')
 

@@ -40,10 +40,10 @@ def _rmsprop(
   checks.rates(
     'RMSPropOptimizer',
     learning_rate=learning_rate,
-    decay=decay,
-    momentum=momentum,
     epsilon=epsilon,
   )
+  checks.shares('RMSPropOptimizer', decay=decay, momentum=momentum)
+  checks.switches('RMSPropOptimizer', centered=centered)
   from dopamine import optimizers
 
   return optimizers.RMSProp(learning_rate, decay, momentum, epsilon, centered)
@@ -62,10 +62,9 @@ def _adam(
   checks.rates(
     'AdamOptimizer',
     learning_rate=learning_rate,
-    beta1=beta1,
-    beta2=beta2,
     epsilon=epsilon,
   )
+  checks.shares('AdamOptimizer', beta1=beta1, beta2=beta2)
   import keras
 
   from dopamine import optimizers
@@ -95,9 +94,8 @@ def _momentum(
 ):
   """TF1's gradient descent with momentum."""
   del use_locking, name
-  checks.rates(
-    'MomentumOptimizer', learning_rate=learning_rate, momentum=momentum
-  )
+  checks.rates('MomentumOptimizer', learning_rate=learning_rate)
+  checks.shares('MomentumOptimizer', momentum=momentum)
   import keras
 
   from dopamine import optimizers
@@ -202,10 +200,16 @@ def _is_of_a_module(error: Exception) -> bool:
 def _syntax_message(error: SyntaxError) -> str:
   """gin's message, with the statement and where it is."""
   message, text = error.msg, (error.text or '').strip()
+  if not text:
+    return f'{message} Put quotes around each binding, so that it stays whole'
   unquoted = re.search(r"Failed to parse token '(\w+)'", message)
   if unquoted:
     name = unquoted[1]
-    message = f"cannot read the value {name}: a text needs quotes, '{name}', in"
+    words = {'true': 'True', 'false': 'False', 'null': 'None', 'none': 'None'}
+    meant = f"a text needs quotes, '{name}', and the name of a function @, in"
+    if name.lower() in words:
+      meant = f'in gin it is written {words[name.lower()]}, in'
+    message = f'cannot read the value {name}: {meant}'
   place = (
     f'line {error.lineno} of {error.filename}'
     if error.filename

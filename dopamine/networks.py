@@ -7,6 +7,7 @@ the atoms of a distribution, or its quantiles.
 """
 
 import functools
+import inspect
 import itertools
 from typing import NamedTuple
 
@@ -519,10 +520,13 @@ class BasicDiscreteDomainNetwork(keras.Model):
     checks.integers(self, 0, 'num_layers')
     checks.integers(self, 1, 'hidden_units')
     try:
-      keras.activations.get(activation_fn)
+      inspect.signature(keras.activations.get(activation_fn)).bind(0)
     except (TypeError, ValueError):
       checks.fail(
-        self, 'activation_fn', activation_fn, "one of Keras, as 'relu'"
+        self,
+        'activation_fn',
+        activation_fn,
+        "one of Keras, as 'relu', or a function of one array",
       )
     self._rescales = min_vals is not None and not inputs_preprocessed
     self._min_vals, self._max_vals = min_vals, max_vals

@@ -169,10 +169,10 @@ def create_optimizer(
   checks.rates(
     'create_optimizer',
     learning_rate=learning_rate,
-    beta1=beta1,
-    beta2=beta2,
     eps=eps,
   )
+  checks.shares('create_optimizer', beta1=beta1, beta2=beta2)
+  checks.switches('create_optimizer', centered=centered)
   if name == 'adam':
     return Adam(as_rate(learning_rate), beta1, beta2, eps)
   if name == 'rmsprop':

@@ -19,6 +19,7 @@ import gin
 import gymnasium
 import numpy as np
 
+from dopamine import checks
 from dopamine import seeding
 from dopamine.discrete_domains import gym_lib
 
@@ -181,6 +182,7 @@ def create_atari_environment(
       probability 0.25 (Machado et al., 2018), instead of never.
     seed: of the emulator; None takes the run's seed.
   """
+  checks.switches('create_atari_environment', sticky_actions=sticky_actions)
   environment = AleEnvironment(
     game_name,
     repeat_action_probability=0.25 if sticky_actions else 0.0,
@@ -243,6 +245,7 @@ class AtariPreprocessing(gym_lib.Preprocessing):
         )
     self.environment = environment
     self.terminal_on_life_loss = terminal_on_life_loss
+    checks.switches(self, 'terminal_on_life_loss')
     self.frame_skip = frame_skip
     self.screen_size = screen_size
     self.game_over = False

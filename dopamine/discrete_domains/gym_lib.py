@@ -101,6 +101,11 @@ def read_step(result: tuple) -> tuple[Any, float, bool, bool, Any]:
     result: what `step` returned: Gymnasium's five values, or the four of the
       old API, which mark a time-out by `info['TimeLimit.truncated']`.
   """
+  if not isinstance(result, (tuple, list)) or len(result) not in (4, 5):
+    raise ValueError(
+      f'the step of an environment returned {result!r}: it must return '
+      '(observation, reward, terminated, truncated, info)'
+    )
   if len(result) == 5:
     observation, reward, terminated, truncated, info = result
     return observation, reward, bool(terminated), bool(truncated), info
@@ -183,6 +188,9 @@ def create_gym_environment(
   ):
     if not isinstance(value, str | None):
       checks.fail('create_gym_environment', name, value, 'a text or None')
+  checks.switches(
+    'create_gym_environment', keep_time_limit=keep_time_limit, flatten=flatten
+  )
   if not environment_name:
     raise ValueError(
       'create_gym_environment.environment_name is not set: give the name of a '
@@ -224,12 +232,14 @@ def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
       return gymnasium.make(environment_id, **kwargs)
   except TypeError as error:  # From create_gym_environment.**kwargs.
     raise ValueError(f'{environment_id} cannot be made: {error}') from None
-  except gymnasium.error.DependencyNotInstalled as error:
-    if 'box2d' not in str(error).lower():
-      raise
-    raise gymnasium.error.DependencyNotInstalled(
-      f"{environment_id} needs Box2D: pip install 'dopamine-rl[box2d]'"
-    ) from error
+  except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+    # Also of the package that 'package:Name-v0' names.
+    message = f'{environment_id} needs what is not installed: {error}'
+    if 'box2d' in str(error).lower():
+      message = (
+        f"{environment_id} needs Box2D: pip install 'dopamine-rl[box2d]'"
+      )
+    raise gymnasium.error.DependencyNotInstalled(message) from error
   except (
     gymnasium.error.DeprecatedEnv,
     gymnasium.error.Error,  # Also of an id that is none.

@@ -54,6 +54,8 @@ _AGENTS = {
   )
 }
 
+_SENTINEL = 'sentinel_checkpoint_complete'
+
 # What gin files bind without importing it.
 _CONFIGURABLES = (
   'dopamine.networks',
@@ -106,12 +108,23 @@ def _find(gin_file: str) -> str:
   )
 
 
-def _read(path: str) -> list[str]:
+def _read(path: str, *above: str) -> list[str]:
   """The texts of a gin file and of those that it includes."""
+  if path in above:
+    raise ValueError(f'gin file {path} includes itself, by {above[-1]}')
   with open(path, encoding='utf-8') as file:
-    text = file.read()
+    try:
+      text = file.read()
+    except UnicodeDecodeError as error:
+      raise ValueError(f'{path} is not UTF-8 ({error}): save it so') from None
+  if text.startswith('\ufeff'):
+    raise ValueError(
+      f'{path} begins with a byte-order mark: save it as UTF-8 without one'
+    )
   included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
-  return [text] + [t for name in included for t in _read(_find(name))]
+  return [text] + [
+    t for name in included for t in _read(_find(name), *above, path)
+  ]
 
 
 @gin.configurable
@@ -407,6 +420,18 @@ class Runner:
   ):
     if not base_dir:
       raise ValueError('a Runner needs a base_dir to write to')
+    base_dir = os.path.expanduser(base_dir)  # No shell does after --base_dir=.
+    for name, value in (
+      ('checkpoint_file_prefix', checkpoint_file_prefix),
+      ('logging_file_prefix', logging_file_prefix),
+    ):
+      if not isinstance(value, str) or not re.fullmatch(r'[\w-]{1,99}', value):
+        checks.fail(self, name, value, 'a file name of letters and digits')
+    if checkpoint_file_prefix in ('weights_ckpt', _SENTINEL):
+      checks.fail(
+        *(self, 'checkpoint_file_prefix', checkpoint_file_prefix),
+        'another name than those of other files of a checkpoint',
+      )
     self._logging_file_prefix = logging_file_prefix
     self._log_every_n = log_every_n
     self._num_iterations = num_iterations
@@ -447,15 +472,43 @@ class Runner:
       environment_seed = seeding.integer(self._seed, f'after {latest}')
     with seeding.run_seed(environment_seed):
       self._environment = create_environment_fn()
+    self._check_environment()
     with seeding.run_seed(self._seed):
       self._agent = create_agent_fn(
         self._sess, self._environment, summary_writer=self._summary_writer
       )
+    self._check_agent()
     self._end_episode_arguments = _end_episode_arguments(self._agent)
     self._initialize_checkpointer_and_maybe_resume(checkpoint_file_prefix)
     self._report()
 
   # Setting up -----------------------------------------------------------------
+
+  def _check_environment(self) -> None:
+    """Refuses what is no environment, or lacks what `GymPreprocessing` adds."""
+    environment = self._environment
+    is_bare = isinstance(environment, gymnasium.Env)
+    is_bare = is_bare and not hasattr(environment, 'game_over')
+    lacks = [n for n in ('reset', 'step') if not hasattr(environment, n)]
+    if is_bare or lacks:
+      raise ValueError(
+        f'Runner.create_environment_fn returned {environment}, which lacks '
+        f'{", ".join(lacks) or "game_over"}: return '
+        'gym_lib.GymPreprocessing(environment) of a Gymnasium environment'
+      )
+
+  def _check_agent(self) -> None:
+    """Refuses an agent that lacks what would only be missed hours later."""
+    verbs = (
+      *('begin_episode', 'step', 'end_episode'),
+      *('bundle_and_checkpoint', 'unbundle'),
+    )
+    lacks = [n for n in verbs if not callable(getattr(self._agent, n, None))]
+    if lacks:
+      raise TypeError(
+        f'{type(self._agent).__name__} has no {", ".join(lacks)}, which a '
+        'Runner calls: docs/extending.md says what an agent needs'
+      )
 
   def _check_base_dir(self) -> None:
     """Refuses a folder that cannot be written, or that holds something else.
@@ -463,6 +516,11 @@ class Runner:
     Files beside a run are fine: notes, or what its output is sent to.
     """
     ours = ('checkpoints', 'logs')
+    if '://' in self._base_dir:
+      raise ValueError(
+        f'base_dir={self._base_dir} is an address: give a folder of this '
+        'machine, and copy it afterwards'
+      )
     for path in (
       self._base_dir,
       *(os.path.join(self._base_dir, d) for d in ours),
@@ -541,12 +599,13 @@ class Runner:
     if data is not None:
       self._check_same_run(data.get('run', {}))
     if not self._agent.unbundle(self._checkpoint_dir, latest, data):
-      logging.warning(
-        'The agent did not take checkpoint %d of %s: starting from iteration 0',
-        latest,
-        self._checkpoint_dir,
+      raise ValueError(
+        f'{type(self._agent).__name__} did not take checkpoint {latest} in '
+        f'{self._checkpoint_dir} (its unbundle returned no True). Nothing was '
+        'overwritten: put back what is missing or the settings of that run, '
+        'set DQNAgent.allow_partial_reload = True to go on from the weights '
+        'alone, or give another base_dir'
       )
-      return
     if data is None:
       return
     for key in ('logs', 'current_iteration'):
@@ -832,6 +891,11 @@ class Runner:
     data = self._agent.bundle_and_checkpoint(self._checkpoint_dir, iteration)
     if not data:
       return
+    if not isinstance(data, dict):
+      raise TypeError(
+        f'bundle_and_checkpoint of {type(self._agent).__name__} returned '
+        f'{data!r}: it must return a dict, or None to save nothing'
+      )
     data['current_iteration'] = iteration
     data['logs'] = self._logger.data
     data['run'] = self._identity()
@@ -873,12 +937,22 @@ class Runner:
     try:
       for iteration in range(self._start_iteration, self._num_iterations):
         statistics = self._run_one_iteration(iteration)
-        self._log_experiment(iteration, statistics)
-        self._checkpoint_experiment(iteration)
+        try:
+          self._log_experiment(iteration, statistics)
+          self._checkpoint_experiment(iteration)
+        except OSError as error:
+          raise OSError(
+            f'iteration {iteration} could not be saved: {error}. Checkpoints '
+            'of earlier iterations are as they were; with room to write, the '
+            'same command goes on from there'
+          ) from error
     finally:
       # Its thread writes what is queued; `flush` does not wait for that, and
       # the end of the process would lose the last points.
-      self._summary_writer.close()
+      try:
+        self._summary_writer.close()
+      except OSError as error:
+        logging.warning('The event file could not be finished: %s', error)
 
 
 @gin.configurable

@@ -11,6 +11,7 @@ The same command again continues after the last finished iteration.
 import linecache
 import re
 import sys
+import sysconfig
 import traceback
 
 from absl import app
@@ -72,7 +73,7 @@ def _message(error):
   # Of gin, the calls that led there; of Keras, all around its bold type.
   message = str(error).split('\n  In call to configurable')[0]
   bold = re.search(r'\x1b\[1m(.*?)\x1b\[0m', message, re.DOTALL)
-  return bold[1] if bold else message
+  return (bold and bold[1]) or re.sub(r'\x1b\[\d+m', '', message)
 
 
 def _explains_itself(error):
@@ -80,8 +81,13 @@ def _explains_itself(error):
 
   Any other, of a user's network say, keeps its traceback.
   """
-  frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
-  package = frame.f_globals.get('__name__', '').split('.')[0]
+  frames = list(traceback.walk_tb(error.__traceback__))
+  frame, line = frames[-1]
+  module = frame.f_globals.get('__name__', '')
+  package = module.split('.')[0]
+  if module in ('dopamine.losses', 'dopamine.shapes'):
+    # What was handed to a formula: by a hook of the user's, if there is one.
+    return not any(_is_of_the_user(frame) for frame, _ in frames)
   if package == 'gin' or isinstance(error, MemoryError):
     return True
   source = linecache.getline(frame.f_code.co_filename, line).strip()
@@ -89,6 +95,15 @@ def _explains_itself(error):
   is_about_arguments = isinstance(error, TypeError) and 'argument' in str(error)
   return package in ('dopamine', '__main__') and (
     is_deliberate or is_about_arguments
+  )
+
+
+def _is_of_the_user(frame):
+  """Whether a frame runs code that is neither ours nor installed."""
+  file = frame.f_code.co_filename
+  package = frame.f_globals.get('__name__', '').split('.')[0]
+  return package not in ('dopamine', '__main__') and not file.startswith(
+    ('<', *sysconfig.get_paths().values())
   )
 
 

@@ -570,7 +570,7 @@ class OutOfGraphReplayBuffer:
       raise RuntimeError(
         f'Cannot sample a batch with fewer than stack size '
         f'({self._stack_size}) + update_horizon ({self._update_horizon}) '
-        'transitions.'
+        'transitions. Add more before: an agent waits for min_replay_history.'
       )
     return low, high
 

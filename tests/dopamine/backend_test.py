@@ -48,6 +48,13 @@ def test_the_variable_wins():
   assert chosen(KERAS_BACKEND='jax') == 'jax'
 
 
+def test_another_backend_is_refused():
+  result = run(
+    'from dopamine import backend; backend.choose()', KERAS_BACKEND='torch'
+  )
+  assert 'KERAS_BACKEND=torch is none of ours: set it to' in result.stderr
+
+
 def test_jax_agents_say_what_they_need_under_tensorflow():
   result = run('import dopamine.jax', KERAS_BACKEND='tensorflow')
   assert result.returncode != 0

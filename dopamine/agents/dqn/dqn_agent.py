@@ -235,6 +235,7 @@ class DQNAgent:
     }
     with learners.on_device(tf_device), _keras_seed(self.seed):
       self._build_networks()
+      self._check_networks()
       for network in (self.online_convnet, self.target_convnet):
         self._initialize(network)
       self.target_convnet.set_weights(self.online_convnet.get_weights())
@@ -381,6 +382,20 @@ class DQNAgent:
     """
     self.online_convnet = self._create_network('Online')
     self.target_convnet = self._create_network('Target')
+
+  def _check_networks(self):
+    """Refuses what is no Keras model, and one that is both networks."""
+    for network in (self.online_convnet, self.target_convnet):
+      if not isinstance(network, keras.Layer):
+        raise ValueError(
+          f'{type(self).__name__}.network made {network!r}, which is no '
+          'keras.Model: docs/extending.md says what a network is'
+        )
+    if self.online_convnet is self.target_convnet:
+      raise ValueError(
+        f'{type(self).__name__}.network returned the same model twice, and the '
+        'target network must be one of its own: make a new one at each call'
+      )
 
   def _initialize(self, network):
     """Gives `network` its weights by calling it once."""

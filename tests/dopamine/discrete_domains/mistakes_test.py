@@ -84,6 +84,7 @@ MISTAKES = [
     'DQNAgent.optimizer = @tf.train.RMSPropOptimizer()',
     ['RMSPropOptimizer() missing', "'learning_rate'"],
   ),
+  ('DQNAgent.double_dqn = true', ['in gin it is written True']),
   ("create_agent.agent_name = 'dqm'", ["dqm (did you mean 'dqn'?)"]),
   (
     "create_runner.schedule = 'train'",
@@ -110,6 +111,19 @@ MISTAKES = [
   ('Runner.num_iterations = 2.5', ['Runner.num_iterations = 2.5']),
   ("tf.train.AdamOptimizer.learning_rate = 'x'", ["learning_rate = 'x'"]),
   ('tf.train.AdamOptimizer.epsilon = -1', ['epsilon = -1', 'at least 0']),
+  ('tf.train.AdamOptimizer.beta1 = 1.0', ['beta1 = 1.0', 'less than 1']),
+  ("Runner.checkpoint_file_prefix = '/etc/x'", ["prefix = '/etc/x'"]),
+  ("Runner.logging_file_prefix = 'a/b'", ["prefix = 'a/b'"]),
+  ("Runner.checkpoint_file_prefix = 'weights_ckpt'", ["'weights_ckpt'"]),
+  ("create_gym_environment.flatten = 'no'", ["flatten = 'no'", 'True or']),
+  (
+    "create_gym_environment.environment_name = 'nomodule:Foo-v0'",
+    ['nomodule:Foo-v0 needs what is not installed'],
+  ),
+  (
+    'BasicDiscreteDomainNetwork.activation_fn = @dqn_agent.identity_epsilon',
+    ['BasicDiscreteDomainNetwork.activation_fn = ', 'function of one array'],
+  ),
   ("DQNAgent.tf_device = '/gpux'", ["tf_device='/gpux'", '/gpu:0']),
   # Sizes.
   (
@@ -197,6 +211,66 @@ def test_a_base_dir_that_cannot_be_used(tmp_path):
   (tmp_path / 'new').mkdir()
   (tmp_path / 'new' / 'out.txt').write_text('notes')
   assert 'gamma' in run(tmp_path / 'new', 'DQNAgent.gamma = 2')
+
+
+def test_an_address_is_no_base_dir(tmp_path, monkeypatch):
+  assert 'is an address' in run('gs://bucket/run')
+  assert not pathlib.Path('gs:').exists()
+  monkeypatch.setenv('HOME', str(tmp_path))
+  assert 'gamma' in run('~/run', 'DQNAgent.gamma = 2')
+  assert (tmp_path / 'run' / 'seed.json').exists()
+  assert not pathlib.Path('~').exists()
+
+
+def test_gin_files_that_cannot_be_read(tmp_path):
+  def answer(name):
+    return run(tmp_path / 'run', gin_files=[str(tmp_path / name)])
+
+  (tmp_path / 'latin.gin').write_bytes('# f\xfcr\n'.encode('latin-1'))
+  assert 'latin.gin is not UTF-8' in answer('latin.gin')
+  (tmp_path / 'mark.gin').write_bytes(b'\xef\xbb\xbfx = 1\n')
+  assert 'mark.gin begins with a byte-order mark' in answer('mark.gin')
+  for name, other in (('a.gin', 'b.gin'), ('b.gin', 'a.gin')):
+    (tmp_path / name).write_text(f"include '{tmp_path / other}'\n")
+  message = answer('a.gin')
+  assert 'a.gin includes itself, by ' in message and 'b.gin' in message
+
+
+def test_a_checkpoint_that_the_agent_does_not_take_is_not_overwritten(tmp_path):
+  quick = (
+    'Runner.training_steps = 20',
+    'Runner.evaluation_steps = 0',
+    'Runner.num_iterations = 1',
+  )
+  more = (*quick, 'Runner.num_iterations = 2')
+  run_to_its_end(tmp_path, *quick)
+  weights = tmp_path / 'checkpoints' / 'weights_ckpt.0.npz'
+  before = weights.read_bytes()
+  message = run(tmp_path, *more, "DQNAgent.replay_scheme = 'prioritized'")
+  assert 'did not take checkpoint 0' in message
+  (tmp_path / 'checkpoints' / 'add_count_ckpt.0.gz').rename(tmp_path / 'aside')
+  assert 'allow_partial_reload = True' in run(tmp_path, *more)
+  assert weights.read_bytes() == before
+  run_to_its_end(tmp_path, *more, 'DQNAgent.allow_partial_reload = True')
+  assert (tmp_path / 'checkpoints' / 'weights_ckpt.1.npz').exists()
+
+
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path, monkeypatch):
+  def full(*args):
+    raise OSError(28, 'No space left on device')
+
+  quick = (
+    'Runner.training_steps = 20',
+    'Runner.evaluation_steps = 0',
+    'Runner.num_iterations = 2',
+  )
+  run_to_its_end(tmp_path, *quick, 'Runner.num_iterations = 1')
+  with monkeypatch.context() as patch:
+    patch.setattr(os, 'fsync', full)
+    message = run(tmp_path, *quick)
+  assert 'iteration 1 could not be saved: [Errno 28] No space left' in message
+  run_to_its_end(tmp_path, *quick)
+  assert (tmp_path / 'checkpoints' / 'weights_ckpt.1.npz').exists()
 
 
 def test_a_base_dir_of_another_run(tmp_path):

@@ -7,6 +7,7 @@ import re
 from unittest import mock
 
 import gin
+import gymnasium
 from gymnasium import spaces
 import keras
 import numpy as np
@@ -740,6 +741,36 @@ def test_actions_that_are_not_0_1_2_are_refused(space, words):
   environment.action_space = space
   with pytest.raises(ValueError, match=words):
     run_experiment.create_agent(None, environment, 'dqn')
+
+
+def test_a_bare_gymnasium_environment_is_told_what_it_lacks(tmp_path):
+  with pytest.raises(ValueError, match=r'game_over: return gym_lib.GymPrepro'):
+    make_runner(tmp_path, gymnasium.make('CartPole-v1'))
+  with pytest.raises(
+    ValueError, match='returned None, which lacks reset, step'
+  ):
+    make_runner(tmp_path, None)
+
+
+def test_an_agent_that_lacks_a_verb_is_told_which_at_the_start(tmp_path):
+  class Mute(Scribe):
+    unbundle = end_episode = None
+
+  with pytest.raises(TypeError, match='Mute has no end_episode, unbundle'):
+    make_runner(tmp_path, Scripted([(0.0, 1.0, True, True)]), Mute())
+
+
+def test_a_bundle_is_a_dict(tmp_path):
+  class Listing(Scribe):
+    def bundle_and_checkpoint(self, checkpoint_dir, iteration):
+      return [1]
+
+  script = Scripted([(0.0, 1.0, True, True)])
+  runner, _ = make_runner(tmp_path, script, Listing())
+  with pytest.raises(
+    TypeError, match=r'Listing returned \[1\]: it must return'
+  ):
+    runner.run_experiment()
 
 
 @pytest.mark.parametrize('text', ['', '{"a": 1}', '-3', '"x"'])

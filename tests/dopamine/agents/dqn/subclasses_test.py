@@ -166,6 +166,16 @@ def test_one_more_network_is_trained_saved_and_restored(tmp_path):
     np.testing.assert_array_equal(ours, saved)
 
 
+def test_networks_that_are_none_or_one_are_refused():
+  one = small.Perceptron(3)
+  for network, words in (
+    (lambda *args, name: None, 'made None, which is no keras.Model'),
+    (lambda *args, name: one, 'the same model twice'),
+  ):
+    with pytest.raises(ValueError, match=words):
+      dqn_agent_test.make_agent(network=network)
+
+
 def test_iqn_asks_its_next_action_hook():
   class Fixed(implicit_quantile_agent.ImplicitQuantileAgent):
     def _next_action(self, batch, next_q):
