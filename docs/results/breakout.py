@@ -1,6 +1,6 @@
 """Makes the Breakout results.
 
-    python docs/results/breakout.py dqn   # or quantile
+    python docs/results/breakout.py dqn [--iterations 1]   # or quantile
 
 Trains the agent's Atari file on Breakout for its first iterations, each 250,000
 agent steps or one million frames, without evaluation and with the full replay
@@ -30,9 +30,8 @@ PUBLISHED = {'dqn': [(1.6, 1.7), (2.8, 3.3)], 'quantile': [(4.4, 4.6)]}
 NAMES = {'dqn': 'DQN', 'quantile': 'QR-DQN'}
 
 
-def run(agent, base_dir, seed):
+def run(agent, base_dir, seed, iterations):
   """Trains, unless it was done; returns the statistics of each iteration."""
-  iterations = len(PUBLISHED[agent])
   log = base_dir / 'logs' / f'log_{iterations - 1}'
   if not log.exists():
     gin_file = f'dopamine/agents/{agent}/configs/{agent}.gin'
@@ -62,7 +61,7 @@ def plot(agent, iterations, path, window=50):
     steps[window - 1 :], means, 'C0', label=f'mean of {window} episodes'
   )
   start = 0
-  for i, published in zip(iterations, PUBLISHED[agent], strict=True):
+  for i, published in zip(iterations, PUBLISHED[agent], strict=False):
     end = start + sum(i['train_episode_lengths'])
     ours = np.mean(i['train_episode_returns'])
     axis.hlines(ours, start, end, 'C1', label='mean of an iteration')
@@ -89,10 +88,14 @@ def main():
   parser.add_argument('agent', choices=PUBLISHED)
   parser.add_argument('--work_dir', type=pathlib.Path)
   parser.add_argument('--seed', type=int, default=1)
+  parser.add_argument('--iterations', type=int, choices=(1, 2))
   arguments = parser.parse_args()
   agent = arguments.agent
+  iterations = arguments.iterations or len(PUBLISHED[agent])
   temporary = pathlib.Path(tempfile.gettempdir()) / f'breakout_{agent}'
-  statistics = run(agent, arguments.work_dir or temporary, arguments.seed)
+  statistics = run(
+    *(agent, arguments.work_dir or temporary, arguments.seed), iterations
+  )
   data = []
   for i, iteration in enumerate(statistics):
     lengths = iteration['train_episode_lengths']
