@@ -155,6 +155,9 @@ def create_agent(
   Raises:
     ValueError: there is no such agent, or it cannot act in the environment.
   """
+  checks.switches(
+    'create_agent', debug_mode=debug_mode, fit_to_environment=fit_to_environment
+  )
   agent_class = _agent_class(agent_name)
   parameters = inspect.signature(agent_class).parameters
   arguments = {}

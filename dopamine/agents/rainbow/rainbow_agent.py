@@ -82,9 +82,9 @@ class RainbowAgent(dqn_agent.DQNAgent):
   ):
     self._num_atoms, self._vmax = num_atoms, vmax
     checks.integers(self, 2, '_num_atoms')
-    checks.reals(self, -np.inf, np.inf, '_vmax')
+    checks.reals(self, -1e12, 1e12, '_vmax')
     self._vmin = -vmax if vmin is None else vmin
-    checks.reals(self, -np.inf, np.inf, '_vmin')
+    checks.reals(self, -1e12, 1e12, '_vmin')
     if not self._vmin < vmax:
       checks.fail(self, 'vmin', self._vmin, f'below vmax = {vmax}')
     self._support = np.linspace(

@@ -115,6 +115,7 @@ MISTAKES = [
   ("Runner.checkpoint_file_prefix = '/etc/x'", ["prefix = '/etc/x'"]),
   ("Runner.logging_file_prefix = 'a/b'", ["prefix = 'a/b'"]),
   ("Runner.checkpoint_file_prefix = 'weights_ckpt'", ["'weights_ckpt'"]),
+  ("create_agent.debug_mode = 'yes'", ["debug_mode = 'yes'", 'True or']),
   ("create_gym_environment.flatten = 'no'", ["flatten = 'no'", 'True or']),
   (
     "create_gym_environment.environment_name = 'nomodule:Foo-v0'",
@@ -180,6 +181,7 @@ def test_a_mistake_is_explained(binding, words, tmp_path):
     (ATARI, 'AtariPreprocessing.frame_skip = 0', ['Frame skip', 'got 0']),
     (RAINBOW, 'RainbowAgent.vmin = 20', ['RainbowAgent.vmin = 20', 'vmax']),
     (RAINBOW, 'RainbowAgent.num_atoms = 1', ['num_atoms = 1', 'at least 2']),
+    (RAINBOW, 'RainbowAgent.vmax = 1e300', ['vmax = 1e+300', 'number']),
   ],
 )
 def test_a_mistake_in_another_file_is_explained(
