@@ -79,7 +79,7 @@ class QLearningAgent:
     return {'q': self.q, 'generator': self._rng.bit_generator.state}
 
   def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):
-    """Takes that back; False would start the run afresh."""
+    """Takes that back; False if it cannot, which ends the start."""
     if bundle_dictionary is None:
       return False
     self.q = bundle_dictionary['q']
