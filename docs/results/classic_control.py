@@ -37,6 +37,7 @@ FILES = {
     'agents/implicit_quantile/configs/implicit_quantile_cartpole.gin',
     'agents/full_rainbow/configs/full_rainbow_cartpole.gin',
     'jax/agents/dqn/configs/dqn_cartpole.gin',
+    'jax/agents/dqn/configs/dqn_cartpole_tuned.gin',
     'jax/agents/rainbow/configs/c51_cartpole.gin',
     'jax/agents/rainbow/configs/rainbow_cartpole.gin',
   ),

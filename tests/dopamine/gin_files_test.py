@@ -55,7 +55,9 @@ FOURIER = {
 # Any Gymnasium task.
 GYM = 'dopamine/agents/dqn/configs/dqn_gym.gin'
 
-OURS = [*TWINS, *CARTPOLE, *TUNED, *FOURIER, GYM]
+JAX_DQN = 'dopamine/jax/agents/dqn/configs/dqn_cartpole_tuned.gin'
+
+OURS = [*TWINS, *CARTPOLE, *TUNED, *FOURIER, GYM, JAX_DQN]
 
 ROOT = pathlib.Path(__file__).parents[2]
 TABLE = json.loads(
@@ -214,6 +216,20 @@ def test_the_gym_file_sets_what_other_agents_do_not_inherit():
   # Rewards of 1 have returns of 1 / (1 - gamma), which the atoms must reach.
   gamma, vmax = bindings['DQNAgent.gamma'], bindings['RainbowAgent.vmax']
   assert vmax == pytest.approx(1 / (1 - gamma))
+
+
+def test_the_tuned_file_of_jax_dqn_differs_as_it_says():
+  imports, tuned = parse((ROOT / JAX_DQN).read_text())
+  others, plain = parse((ROOT / JAX_DQN.replace('_tuned', '')).read_text())
+  assert imports == others
+  assert {k: v for k, v in tuned.items() if v != plain.get(k)} == {
+    'JaxDQNAgent.double_dqn': True,
+    'JaxDQNAgent.replay_scheme': 'prioritized',
+    'JaxDQNAgent.target_update_period': 400,
+    'create_optimizer.learning_rate': 0.0005,
+    'Runner.num_iterations': 60,
+  }
+  assert not plain.keys() - tuned.keys()
 
 
 @pytest.mark.parametrize('name', WRITTEN + OURS)
