@@ -707,9 +707,9 @@ class Runner:
       state.begin_episode(self._initialize_episode())
     while True:
       state.observation, reward, is_terminal = self._run_one_step(state.action)
-      state.episode_return += reward
       state.episode_steps += 1
       self._check_finite(observation=state.observation, reward=reward)
+      state.episode_return += reward
       self._progress.step(state)
       if self._clip_rewards:
         reward = _clip(reward)
@@ -728,9 +728,10 @@ class Runner:
     return state.episode_steps, state.episode_return
 
   def _check_finite(self, **values: Any) -> None:
-    """Raises FloatingPointError if the environment gave NaN or infinity."""
+    """Raises FloatingPointError for NaN, infinity, and rewards of no number."""
     for name, value in values.items():
-      if not _is_finite(value):
+      is_none = name == 'reward' and isinstance(value, str | None)
+      if is_none or not _is_finite(value):
         state = self._state
         raise FloatingPointError(
           f'{self._environment} gave the {name} {value} at step '

@@ -752,6 +752,13 @@ def test_a_bare_gymnasium_environment_is_told_what_it_lacks(tmp_path):
     make_runner(tmp_path, None)
 
 
+@pytest.mark.parametrize('reward', [None, 'much'])
+def test_a_reward_that_is_no_number_is_told_with_its_step(reward, tmp_path):
+  runner, _ = make_runner(tmp_path, Scripted([(0.0, reward, False, False)]))
+  with pytest.raises(FloatingPointError, match=f'reward {reward} at step 1'):
+    runner.run_experiment()
+
+
 def test_an_agent_that_lacks_a_verb_is_told_which_at_the_start(tmp_path):
   class Mute(Scribe):
     unbundle = end_episode = None
