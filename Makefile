@@ -109,4 +109,4 @@ bench: setup
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find dopamine tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} +
+	find dopamine tests benchmarks docs examples -name __pycache__ -prune -exec rm -rf {} +
