@@ -210,11 +210,9 @@ def _syntax_message(error: SyntaxError) -> str:
     if name.lower() in words:
       meant = f'in gin it is written {words[name.lower()]}, in'
     message = f'cannot read the value {name}: {meant}'
-  place = (
-    f'line {error.lineno} of {error.filename}'
-    if error.filename
-    else ('the bindings')
-  )
+  place = 'the bindings'
+  if error.filename:
+    place = f'line {error.lineno} of {error.filename}'
   return f'{message} {text!r} in {place}'
 
 

@@ -54,8 +54,6 @@ _AGENTS = {
   )
 }
 
-_SENTINEL = 'sentinel_checkpoint_complete'
-
 # What gin files bind without importing it.
 _CONFIGURABLES = (
   'dopamine.networks',
@@ -430,7 +428,10 @@ class Runner:
     ):
       if not isinstance(value, str) or not re.fullmatch(r'[\w-]{1,99}', value):
         checks.fail(self, name, value, 'a file name of letters and digits')
-    if checkpoint_file_prefix in ('weights_ckpt', _SENTINEL):
+    if checkpoint_file_prefix in (
+      'weights_ckpt',
+      'sentinel_checkpoint_complete',
+    ):
       checks.fail(
         *(self, 'checkpoint_file_prefix', checkpoint_file_prefix),
         'another name than those of other files of a checkpoint',

@@ -24,6 +24,13 @@ ROOT = pathlib.Path(__file__).parents[3]
 CARTPOLE = 'dopamine/agents/dqn/configs/dqn_cartpole.gin'
 ATARI = 'dopamine/agents/dqn/configs/dqn.gin'
 RAINBOW = 'dopamine/agents/rainbow/configs/rainbow_cartpole.gin'
+# One iteration of an episode or two, and one more.
+ONE = (
+  'Runner.training_steps = 20',
+  'Runner.evaluation_steps = 0',
+  'Runner.num_iterations = 1',
+)
+TWO = (*ONE, 'Runner.num_iterations = 2')
 OTHER_BACKEND = {'tensorflow': 'jax', 'jax': 'tensorflow'}
 
 
@@ -239,21 +246,15 @@ def test_gin_files_that_cannot_be_read(tmp_path):
 
 
 def test_a_checkpoint_that_the_agent_does_not_take_is_not_overwritten(tmp_path):
-  quick = (
-    'Runner.training_steps = 20',
-    'Runner.evaluation_steps = 0',
-    'Runner.num_iterations = 1',
-  )
-  more = (*quick, 'Runner.num_iterations = 2')
-  run_to_its_end(tmp_path, *quick)
+  run_to_its_end(tmp_path, *ONE)
   weights = tmp_path / 'checkpoints' / 'weights_ckpt.0.npz'
   before = weights.read_bytes()
-  message = run(tmp_path, *more, "DQNAgent.replay_scheme = 'prioritized'")
+  message = run(tmp_path, *TWO, "DQNAgent.replay_scheme = 'prioritized'")
   assert 'did not take checkpoint 0' in message
   (tmp_path / 'checkpoints' / 'add_count_ckpt.0.gz').rename(tmp_path / 'aside')
-  assert 'allow_partial_reload = True' in run(tmp_path, *more)
+  assert 'allow_partial_reload = True' in run(tmp_path, *TWO)
   assert weights.read_bytes() == before
-  run_to_its_end(tmp_path, *more, 'DQNAgent.allow_partial_reload = True')
+  run_to_its_end(tmp_path, *TWO, 'DQNAgent.allow_partial_reload = True')
   assert (tmp_path / 'checkpoints' / 'weights_ckpt.1.npz').exists()
 
 
@@ -261,36 +262,25 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path, monkeypatch):
   def full(*args):
     raise OSError(28, 'No space left on device')
 
-  quick = (
-    'Runner.training_steps = 20',
-    'Runner.evaluation_steps = 0',
-    'Runner.num_iterations = 2',
-  )
-  run_to_its_end(tmp_path, *quick, 'Runner.num_iterations = 1')
+  run_to_its_end(tmp_path, *ONE)
   with monkeypatch.context() as patch:
     patch.setattr(os, 'fsync', full)
-    message = run(tmp_path, *quick)
+    message = run(tmp_path, *TWO)
   assert 'iteration 1 could not be saved: [Errno 28] No space left' in message
-  run_to_its_end(tmp_path, *quick)
+  run_to_its_end(tmp_path, *TWO)
   assert (tmp_path / 'checkpoints' / 'weights_ckpt.1.npz').exists()
 
 
 def test_a_base_dir_of_another_run(tmp_path):
-  quick = (
-    'Runner.training_steps = 20',
-    'Runner.evaluation_steps = 0',
-    'Runner.num_iterations = 1',
-  )
-  more = (*quick, 'Runner.num_iterations = 2')
-  run_to_its_end(tmp_path, *quick)
+  run_to_its_end(tmp_path, *ONE)
   before = sorted(path.name for path in tmp_path.rglob('*'))
-  message = run(tmp_path, *more, "create_agent.agent_name = 'quantile'")
+  message = run(tmp_path, *TWO, "create_agent.agent_name = 'quantile'")
   assert 'whose agent is DQNAgent, and this one is QuantileAgent' in message
-  message = run(tmp_path, *more, "create_gym_environment.version = 'v1'")
+  message = run(tmp_path, *TWO, "create_gym_environment.version = 'v1'")
   assert 'environment is CartPole-v0, and this one is CartPole-v1' in message
-  message = run(tmp_path, *more, 'WrappedReplayBuffer.replay_capacity = 20000')
+  message = run(tmp_path, *TWO, 'WrappedReplayBuffer.replay_capacity = 20000')
   assert '(20000, 4, 1)' in message and '(50000, 4, 1)' in message
-  message = run(tmp_path, *more, seed=2)
+  message = run(tmp_path, *TWO, seed=2)
   assert 'a run whose seed is 1, and this one is 2: give another' in message
   assert json.loads((tmp_path / 'seed.json').read_text()) == 1
   after = sorted(path.name for path in tmp_path.rglob('*'))
@@ -298,7 +288,7 @@ def test_a_base_dir_of_another_run(tmp_path):
   assert [n for n in after if 'events' not in n] == [
     n for n in before if 'events' not in n
   ]
-  run_to_its_end(tmp_path, *more)
+  run_to_its_end(tmp_path, *TWO)
 
 
 def run_to_its_end(base_dir, *bindings):
