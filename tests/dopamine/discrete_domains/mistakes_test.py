@@ -189,6 +189,16 @@ def test_a_mistake_is_explained(binding, words, tmp_path):
     (RAINBOW, 'RainbowAgent.vmin = 20', ['RainbowAgent.vmin = 20', 'vmax']),
     (RAINBOW, 'RainbowAgent.num_atoms = 1', ['num_atoms = 1', 'at least 2']),
     (RAINBOW, 'RainbowAgent.vmax = 1e300', ['vmax = 1e+300', 'number']),
+    (
+      ATARI,
+      "create_atari_environment.sticky_actions = 'no'",
+      ["sticky_actions = 'no'", 'True or False'],
+    ),
+    (
+      ATARI,
+      "AtariPreprocessing.terminal_on_life_loss = 'no'",
+      ["terminal_on_life_loss = 'no'", 'True or False'],
+    ),
   ],
 )
 def test_a_mistake_in_another_file_is_explained(
