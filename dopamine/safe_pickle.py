@@ -51,6 +51,10 @@ def _known() -> dict[tuple[str, str], Any]:
   return known
 
 
+class RefusedError(pickle.UnpicklingError):
+  """A pickle asks for more than built-ins and NumPy values."""
+
+
 _KNOWN = _known()
 _allowed: set[str] = set()
 
@@ -71,7 +75,7 @@ class _Unpickler(pickle.Unpickler):
       return _KNOWN[module, name]
     if f'{module}.{name}' in _allowed:
       return super().find_class(module, name)
-    raise pickle.UnpicklingError(
+    raise RefusedError(
       f'refusing to load {module}.{name}: a pickle may hold built-in '
       'containers and numbers, and NumPy values. If you trust where the file '
       f"came from, call dopamine.safe_pickle.allow('{module}.{name}') first."
@@ -79,8 +83,30 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(file: IO[bytes]) -> Any:
-  """Returns the object pickled in `file`, or raises UnpicklingError."""
+  """Returns the object pickled in `file`, or raises RefusedError."""
   return _Unpickler(file).load()
+
+
+def loads(pickled: bytes) -> Any:
+  """Returns the object of a pickle, or raises RefusedError."""
+  return load(io.BytesIO(pickled))
+
+
+def is_plain(value: Any) -> bool:
+  """Whether `dumps` takes `value`, found out without pickling it."""
+  if isinstance(value, np.ndarray):
+    return type(value) is np.ndarray and not value.dtype.hasobject
+  if type(value) in (*_BUILTINS[:7], type(None), range, slice, np.dtype):
+    return True
+  if isinstance(value, np.generic):
+    return not value.dtype.hasobject
+  if type(value) in (dict, *_COLLECTIONS) and isinstance(value, dict):
+    return all(is_plain(k) and is_plain(v) for k, v in value.items()) and (
+      getattr(value, 'default_factory', None) in (None, *_BUILTINS)
+    )
+  if type(value) in (tuple, list, set, frozenset, collections.deque):
+    return all(map(is_plain, value))
+  return False
 
 
 def dumps(value: Any) -> bytes:
@@ -90,8 +116,8 @@ def dumps(value: Any) -> bytes:
   days resumes.
 
   Raises:
-    UnpicklingError: `value` holds something that `load` refuses; names it.
+    RefusedError: `value` holds something that `load` refuses; names it.
   """
   pickled = pickle.dumps(value)
-  load(io.BytesIO(pickled))
+  loads(pickled)
   return pickled

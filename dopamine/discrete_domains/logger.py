@@ -6,6 +6,8 @@ from typing import Any
 
 from absl import logging
 
+from dopamine import storage
+
 CHECKPOINT_DURATION = 4
 
 
@@ -14,6 +16,8 @@ class Logger:
 
   Attributes:
     data: what is written.
+    keep: how many files stay on disk, if one is written per iteration; 0 keeps
+      all.
   """
 
   def __init__(self, logging_dir: str):
@@ -24,6 +28,7 @@ class Logger:
         warning is logged and the Logger does nothing.
     """
     self.data: dict[str, Any] = {}
+    self.keep = CHECKPOINT_DURATION
     self._logging_enabled = False
     self._logging_dir = logging_dir
     if not logging_dir:
@@ -57,14 +62,16 @@ class Logger:
     path = os.path.join(
       self._logging_dir, f'{filename_prefix}_{iteration_number}'
     )
-    with open(path + '.tmp', 'wb') as file:
-      pickle.dump(self.data, file, protocol=pickle.HIGHEST_PROTOCOL)
-    os.replace(path + '.tmp', path)
-    stale = os.path.join(
-      self._logging_dir,
-      f'{filename_prefix}_{iteration_number - CHECKPOINT_DURATION}',
+    storage.write_file(
+      path,
+      lambda file: pickle.dump(
+        self.data, file, protocol=pickle.HIGHEST_PROTOCOL
+      ),
     )
-    if os.path.exists(stale):
+    stale = os.path.join(
+      self._logging_dir, f'{filename_prefix}_{iteration_number - self.keep}'
+    )
+    if self.keep and os.path.exists(stale):
       os.remove(stale)
 
   def is_logging_enabled(self) -> bool:

@@ -5,7 +5,9 @@ backend and imports its agents.
 """
 
 from collections.abc import Callable, Sequence
+import contextlib
 import dataclasses
+import functools
 import importlib
 import inspect
 import json
@@ -28,8 +30,10 @@ from dopamine import checks
 from dopamine import gin_compat
 from dopamine import safe_pickle
 from dopamine import seeding
+from dopamine import storage
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import event_writer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
 from dopamine.discrete_domains import logger
@@ -280,49 +284,92 @@ def create_runner(
 
 
 @dataclasses.dataclass
+class Phase:
+  """A phase that is finished, or was when a checkpoint was taken.
+
+  Attributes:
+    steps: agent steps of its finished episodes.
+    total_return: sum of their undiscounted returns.
+    lengths: of each, in agent steps.
+    returns: of each, undiscounted.
+    seconds: how long it took.
+  """
+
+  steps: int = 0
+  total_return: float = 0.0
+  lengths: list[int] = dataclasses.field(default_factory=list)
+  returns: list[float] = dataclasses.field(default_factory=list)
+  seconds: float = 0.0
+
+  def count(self, steps: int, episode_return: float) -> None:
+    """Adds a finished episode."""
+    self.steps += steps
+    self.total_return += episode_return
+    self.lengths.append(steps)
+    self.returns.append(episode_return)
+
+
+@dataclasses.dataclass
 class RunState:
-  """Where a run stands in its loop.
+  """Where a run stands in its loop: all that a checkpoint says of it.
 
   Attributes:
     iteration: counted from 0.
     phase: 'train' or 'eval'.
-    phase_steps: agent steps of the episodes finished in this phase.
-    phase_return: sum of the undiscounted returns of these episodes.
-    phase_episodes: their number.
+    phases: of this iteration, by name, the current one included.
     in_episode: whether an episode is under way; then
     action: is the one to take next,
-    observation: is the last one seen,
+    observation: is the last one seen, which no checkpoint needs,
     episode_steps: counts its agent steps,
     episode_return: sums its rewards, unclipped.
   """
 
   iteration: int = 0
   phase: str = 'train'
-  phase_steps: int = 0
-  phase_return: float = 0.0
-  phase_episodes: int = 0
+  phases: dict[str, Phase] = dataclasses.field(default_factory=dict)
   in_episode: bool = False
   action: Any = None
   observation: Any = None
   episode_steps: int = 0
   episode_return: float = 0.0
 
-  def begin_phase(self, phase: str) -> None:
+  @property
+  def phase_steps(self) -> int:
+    """Agent steps of the finished episodes of the current phase."""
+    return self.phases[self.phase].steps if self.phase in self.phases else 0
+
+  def begin_phase(self, phase: str) -> Phase:
     """Starts counting a phase."""
     self.phase, self.in_episode = phase, False
-    self.phase_steps, self.phase_return, self.phase_episodes = 0, 0.0, 0
+    self.phases[phase] = Phase()
+    return self.phases[phase]
 
   def begin_episode(self, action: Any) -> None:
     """Starts counting an episode; `action` is the first to take."""
     self.in_episode, self.action, self.observation = True, action, None
     self.episode_steps, self.episode_return = 0, 0.0
 
-  def count_episode(self, steps: int, episode_return: float) -> None:
-    """Adds a finished episode to the phase."""
-    self.in_episode = False
-    self.phase_steps += steps
-    self.phase_return += episode_return
-    self.phase_episodes += 1
+  def saved(self) -> dict[str, Any]:
+    """Returns what `restored` takes, of built-ins and NumPy values."""
+    return dataclasses.asdict(dataclasses.replace(self, observation=None))
+
+  @classmethod
+  def restored(cls, saved: dict[str, Any]) -> 'RunState':
+    """Returns what was `saved`."""
+    phases = {name: Phase(**phase) for name, phase in saved['phases'].items()}
+    return cls(**{**saved, 'phases': phases})
+
+
+class Stopped(Exception):
+  """A run ended because it was asked to.
+
+  Attributes:
+    is_saved: whether a checkpoint was taken where it ended.
+  """
+
+  def __init__(self, message: str, is_saved: bool):
+    super().__init__(message)
+    self.is_saved = is_saved
 
 
 class _Progress:
@@ -401,6 +448,11 @@ class Runner:
       bootstrap from the observation it was cut at (Pardo et al., 2018).
     seed: of environment, replay, agent and networks; None takes the one that
       the run in `base_dir` was started with, or a fresh one.
+    checkpoint_minutes: from one checkpoint within an iteration to the next;
+      None takes them after iterations only. An environment or agent that cannot
+      be saved in the middle of an episode is saved at its end.
+    allow_changes: whether to go on with a run although settings have changed
+      that decide what its checkpoints mean.
   """
 
   def __init__(
@@ -418,6 +470,8 @@ class Runner:
     clip_rewards: bool = True,
     timeouts_are_terminal: bool = False,
     seed: int | None = None,
+    checkpoint_minutes: float | None = 10,
+    allow_changes: bool = False,
   ):
     if not base_dir:
       raise ValueError('a Runner needs a base_dir to write to')
@@ -444,12 +498,18 @@ class Runner:
     self._max_steps_per_episode = max_steps_per_episode
     self._clip_rewards = clip_rewards
     self._timeouts_are_terminal = timeouts_are_terminal
+    self._checkpoint_minutes = checkpoint_minutes
+    self._allow_changes = allow_changes
     self._base_dir = base_dir
     checks.integers(
       self, 0, '_num_iterations', '_training_steps', '_evaluation_steps'
     )
     checks.integers(self, 1, '_max_steps_per_episode', '_log_every_n')
-    checks.switches(self, '_clip_rewards', '_timeouts_are_terminal')
+    checks.switches(
+      self, '_clip_rewards', '_timeouts_are_terminal', '_allow_changes'
+    )
+    if checkpoint_minutes is not None:
+      checks.reals(self, 0, math.inf, '_checkpoint_minutes')
     for name, function in (
       ('create_agent_fn', create_agent_fn),
       ('create_environment_fn', create_environment_fn),
@@ -458,22 +518,45 @@ class Runner:
         checks.fail(self, name, function, 'a function, in gin @name')
     self._sess = None
     self._state = RunState()
+    self._finished_phases: dict[str, Phase] = {}  # Before a run was resumed.
     self._progress = _Progress('', 0)
     self._graph_is_written = False
+    self._next_save = math.inf  # By `time.monotonic`, as
+    self._clock: float | None = None  # the start of the phase.
+    self._stop_requested: float | None = None
+    self._start_text = ''
 
     self._check_base_dir()
-    self._create_directories()
-    self._seed = self._settle_seed(seed)
-    # Two runs that start within one second must not share an event file.
-    self._summary_writer = tensorboardX.SummaryWriter(
-      self._base_dir, flush_secs=1, filename_suffix=f'.{time.time_ns()}'
-    )
+    self._lock = storage.Lock(self._base_dir)
+    try:
+      self._create_directories()
+      self._checkpoints = checkpointer.RunCheckpoints(
+        self._checkpoint_dir, checkpoint_file_prefix
+      )
+      self._seed = self._settle_seed(seed)
+      self._set_up(create_agent_fn, create_environment_fn)
+      self._initialize_checkpointer_and_maybe_resume(checkpoint_file_prefix)
+      self._summary_writer.events.open()
+      self._report()
+    except BaseException:
+      self._lock.release()
+      raise
+
+  # Setting up -----------------------------------------------------------------
+
+  def _set_up(
+    self, create_agent_fn: Callable, create_environment_fn: Callable
+  ) -> None:
+    """Makes what runs."""
+    self._summary_writer = event_writer.SummaryWriter(self._base_dir)
     # An environment that cannot be saved must not play its first episodes again
     # in a run that continues.
-    latest = checkpointer.get_latest_checkpoint_number(self._checkpoint_dir)
+    places = self._checkpoints.places()
     environment_seed = self._seed
-    if latest >= 0:
-      environment_seed = seeding.integer(self._seed, f'after {latest}')
+    if places:
+      after = f'after {places[-1].iteration - 1}'
+      after += f'.{places[-1].part}' * (places[-1].part > 0)
+      environment_seed = seeding.integer(self._seed, after)
     with seeding.run_seed(environment_seed):
       self._environment = create_environment_fn()
     self._check_environment()
@@ -483,10 +566,13 @@ class Runner:
       )
     self._check_agent()
     self._end_episode_arguments = _end_episode_arguments(self._agent)
-    self._initialize_checkpointer_and_maybe_resume(checkpoint_file_prefix)
-    self._report()
-
-  # Setting up -----------------------------------------------------------------
+    if hasattr(self._agent, 'remember_settings'):
+      self._agent.remember_settings()
+    self._settings = _operative_settings()
+    keep = getattr(self._agent, 'max_tf_checkpoints_to_keep', 4)
+    if isinstance(keep, int | None):  # Of an agent that has such a thing.
+      keep = self._checkpoints.complete.keep = keep and max(keep, 2)
+      self._logger.keep = keep or 0
 
   def _check_environment(self) -> None:
     """Refuses what is no environment, or lacks what `GymPreprocessing` adds."""
@@ -571,8 +657,7 @@ class Runner:
             'there, or delete the file and give --seed'
           ) from None
     seed = seeding.resolve(saved if seed is None else seed)
-    latest = checkpointer.get_latest_checkpoint_number(self._checkpoint_dir)
-    if latest >= 0 and saved not in (None, seed):
+    if self._checkpoints.places() and saved not in (None, seed):
       raise ValueError(
         f'base_dir={self._base_dir} holds a run whose seed is {saved}, and '
         f'this one is {seed}: give another base_dir, or leave the seed out to '
@@ -587,44 +672,90 @@ class Runner:
   def _initialize_checkpointer_and_maybe_resume(
     self, checkpoint_file_prefix: str
   ) -> None:
-    """Loads the newest complete checkpoint, if there is one.
+    """Loads the newest checkpoint that is whole, if there are any.
 
     Args:
       checkpoint_file_prefix: of the pickles.
+
+    Raises:
+      ValueError: all are damaged, or the newest does not fit this run.
     """
-    self._checkpointer = checkpointer.Checkpointer(
-      self._checkpoint_dir, checkpoint_file_prefix
-    )
+    self._checkpointer = self._checkpoints.complete
     self._start_iteration = 0
+    places = self._checkpoints.places()
     latest = checkpointer.get_latest_checkpoint_number(self._checkpoint_dir)
-    if latest < 0:
+    if latest != max(self._checkpointer.numbers(), default=-1):
+      places = [self._checkpoints.after(latest)]  # gin overrides it.
+    if not places:
+      event_writer.go_back(self._base_dir, {})
+    damages = []
+    for place in reversed(places):
+      try:
+        self._resume(place, checkpoint_file_prefix)
+      except storage.DamagedError as error:
+        damages.append(f'{place}: {error}')
+        logging.warning('Skipping %s', damages[-1])
+        print(f'Skipping {damages[-1]}', flush=True)
+        continue
       return
-    data = self._checkpointer.load_checkpoint(latest)
-    if data is not None:
-      self._check_same_run(data.get('run', {}))
-    if not self._agent.unbundle(self._checkpoint_dir, latest, data):
+    if damages:
       raise ValueError(
-        f'{type(self._agent).__name__} did not take checkpoint {latest} in '
-        f'{self._checkpoint_dir} (its unbundle returned no True). Nothing was '
-        'overwritten: put back what is missing or the settings of that run, '
-        'set DQNAgent.allow_partial_reload = True to go on from the weights '
-        'alone, or give another base_dir'
+        f'base_dir={self._base_dir} holds a run, but no checkpoint of it is '
+        f'whole. {". ".join(damages)}. Nothing was changed: put the files back '
+        'if you have them elsewhere, or give another base_dir to start afresh '
+        f'(or delete {self._checkpoint_dir})'
+      )
+
+  def _resume(
+    self, place: checkpointer.Place, checkpoint_file_prefix: str
+  ) -> None:
+    """Continues from a checkpoint."""
+    place.checkpointer.check(place.number)
+    data = place.checkpointer.load_checkpoint(place.number)
+    path = os.path.join(
+      place.checkpointer.directory, f'{checkpoint_file_prefix}.{place.number}'
+    )
+    if data is not None:
+      if not isinstance(data, dict):
+        raise ValueError(f'{path} holds no dict: no Runner saved it')
+      self._check_same_run(data.get('run', {}))
+    if not self._agent.unbundle(
+      place.checkpointer.directory, place.number, data
+    ):
+      raise ValueError(
+        f'{type(self._agent).__name__} did not take {place} (its unbundle '
+        'returned no True). Nothing was overwritten: put back what is missing '
+        'or the settings of that run, set DQNAgent.allow_partial_reload = True '
+        'to go on from the weights alone, or give another base_dir'
       )
     if data is None:
       return
     for key in ('logs', 'current_iteration'):
       if key not in data:
         raise ValueError(
-          f'{checkpoint_file_prefix}.{latest} in {self._checkpoint_dir} has no '
-          f'{key!r}: it is no checkpoint of a Runner'
+          f'{path} has no {key!r}: it is no checkpoint of a Runner'
         )
     self._logger.data = data['logs']
-    self._start_iteration = data['current_iteration'] + 1
+    self._start_iteration = int(data['current_iteration']) + 1
     if data.get('environment') is not None:
       self._environment.set_state(data['environment'])
+    self._start_text = f'iteration {self._start_iteration} at its beginning'
+    place_in_loop = data.get('place')
+    if place_in_loop is not None:
+      state = self._state = RunState.restored(place_in_loop)
+      self._finished_phases = dict(state.phases)
+      steps = state.phase_steps + state.in_episode * state.episode_steps
+      self._start_text = (
+        f'iteration {state.iteration} at step {steps} of its {state.phase} '
+        'phase'
+      )
+    if 'event_files' in data:
+      event_writer.go_back(self._base_dir, data['event_files'])
+    self._graph_is_written = bool(data.get('graph_is_written'))
     logging.info(
-      'Reloaded checkpoint and will start from iteration %d',
+      'Reloaded checkpoint and will start from iteration %d (%s)',
       self._start_iteration,
+      self._start_text,
     )
 
   def _identity(self) -> dict[str, Any]:
@@ -638,14 +769,54 @@ class Runner:
     }
 
   def _check_same_run(self, saved: dict[str, Any]) -> None:
-    """Refuses to go on with the run of another agent or environment."""
+    """Refuses to go on with another run, and shows what has changed in it."""
+    way_out = (
+      'give another base_dir, or the settings of that run, or set '
+      'Runner.allow_changes = True to go on nevertheless'
+    )
     for name, value in self._identity().items():
-      if None not in (value, saved.get(name)) and value != saved[name]:
+      if None in (value, saved.get(name)) or value == saved[name]:
+        continue
+      if not self._allow_changes:
         raise ValueError(
           f'base_dir={self._base_dir} holds a run whose {name} is '
-          f'{saved[name]}, and this one is {value}: give another base_dir, or '
-          'the settings of that run'
+          f'{saved[name]}, and this one is {value}: {way_out}'
         )
+    before = saved.get('settings', {})
+    changes = {
+      name: (before.get(name, 'not set'), self._settings.get(name, 'not set'))
+      for name in sorted({*before, *self._settings})
+      if before.get(name) != self._settings.get(name)
+      and name.rpartition('.')[2] not in _FREE_SETTINGS
+    }
+    if before and changes:
+      print('Settings that have changed since the checkpoint:')
+      for name, (old, new) in changes.items():
+        print(f'  {name}: {old} -> {new}')
+    fixed = [
+      f'{name} from {old} to {new}'
+      for name, (old, new) in changes.items()
+      if name.rpartition('.')[2] in _FIXED_SETTINGS
+      and 'not set' not in (old, new)
+    ]
+    if before and fixed and not self._allow_changes:
+      raise ValueError(
+        f'base_dir={self._base_dir} holds a run whose checkpoints mean '
+        f'something else with these changes: {"; ".join(fixed)}: {way_out}'
+      )
+    device = self._device()
+    if device and saved.get('device') not in (None, device):
+      print(
+        f'The checkpoint was computed by {saved["device"]}, and this process '
+        f'computes by {device}: from here on, the last bits may differ from '
+        'what an uninterrupted run would have'
+      )
+
+  def _device(self) -> str | None:
+    """What the agent computes on, if it says so."""
+    describe = getattr(self._agent, 'describe_device', None)
+    device = describe() if callable(describe) else None
+    return device if isinstance(device, str) else None
 
   def _report(self) -> None:
     """Says on stdout what runs, on what, with which settings, and where to."""
@@ -654,6 +825,8 @@ class Runner:
     lines = {}
     if hasattr(self._agent, 'describe_device'):
       lines['Backend'] = self._agent.describe_device()
+    if self._start_text:
+      lines['Continues'] = self._start_text
     lines |= {
       'Agent': type(self._agent).__name__,
       'Environment': f'{self._environment}, {space}',
@@ -707,6 +880,8 @@ class Runner:
     if not state.in_episode:
       state.begin_episode(self._initialize_episode())
     while True:
+      if time.monotonic() >= self._next_save:
+        self._save_within_iteration()
       state.observation, reward, is_terminal = self._run_one_step(state.action)
       state.episode_steps += 1
       self._check_finite(observation=state.observation, reward=reward)
@@ -761,23 +936,41 @@ class Runner:
       The agent steps, the sum of the returns, and the number of episodes.
     """
     state = self._state
-    state.begin_phase(run_mode_str)
-    self._progress = _Progress(
-      f'{run_mode_str} {state.iteration}/{self._num_iterations - 1}', min_steps
-    )
-    while state.phase_steps < min_steps:
-      episode_length, episode_return = self._run_one_episode()
+    # In an iteration that is resumed, what was done of this phase before.
+    phase = self._finished_phases.pop(run_mode_str, None)
+    is_finished = phase is not None and state.phase != run_mode_str
+    if phase is None:
+      phase = state.begin_phase(run_mode_str)
+
+    def note(length: int, episode_return: float) -> None:
       statistics.append(
         {
-          f'{run_mode_str}_episode_lengths': episode_length,
+          f'{run_mode_str}_episode_lengths': length,
           f'{run_mode_str}_episode_returns': episode_return,
         }
       )
-      state.count_episode(episode_length, episode_return)
-      self._progress.end_episode(episode_length, episode_return)
-    if min_steps > 0:
-      self._progress.end_phase(state)
-    return state.phase_steps, state.phase_return, state.phase_episodes
+
+    for figures in zip(phase.lengths, phase.returns, strict=True):
+      note(*figures)
+    if not is_finished:
+      self._progress = _Progress(
+        f'{run_mode_str} {state.iteration}/{self._num_iterations - 1}',
+        min_steps,
+      )
+      self._clock = time.monotonic() - phase.seconds
+      while phase.steps < min_steps:
+        if time.monotonic() >= self._next_save:
+          self._save_within_iteration()
+        figures = self._run_one_episode()
+        state.in_episode = False
+        note(*figures)
+        phase.count(*figures)
+        self._progress.end_episode(*figures)
+      phase.seconds = time.monotonic() - self._clock
+      self._clock = None
+      if min_steps > 0:
+        self._progress.end_phase(state)
+    return phase.steps, phase.total_return, len(phase.lengths)
 
   def _run_train_phase(
     self, statistics: iteration_statistics.IterationStatistics
@@ -789,7 +982,7 @@ class Runner:
       self._training_steps, statistics, 'train'
     )
     average_return = sum_returns / episodes if episodes else 0.0
-    rate = steps / max(time.monotonic() - start, 1e-9)
+    rate = steps / self._seconds_of('train', start)
     statistics.append(
       {
         'train_average_return': average_return,
@@ -801,6 +994,13 @@ class Runner:
     )
     logging.info('Average training steps per second: %.2f', rate)
     return episodes, average_return, rate
+
+  def _seconds_of(self, phase: str, start: float) -> float:
+    """How long a phase took, with what was done before a run was resumed."""
+    seconds = time.monotonic() - start
+    if phase in self._state.phases:
+      seconds = max(seconds, self._state.phases[phase].seconds)
+    return max(seconds, 1e-9)
 
   def _run_eval_phase(
     self, statistics: iteration_statistics.IterationStatistics
@@ -817,7 +1017,7 @@ class Runner:
     )
     logging.info(
       'Average evaluation steps per second: %.2f',
-      steps / max(time.monotonic() - start, 1e-9),
+      steps / self._seconds_of('eval', start),
     )
     statistics.append({'eval_average_return': average_return})
     return episodes, average_return
@@ -893,21 +1093,131 @@ class Runner:
     Args:
       iteration: the one that is complete.
     """
-    data = self._agent.bundle_and_checkpoint(self._checkpoint_dir, iteration)
-    if not data:
+    self._save(self._checkpoints.after(iteration), iteration)
+
+  def _save_within_iteration(self) -> None:
+    """Takes a checkpoint here, if it is one that a run can continue from.
+
+    Raises:
+      Stopped: that was asked for.
+    """
+    state = self._state
+    if self._stop_requested is None and self._checkpoints.is_writing:
       return
+    # `_run_one_phase` of a subclass does not know where it stands.
+    if self._clock is not None and (
+      not state.in_episode or self._saves_mid_episode
+    ):
+      place = self._checkpoints.within(state.iteration)
+      is_saved = self._save(place, state.iteration - 1)
+      if self._stop_requested is not None:
+        self._stop(is_saved)
+    elif (
+      self._stop_requested is not None
+      and time.monotonic() - self._stop_requested > _STOP_SECONDS
+    ):
+      self._stop(False)
+
+  @functools.cached_property
+  def _saves_mid_episode(self) -> bool:
+    """Whether agent and environment can be saved in the middle of an episode."""
+    parts = self._agent, self._environment
+    says_so = all(getattr(p, 'saves_mid_episode', False) is True for p in parts)
+    return says_so and self._environment_state() is not None
+
+  def _stop(self, is_saved: bool) -> None:
+    is_saved = self._checkpoints.wait() is None and is_saved
+    state = self._state
+    steps = state.phase_steps + state.in_episode * state.episode_steps
+    where = f'iteration {state.iteration}, step {steps} of the {state.phase} phase'
+    raise Stopped(
+      f'Stopped in {where}. The checkpoint is complete: the same command goes '
+      'on from there.'
+      if is_saved
+      else f'Stopped in {where}, which could not be saved there: the same '
+      'command goes on from the last checkpoint.',
+      is_saved,
+    )
+
+  def request_stop(self) -> None:
+    """Makes `run_experiment` save and raise `Stopped`, as soon as it can.
+
+    May be called from a signal handler or another thread.
+    """
+    if self._stop_requested is None:
+      self._stop_requested = time.monotonic()
+      self._next_save = -math.inf
+
+  def _save(self, place: checkpointer.Place, last_complete: int) -> bool:
+    """Takes a checkpoint, which is written while the run goes on.
+
+    Args:
+      place: where to.
+      last_complete: the last iteration that is complete.
+
+    Returns:
+      Whether one was taken.
+    """
+    self._checkpoints.wait()
+    minutes = self._checkpoint_minutes
+    if self._stop_requested is None:
+      self._next_save = math.inf
+      if minutes is not None:
+        self._next_save = time.monotonic() + 60 * minutes
+    try:
+      with place.checkpointer.collect() as collection:
+        data = self._agent.bundle_and_checkpoint(
+          place.checkpointer.directory, place.number
+        )
+        if data:
+          pickled = self._pickled(data, place, last_complete)
+    except OSError as error:
+      self._retry_soon(error)
+      return False
+    if not data:
+      collection.close()
+      return False
+    self._checkpoints.write(place, pickled, collection, self._retry_soon)
+    return True
+
+  def _retry_soon(self, error: OSError) -> None:
+    """Says that a checkpoint failed; the next comes sooner than usual."""
+    print(
+      f'\nA checkpoint could not be written: {error}. Training goes on, and '
+      'the one before is as it was; the next attempt follows.',
+      flush=True,
+    )
+    if self._checkpoint_minutes is not None:
+      soon = time.monotonic() + min(60.0, 60 * self._checkpoint_minutes)
+      self._next_save = min(self._next_save, soon)
+
+  def _pickled(
+    self, data: Any, place: checkpointer.Place, last_complete: int
+  ) -> bytes:
+    """Adds what the Runner saves to an agent's bundle."""
     if not isinstance(data, dict):
       raise TypeError(
         f'bundle_and_checkpoint of {type(self._agent).__name__} returned '
         f'{data!r}: it must return a dict, or None to save nothing'
       )
-    data['current_iteration'] = iteration
+    data['current_iteration'] = last_complete
     data['logs'] = self._logger.data
-    data['run'] = self._identity()
+    data['run'] = self._identity() | {
+      'settings': self._settings,
+      'device': self._device(),
+    }
+    data['graph_is_written'] = self._graph_is_written
+    with contextlib.suppress(OSError):  # A full disk: points are still pending.
+      self._summary_writer.flush()
+      data['event_files'] = event_writer.sizes(self._base_dir)
+    if place.part and self._clock is not None:
+      phase = self._state.phases[self._state.phase]
+      phase.seconds = time.monotonic() - self._clock
+      data['place'] = self._state.saved()
     state = self._environment_state()
     if state is not None:
       data['environment'] = state
-    self._checkpointer.save_checkpoint(iteration, data)
+    return safe_pickle.dumps(data)
 
   def _environment_state(self) -> Any:
     """What the environment says of itself, None where it says nothing."""
@@ -929,7 +1239,12 @@ class Runner:
     return state
 
   def run_experiment(self) -> None:
-    """Runs the iterations that are left."""
+    """Runs the iterations that are left.
+
+    Raises:
+      Stopped: it was asked for by `request_stop`.
+      OSError: the last iteration could not be saved.
+    """
     logging.info('Beginning training...')
     if self._num_iterations <= self._start_iteration:
       logging.warning(
@@ -938,26 +1253,53 @@ class Runner:
         self._num_iterations,
         self._start_iteration,
       )
+      self._close()
       return
+    if self._checkpoint_minutes is not None and self._stop_requested is None:
+      self._next_save = time.monotonic() + 60 * self._checkpoint_minutes
     try:
       for iteration in range(self._start_iteration, self._num_iterations):
+        if not self._finished_phases:
+          self._state = RunState(iteration=iteration)
         statistics = self._run_one_iteration(iteration)
-        try:
-          self._log_experiment(iteration, statistics)
-          self._checkpoint_experiment(iteration)
-        except OSError as error:
-          raise OSError(
-            f'iteration {iteration} could not be saved: {error}. Checkpoints '
-            'of earlier iterations are as they were; with room to write, the '
-            'same command goes on from there'
-          ) from error
+        self._finished_phases = {}
+        self._save_iteration(iteration, statistics)
+        if self._stop_requested is not None:
+          self._stop(True)
     finally:
-      # Its thread writes what is queued; `flush` does not wait for that, and
-      # the end of the process would lose the last points.
+      self._close()
+
+  def _save_iteration(self, iteration: int, statistics: dict) -> None:
+    """Logs and saves a complete iteration; a full disk does not end the run."""
+    is_last = iteration == self._num_iterations - 1
+    for attempt in range(3):
       try:
-        self._summary_writer.close()
-      except OSError as error:
-        logging.warning('The event file could not be finished: %s', error)
+        self._log_experiment(iteration, statistics)
+        self._checkpoint_experiment(iteration)
+        error = self._checkpoints.wait() if is_last else None
+      except OSError as caught:
+        error = caught
+      if error is None:
+        return
+      if not is_last:
+        self._retry_soon(error)
+        return
+      time.sleep(attempt)
+    raise OSError(
+      f'iteration {iteration} could not be saved: {error}. Checkpoints of '
+      'earlier iterations are as they were; with room to write, the same '
+      'command goes on from there'
+    ) from error
+
+  def _close(self) -> None:
+    """Finishes what is being written, and lets go of the folder."""
+    try:
+      self._checkpoints.wait()
+      self._summary_writer.close()
+    except OSError as error:
+      logging.warning('The event file could not be finished: %s', error)
+    finally:
+      self._lock.release()
 
 
 @gin.configurable
@@ -1014,6 +1356,40 @@ class TrainRunner(Runner):
         'Train/AverageStepsPerSecond': average_steps_per_second,
       },
     )
+
+
+# Settings that any run may change, and those that its checkpoints depend on
+# without a shape that shows it.
+_FREE_SETTINGS = frozenset(
+  (
+    *('num_iterations', 'log_every_n', 'checkpoint_minutes', 'allow_changes'),
+    *('seed', 'debug_mode', 'summary_writing_frequency'),
+  )
+)
+_FIXED_SETTINGS = frozenset(
+  (
+    *('network', 'optimizer', 'stack_size', 'observation_shape'),
+    *('observation_dtype', 'replay_capacity', 'replay_scheme', 'num_atoms'),
+    *('num_quantiles', 'game_name', 'environment_name', 'sticky_actions'),
+  )
+)
+
+# How long a run that is to stop waits for the end of an episode that it cannot
+# be saved in.
+_STOP_SECONDS = 15.0
+
+
+def _operative_settings() -> dict[str, str]:
+  """What gin has given so far: name of a parameter -> its value as text."""
+  settings: dict[str, str] = {}
+  name = None
+  for line in gin.operative_config_str().splitlines():
+    if line.startswith(' ') and name is not None:
+      settings[name] += ' ' + line.strip().rstrip('\\').strip()
+    elif ' = ' in line and not line.startswith('#'):
+      name, _, value = line.partition(' = ')
+      settings[name] = value.rstrip('\\').strip()
+  return settings
 
 
 def _clip(reward: Any) -> Any:

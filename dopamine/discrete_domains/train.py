@@ -5,11 +5,14 @@ r"""Trains an agent: `python -m dopamine.discrete_domains.train`.
       --gin_files=dopamine/agents/dqn/configs/dqn.gin \
       --gin_bindings="create_atari_environment.game_name='Seaquest'"
 
-The same command again continues after the last finished iteration.
+The same command again continues where the last checkpoint was taken. SIGTERM
+and Ctrl-C take one and end with exit code 75.
 """
 
+import contextlib
 import linecache
 import re
+import signal
 import sys
 import sysconfig
 import traceback
@@ -44,6 +47,11 @@ flags.DEFINE_integer(
 
 FLAGS = flags.FLAGS
 
+# Exit codes. The first is what sysexits.h calls a temporary failure: a
+# scheduler may start the command again, and loses nothing.
+STOPPED = 75
+INTERRUPTED = 130
+
 
 def main(unused_argv):
   """Loads the gin files, makes a Runner, and runs it.
@@ -54,13 +62,17 @@ def main(unused_argv):
   logging.set_verbosity(logging.INFO)
   try:
     _train()
+  except run_experiment.Stopped as stopped:
+    sys.stdout.flush()
+    print(f'\n{stopped}', file=sys.stderr)
+    sys.exit(STOPPED if stopped.is_saved else INTERRUPTED)
   except KeyboardInterrupt:
     sys.stdout.flush()
     print(
-      '\nStopped. The same command goes on after the last finished iteration.',
+      '\nStopped. The same command goes on from the last checkpoint.',
       file=sys.stderr,
     )
-    sys.exit(130)
+    sys.exit(INTERRUPTED)
   except Exception as error:
     if not _explains_itself(error):
       raise
@@ -117,7 +129,36 @@ def _train():
   if FLAGS.seed is not None:
     bindings.append(f'Runner.seed = {FLAGS.seed}')
   run_experiment.load_gin_configs(FLAGS.gin_files, bindings)
-  run_experiment.create_runner(FLAGS.base_dir).run_experiment()
+  with _ending_on_signals() as runners:
+    runners.append(run_experiment.create_runner(FLAGS.base_dir))
+    runners[0].run_experiment()
+
+
+@contextlib.contextmanager
+def _ending_on_signals():
+  """Makes SIGTERM and Ctrl-C stop the runner that is put in the list.
+
+  Before there is one, and when Ctrl-C is pressed again, they end the process at
+  once; so they do where signals are not ours to handle, outside of the main
+  thread.
+  """
+  runners, handlers = [], {}
+
+  def handle(number, unused_frame):
+    if not runners or not hasattr(runners[0], 'request_stop'):
+      raise KeyboardInterrupt
+    print('\nSaving; once more Ctrl-C ends without.', flush=True)
+    runners[0].request_stop()
+    signal.signal(signal.SIGINT, handlers[signal.SIGINT])
+
+  with contextlib.suppress(ValueError):
+    for number in (signal.SIGINT, signal.SIGTERM):
+      handlers[number] = signal.signal(number, handle)
+  try:
+    yield runners
+  finally:
+    for number, handler in handlers.items():
+      signal.signal(number, handler)
 
 
 if __name__ == '__main__':

@@ -5,22 +5,28 @@ the next slot. `K` is the stack size, `N` the update horizon, `B` the batch.
 """
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import functools
 import gzip
+import json
 import math
 import os
+import time
 from typing import IO, Any, NamedTuple, cast
+import uuid
+import zlib
 
 from absl import logging
 import cv2
 import gin
 import numpy as np
+import zstandard
 
 from dopamine import checks
 from dopamine import safe_pickle
 from dopamine import seeding
+from dopamine import storage
 
 ReplayElement = collections.namedtuple(  # type: ignore[name-match]
   'shape_type', ['name', 'shape', 'type']
@@ -34,6 +40,9 @@ CHECKPOINT_DURATION = 4
 
 # The file beside the public ones that says where episodes start and end.
 _MARKERS_NAME = 'episode_markers'
+
+# What the arrays of a `replay_ckpt.N.npz` are called, beside its record.
+_ELEMENT = 'element/'
 
 # What a slot is, beside an ordinary transition. The order matters: up to _CUT
 # a slot may be a start, from _FINAL on it never is.
@@ -232,6 +241,7 @@ class OutOfGraphReplayBuffer:
     self._markers = np.zeros(self._replay_capacity, dtype=np.uint8)
     self._store: dict[str, np.ndarray] = {}
     self._create_storage()
+    self._chunks = _Chunks()
 
   def _create_storage(self) -> None:
     for name, shape, dtype in self.get_storage_signature():
@@ -372,6 +382,8 @@ class OutOfGraphReplayBuffer:
       self._append(_PADDING, self._add_zeros)
 
   def _append(self, marker: int, transition: tuple) -> None:
+    while self.add_count - self._replay_capacity >= self._chunks.unsaved_from:
+      time.sleep(0.001)  # This slot is being written to a checkpoint.
     self._markers[self.cursor()] = marker
     self._invalid_range = None
     self._add(*transition)
@@ -709,6 +721,188 @@ class OutOfGraphReplayBuffer:
     merged = cv2.merge([p.reshape(-1, p.shape[-1]) for p in planes])
     return merged.reshape(*planes[0].shape, k)
 
+  # Checkpoints of a run -------------------------------------------------------
+
+  def checkpoint(
+    self, checkpoint_dir: str | os.PathLike, iteration_number: int
+  ) -> None:
+    """Saves what is new since the last time, for `restore`.
+
+    Slots go to files that the checkpoints of a run share, each of slots that
+    were added one after the other: what was added stays as it is until it is
+    overwritten (who changes it calls `rewrite_checkpoints`). All else is in
+    `replay_ckpt.N.npz`. Inside of `storage.collect`, files are written later;
+    until then `add` waits where it would overwrite what they hold.
+
+    Args:
+      checkpoint_dir: an existing folder.
+      iteration_number: names the file.
+    """
+    path = os.path.join(checkpoint_dir, f'replay_ckpt.{iteration_number}.npz')
+    elements = self._checkpointable_elements()
+    values = {
+      _ELEMENT + name: value.copy()
+      if isinstance(value, np.ndarray)
+      else np.frombuffer(safe_pickle.dumps(value), np.uint8)
+      for name, value in elements.items()
+      if not name.startswith(STORE_FILENAME_PREFIX)
+    }
+    pickled = [
+      name
+      for name, value in elements.items()
+      if not isinstance(value, np.ndarray)
+    ]
+    values[_ELEMENT + _MARKERS_NAME] = self._markers.copy()
+    record = {
+      'replay_capacity': self._replay_capacity,
+      'pickled': pickled,
+      'next_is_episode_start': self._next_experience_is_episode_start,
+      'buffer': self._described(),
+    }
+    with storage.collected(checkpoint_dir) as collection:
+      end = int(self.add_count)
+      first = max(0, end - self._replay_capacity)
+      chunks = self._chunks
+      folder = os.path.normpath(collection.shared_dir)
+      if chunks.folder != folder:
+        chunks.folder, chunks.saved = folder, []
+      chunks.saved = [c for c in chunks.saved if first < c['end'] <= end]
+      if chunks.saved:
+        first = max(first, chunks.saved[-1]['end'])
+      chunks.unsaved_from = min(first, chunks.unsaved_from)
+      collection.at_end.append(chunks.release)
+      size = self._chunk_size()
+      for start in range(first, end, size):
+        part = start, min(start + size, end)
+        collection.writes.append(functools.partial(self._write_chunk, *part))
+
+      def write(file: IO[bytes]) -> None:
+        folder = os.path.relpath(chunks.folder, checkpoint_dir)
+        record['folder'], record['chunks'] = folder, chunks.saved
+        text = np.frombuffer(json.dumps(record).encode(), np.uint8)
+        np.savez_compressed(file, record=text, **values)  # type: ignore
+
+      storage.put(path, write)
+      collection.shared.append(chunks.paths)
+
+  def restore(
+    self, checkpoint_dir: str | os.PathLike, iteration_number: int
+  ) -> None:
+    """Reads what `checkpoint` saved.
+
+    Raises:
+      NotFoundError: there is no such checkpoint.
+      storage.DamagedError: naming the file; the buffer is to be restored from
+        another checkpoint, or thrown away.
+      ValueError: naming the array that does not fit. Nothing was changed.
+    """
+    path = os.path.join(checkpoint_dir, f'replay_ckpt.{iteration_number}.npz')
+    if not os.path.exists(path):
+      raise NotFoundError(f'Missing files: {path}')
+    record, elements = _read_record(path)
+    self._check_described(record['buffer'], path)
+    names = self._checkpointable_elements()
+    own = [n for n in names if not n.startswith(STORE_FILENAME_PREFIX)]
+    lacking = [name for name in own if name not in elements]
+    if lacking:
+      raise ValueError(
+        f'{path} was saved by another kind of replay memory: it has no '
+        f'{", ".join(lacking)}. Build the one that saved it, or start in an '
+        'empty directory.'
+      )
+    folder = os.path.normpath(os.path.join(checkpoint_dir, record['folder']))
+    if self.add_count > 0 or self._chunks.is_half_read:
+      for array in self._store.values():
+        array[...] = 0
+    self._chunks.is_half_read = True
+    for chunk in record['chunks']:
+      self._read_chunk(folder, chunk)
+    self._restore_elements({name: elements[name] for name in own})
+    self._markers = elements[_MARKERS_NAME]
+    self._next_experience_is_episode_start = record['next_is_episode_start']
+    self._chunks.folder, self._chunks.saved = folder, record['chunks']
+    self._chunks.is_half_read = False
+
+  def rewrite_checkpoints(self) -> None:
+    """Makes the next checkpoint save every slot anew, for who changed some."""
+    self._chunks.saved = []
+
+  def _described(self) -> dict[str, Any]:
+    """Name -> shape and dtype of the arrays of the store, as JSON."""
+    return {
+      name: [list(array.shape), np.lib.format.dtype_to_descr(array.dtype)]
+      for name, array in self._store.items()
+    }
+
+  def _check_described(self, saved: dict[str, Any], path: str) -> None:
+    for name, expected in json.loads(json.dumps(self._described())).items():
+      if saved.get(name) != expected:
+        shape, dtype = saved.get(name, (None, None))
+        raise ValueError(
+          f'{path} holds {STORE_FILENAME_PREFIX}{name} of shape '
+          f'{shape and tuple(shape)} and dtype {dtype}, but this buffer was '
+          f'built for shape {tuple(expected[0])} and dtype {expected[1]}. '
+          'Build it as the saved one was (replay_capacity is the first number '
+          'of the shape), or start in an empty directory.'
+        )
+
+  def _chunk_size(self) -> int:
+    """How many slots a file of a checkpoint has at most.
+
+    A file is needed until its last slot is overwritten: of 40 files, the
+    oldest is on average one half wasted.
+    """
+    slot = max(1, sum(a.nbytes for a in self._store.values()))
+    slot = max(1, slot // self._replay_capacity)
+    return max(1, self._replay_capacity // 40, 2**16 // slot)
+
+  def _spans(self, first: int, end: int) -> list[slice]:
+    """The slots of what was added from `first` to `end`, as one or two runs."""
+    start, stop = first % self._replay_capacity, end - first
+    stop += start
+    if stop <= self._replay_capacity:
+      return [slice(start, stop)]
+    wrapped = stop - self._replay_capacity
+    return [slice(start, self._replay_capacity), slice(0, wrapped)]
+
+  def _write_chunk(self, first: int, end: int) -> None:
+    """Writes what was added from `first` to `end` to a file of its own."""
+    spans = self._spans(first, end)
+    views = [_bytes(a[s]) for a in self._store.values() for s in spans]
+    compressor = zstandard.ZstdCompressor(level=1).compressobj()
+    payload = [compressor.compress(view) for view in views]
+    payload.append(compressor.flush())
+    content = b''.join(payload)
+    # No checkpoint of another process, a damaged one say, has this name.
+    name = f'{first}-{end}-{uuid.uuid4().hex[:8]}.zst'
+    path = os.path.join(self._chunks.folder, name)
+    checksums = storage.write_shared(path, content)
+    self._chunks.saved.append(
+      {
+        'stream': 0,
+        'first': first,
+        'end': end,
+        'file': name,
+        'size': len(content),
+        'checksums': checksums,
+      }
+    )
+    self._chunks.unsaved_from = end
+
+  def _read_chunk(self, folder: str, chunk: dict[str, Any]) -> None:
+    """Reads what `_write_chunk` wrote into the store."""
+    path = os.path.join(folder, chunk['file'])
+    content = storage.read_shared(path, chunk['size'], chunk['checksums'])
+    reader = zstandard.ZstdDecompressor().stream_reader(content)
+    for array in self._store.values():
+      for span in self._spans(chunk['first'], chunk['end']):
+        view = memoryview(_bytes(array[span]))
+        while len(view):
+          count = reader.readinto(view)
+          if not count:
+            raise storage.DamagedError(f'{path} is damaged: it is too short')
+          view = view[count:]
+
   # Saving --------------------------------------------------------------------
 
   def _checkpointable_elements(self) -> dict[str, Any]:
@@ -781,6 +975,7 @@ class OutOfGraphReplayBuffer:
     self._restore_elements(elements)
     self._markers = markers
     self._next_experience_is_episode_start = is_episode_start
+    self.rewrite_checkpoints()
 
   def check_shapes(
     self, checkpoint_dir: str | os.PathLike, suffix: int | str
@@ -803,6 +998,52 @@ class OutOfGraphReplayBuffer:
           f'{expected[1]}. Build it as the saved one was (replay_capacity is '
           'the first number of the shape), or start in an empty directory.'
         )
+
+
+class _Chunks:
+  """The files of checkpoints that the slots of a buffer are in.
+
+  Attributes:
+    folder: of the files.
+    saved: what is known of each, in the order of their slots.
+    unsaved_from: the first `add_count` that is still to be written. What a
+      background thread reads, the buffer must not overwrite.
+    is_half_read: whether the store holds a part of a checkpoint.
+  """
+
+  def __init__(self) -> None:
+    self.folder = ''
+    self.saved: list[dict[str, Any]] = []
+    self.unsaved_from: float = math.inf
+    self.is_half_read = False
+
+  def release(self) -> None:
+    """Lets the buffer overwrite everything again."""
+    self.unsaved_from = math.inf
+
+  def paths(self) -> list[str]:
+    """The paths of the files."""
+    return [os.path.join(self.folder, chunk['file']) for chunk in self.saved]
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+  """The bytes of a contiguous array, not copied."""
+  return array.reshape(-1).view(np.uint8)
+
+
+def _read_record(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Returns the JSON record and the elements of a `replay_ckpt.N.npz`."""
+  elements: dict[str, Any] = {
+    name.removeprefix(_ELEMENT): value
+    for name, value in storage.read_npz(path).items()
+  }
+  try:
+    record = json.loads(elements.pop('record').tobytes())
+    for name in record['pickled']:
+      elements[name] = safe_pickle.loads(elements[name].tobytes())
+  except (KeyError, ValueError) as error:
+    raise storage.DamagedError(f'{path} is damaged ({error!r})') from error
+  return record, elements
 
 
 def _filename(checkpoint_dir, name: str, suffix: int | str) -> str:
@@ -828,9 +1069,19 @@ def _write(filename: str, value: Any) -> None:
       os.remove(temporary)
 
 
+@contextlib.contextmanager
+def _open_zipped(filename: str) -> Iterator[gzip.GzipFile]:
+  """Opens a gzipped file; what it raises if it is damaged names it."""
+  try:
+    with gzip.open(filename, 'rb') as file:
+      yield file
+  except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    raise storage.DamagedError(f'{filename} is damaged ({error})') from error
+
+
 def _read(filename: str) -> Any:
   """Returns the array or the pickled value in a gzipped file."""
-  with gzip.open(filename, 'rb') as file:
+  with _open_zipped(filename) as file:
     is_array = file.peek(6)[:6] == np.lib.format.MAGIC_PREFIX
     if is_array:
       return np.load(file, allow_pickle=False)
@@ -839,7 +1090,7 @@ def _read(filename: str) -> Any:
 
 def _read_header(filename: str) -> tuple[tuple[int, ...], np.dtype]:
   """Returns shape and dtype of the array in a gzipped file."""
-  with gzip.open(filename, 'rb') as file:
+  with _open_zipped(filename) as file:
     version = np.lib.format.read_magic(file)
     read: Callable = {
       (1, 0): np.lib.format.read_array_header_1_0,
@@ -847,6 +1098,16 @@ def _read_header(filename: str) -> tuple[tuple[int, ...], np.dtype]:
     }[version]
     shape, _, dtype = read(file)
     return shape, dtype
+
+
+def _saves_its_own_way(memory: Any) -> bool:
+  """Whether a class that is not of this package decides what is saved."""
+  return any(
+    not getattr(getattr(type(memory), name, None), '__module__', '').startswith(
+      'dopamine.'
+    )
+    for name in ('save', 'load', 'checkpoint', 'restore')
+  )
 
 
 @gin.configurable(
@@ -1011,6 +1272,34 @@ class WrappedReplayBuffer:
     return getattr(batch, name)[-1]
 
   # Saving --------------------------------------------------------------------
+
+  def checkpoint(
+    self, checkpoint_dir: str | os.PathLike, iteration_number: int
+  ) -> None:
+    """Saves what is new: see `OutOfGraphReplayBuffer.checkpoint`.
+
+    A memory that saves in its own way is saved in that way.
+    """
+    if _saves_its_own_way(self.memory):
+      self.save(checkpoint_dir, iteration_number)
+    else:
+      self.memory.checkpoint(checkpoint_dir, iteration_number)
+
+  def restore(
+    self, checkpoint_dir: str | os.PathLike, iteration_number: int
+  ) -> None:
+    """Reads what `checkpoint` saved, or else what `save` did.
+
+    Raises:
+      NotFoundError: naming the files that are missing.
+      storage.DamagedError: naming the file that is.
+      ValueError: naming the array that does not fit.
+    """
+    name = f'replay_ckpt.{iteration_number}.npz'
+    if os.path.exists(os.path.join(checkpoint_dir, name)):
+      self.memory.restore(checkpoint_dir, iteration_number)
+    else:
+      self.load(checkpoint_dir, iteration_number)
 
   def save(self, checkpoint_dir: str | os.PathLike, iteration_number: int):
     """Saves the memory: see `OutOfGraphReplayBuffer.save`."""

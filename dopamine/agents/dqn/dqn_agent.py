@@ -35,7 +35,9 @@ from dopamine import learners
 from dopamine import losses
 from dopamine import networks
 from dopamine import optimizers
+from dopamine import safe_pickle
 from dopamine import seeding
+from dopamine import storage
 from dopamine.discrete_domains import atari_lib
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
@@ -104,8 +106,9 @@ class DQNAgent:
     tf_device: '/cpu:*', '/gpu:0', ...; None is the backend's own choice.
     eval_mode: True neither stores nor learns.
     use_staging: accepted for old gin files; sampling needs no staging.
-    max_tf_checkpoints_to_keep: checkpoints of the weights that stay on disk,
-      at least 2; None or 0 keeps all.
+    max_tf_checkpoints_to_keep: checkpoints that stay on disk, of a run that a
+      Runner makes: weights, replay memory and logs; at least 2. None or 0 keeps
+      all.
     optimizer: see `optimizers.resolve`; None is that of the class: centred
       RMSProp for DQN, `optimizers.adam` for C51, Rainbow and IQN, and
       `create_optimizer` for the others and for all Jax agents.
@@ -130,6 +133,10 @@ class DQNAgent:
   # The tag of the loss in TensorBoard is the prefix and the name.
   _summary_prefix = 'Losses/'
   _loss_name = 'HuberLoss'
+
+  # Whether a checkpoint may be taken in the middle of an episode: what happens
+  # between two steps is in the bundle.
+  saves_mid_episode = True
 
   _default_replay_scheme = 'uniform'
   _default_optimizer = staticmethod(optimizers.rmsprop)
@@ -214,6 +221,7 @@ class DQNAgent:
     self._observation = None
     self._last_observation = None
     self._unchecked_losses = []
+    self._settings = None
     self._refuse_old_hooks()
     self._stores_episode_end = accepts(self._store_transition, 'episode_end')
 
@@ -733,6 +741,8 @@ class DQNAgent:
   def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
     """Saves weights, optimizer and replay memory; returns the rest.
 
+    Inside of `storage.collect`, files are written later.
+
     Args:
       checkpoint_dir: an existing folder.
       iteration_number: names the files.
@@ -755,18 +765,12 @@ class DQNAgent:
           f'{self.training_steps}; checkpoints of earlier iterations are as '
           'they were'
         )
-    path = self._weights_path(checkpoint_dir, iteration_number)
-    with open(path + '.tmp', 'wb') as file:
-      np.savez(file, **state)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(path + '.tmp', path)
-    if self.max_tf_checkpoints_to_keep:
-      # The one before must stay until this one has its sentinel.
-      stale = iteration_number - max(self.max_tf_checkpoints_to_keep, 2)
-      with contextlib.suppress(FileNotFoundError):
-        os.remove(self._weights_path(checkpoint_dir, stale))
-    self._replay.save(checkpoint_dir, iteration_number)
+    storage.put(
+      self._weights_path(checkpoint_dir, iteration_number),
+      lambda file: np.savez(file, **state),
+    )
+    checkpoint = getattr(self._replay, 'checkpoint', self._replay.save)
+    checkpoint(checkpoint_dir, iteration_number)
     return {
       'state': self.state.copy(),
       'training_steps': self.training_steps,
@@ -774,7 +778,39 @@ class DQNAgent:
         'agent': self._rng.bit_generator.state,
         'replay': getattr(self._replay.memory, 'generator_state', None),
       },
+      'attributes': self._changed_attributes(),
     }
+
+  def remember_settings(self):
+    """Takes what the agent's attributes are now for its settings.
+
+    A Runner calls this once the agent is made. Those that change from then on
+    are part of a checkpoint, as far as they are built-ins, NumPy values and
+    NumPy generators: what a subclass counts need not be saved by its own hand.
+    """
+    self._settings = self._plain_attributes()
+
+  def _changed_attributes(self):
+    """The attributes that are no settings, by name."""
+    if self._settings is None:
+      return {}
+    return {
+      name: safe_pickle.loads(pickled)
+      for name, pickled in self._plain_attributes().items()
+      if self._settings.get(name) != pickled
+    }
+
+  def _plain_attributes(self):
+    """Name -> pickle of the attributes that a checkpoint may hold."""
+    found = {}
+    for name, value in vars(self).items():
+      if name in _SAVED_OTHERWISE:
+        continue
+      if isinstance(value, np.random.Generator):
+        value = {_GENERATOR: value.bit_generator.state}
+      if safe_pickle.is_plain(value):  # No network, no function.
+        found[name] = safe_pickle.dumps(value)
+    return found
 
   def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):
     """Restores what `bundle_and_checkpoint` saved.
@@ -790,6 +826,7 @@ class DQNAgent:
 
     Raises:
       FileNotFoundError: the weights are missing.
+      storage.DamagedError: naming the file that is.
       ValueError: a file does not fit this agent; the message says which.
     """
     path = self._weights_path(checkpoint_dir, iteration_number)
@@ -803,7 +840,8 @@ class DQNAgent:
       missing = "the agent's record is missing"
     if missing is None or self.allow_partial_reload:
       try:
-        self._replay.load(checkpoint_dir, iteration_number)
+        restore = getattr(self._replay, 'restore', self._replay.load)
+        restore(checkpoint_dir, iteration_number)
       except circular_replay_buffer.NotFoundError as error:
         missing = str(error)
     if missing and not self.allow_partial_reload:
@@ -817,8 +855,7 @@ class DQNAgent:
       return False
     if missing:
       logging.warning('Resuming from a partial checkpoint: %s', missing)
-    with np.load(path) as file:
-      self._learner.set_state(dict(file))
+    self._learner.set_state(storage.read_npz(path))
     if bundle_dictionary is not None:
       self._restore(dict(bundle_dictionary))
     return True
@@ -830,9 +867,23 @@ class DQNAgent:
       self._rng.bit_generator.state = generators['agent']
       if generators['replay'] is not None:
         self._replay.memory.generator_state = generators['replay']
+    for name, value in bundle.pop('attributes', {}).items():
+      own = vars(self).get(name)
+      if isinstance(own, np.random.Generator):
+        own.bit_generator.state = value[_GENERATOR]
+      else:
+        setattr(self, name, value)
     for name, value in bundle.items():
       if name in vars(self):
         setattr(self, name, value)
+
+
+# Attributes that `_changed_attributes` leaves to others.
+_SAVED_OTHERWISE = frozenset(
+  ('_rng', '_settings', '_unchecked_losses', 'state', 'eval_mode')
+)
+
+_GENERATOR = 'numpy.random.Generator'
 
 
 @functools.lru_cache

@@ -1,0 +1,184 @@
+"""TensorBoard event files that a resumed run continues without repeats.
+
+tensorboardX makes the events. It would write them in a thread of its own,
+which nobody can ask how far it is, and which a full disk ends for good; here
+they are written at once.
+"""
+
+import os
+import re
+import socket
+import time
+from typing import Any
+
+from absl import logging
+import tensorboardX
+from tensorboardX import record_writer
+from tensorboardX.proto import event_pb2
+
+# events.out.tfevents.SECONDS.HOST.NANOSECONDS, the last of which is ours.
+_OWN_FILE = re.compile(r'events\.out\.tfevents\.\d{10}\..*\.\d{19}')
+
+# What a file is called whose run went back to before it.
+_SUPERSEDED = 'superseded.'
+
+
+class SummaryWriter(tensorboardX.SummaryWriter):
+  """A `tensorboardX.SummaryWriter` on an `EventFile`."""
+
+  def __init__(self, logdir: str):
+    """Makes the file.
+
+    Args:
+      logdir: the folder.
+    """
+    self.events = EventFile(logdir)
+    super().__init__(logdir, write_to_disk=False)
+
+  def _get_file_writer(self) -> Any:
+    if self.file_writer is None:
+      self.file_writer = _FileWriter(self.events)
+      self.all_writers = {self.events.get_logdir(): self.file_writer}
+    return self.file_writer
+
+  def flush(self) -> None:
+    """Tries again to write what could not be written before."""
+    self.events.flush()
+
+  def close(self) -> None:
+    """Closes the file.
+
+    Raises:
+      OSError: not all could be written.
+    """
+    self.events.close()
+
+
+class _FileWriter(tensorboardX.writer.FileWriter):
+  def __init__(self, events: 'EventFile'):
+    self.event_writer = events
+    self._default_metadata: dict[str, Any] = {}
+
+
+class EventFile:
+  """One event file: a row of records, each complete or not there.
+
+  Until `open`, events wait in memory.
+
+  Attributes:
+    path: of the file.
+    size: bytes that are in it.
+  """
+
+  def __init__(self, logdir: str):
+    self._logdir = logdir
+    # Two runs that start within one second must not share an event file.
+    name = f'{int(time.time()):010d}.{socket.gethostname()}.{time.time_ns()}'
+    self.path = os.path.join(logdir, f'events.out.tfevents.{name}')
+    self._file: Any = None
+    self._is_closed = False
+    self._pending: list[bytes] = []
+    self.size = 0
+    self.add_event(
+      event_pb2.Event(wall_time=time.time(), file_version='brain.Event:2')
+    )
+
+  def open(self) -> None:
+    """Makes the file.
+
+    Raises:
+      OSError: it cannot be made.
+    """
+    self._file = open(self.path, 'wb', buffering=0)
+    self.flush()
+
+  def get_logdir(self) -> str:
+    """Returns the folder."""
+    return self._logdir
+
+  def add_event(self, event: Any) -> None:
+    """Writes an event; one that cannot be written is kept for the next try."""
+    if self._is_closed:
+      return
+    data = event.SerializeToString()
+    header = len(data).to_bytes(8, 'little')
+    self._pending += [header, _checksum(header), data, _checksum(data)]
+    try:
+      if self._file is not None:
+        self._write()
+    except OSError as error:
+      logging.log_every_n_seconds(
+        logging.WARNING,
+        'TensorBoard misses the newest points until %s can be written: %s',
+        60,
+        self.path,
+        error,
+      )
+
+  def _write(self) -> None:
+    content = b''.join(self._pending)
+    done = 0
+    try:
+      while done < len(content):
+        done += self._file.write(content[done:])
+    except OSError:
+      self._file.seek(self.size)
+      self._file.truncate()  # No torn record stays.
+      raise
+    self.size += len(content)
+    self._pending = []
+
+  def flush(self) -> None:
+    """Writes what is pending to the disk.
+
+    Raises:
+      OSError: it could not be written.
+    """
+    if self._file is not None:
+      self._write()
+      os.fsync(self._file.fileno())
+
+  def reopen(self) -> None:
+    """Does nothing: tensorboardX calls it before a new file is begun."""
+
+  def close(self) -> None:
+    """Writes what is pending, and closes the file.
+
+    Raises:
+      OSError: it could not be written.
+    """
+    self._is_closed = True
+    try:
+      self.flush()
+    finally:
+      if self._file is not None:
+        self._file.close()
+        self._file = None
+
+
+def _checksum(data: bytes) -> bytes:
+  return record_writer.masked_crc32c(data).to_bytes(4, 'little')
+
+
+def sizes(logdir: str) -> dict[str, int]:
+  """Returns the bytes of each event file of a run, by name."""
+  return {
+    name: os.path.getsize(os.path.join(logdir, name))
+    for name in sorted(os.listdir(logdir))
+    if _OWN_FILE.fullmatch(name)
+  }
+
+
+def go_back(logdir: str, to: dict[str, int]) -> None:
+  """Makes the event files what they were when their `sizes` were `to`.
+
+  What was written since belongs to steps that are taken again. A file that is
+  younger is renamed, so that TensorBoard does not find it.
+  """
+  for name, size in sizes(logdir).items():
+    path = os.path.join(logdir, name)
+    if name not in to:
+      new = _SUPERSEDED + name.removeprefix('events.out.tfevents.')
+      os.rename(path, os.path.join(logdir, new))
+    elif size > to[name]:
+      os.truncate(path, to[name])

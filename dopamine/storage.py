@@ -1,0 +1,312 @@
+"""Files that are whole or not there, and what a checkpoint is made of.
+
+A file is written beside its place and moved there when all of it is on the
+disk. What is put inside of `collect` is written later, by whoever collects: a
+Runner does so beside training.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import contextvars
+import json
+import os
+import socket
+from typing import IO, ClassVar
+import zlib
+
+from absl import logging
+import numpy as np
+
+try:
+  import fcntl
+except ImportError:  # Windows.
+  fcntl = None  # type: ignore[assignment]
+
+# A file that several checkpoints share is cut into so many blocks, and one that
+# is their exclusive or is added: any single one can be rebuilt from the others.
+_BLOCKS = 32
+
+
+class DamagedError(ValueError):
+  """A file is not what was written, or a part of a checkpoint is missing."""
+
+
+class Collection:
+  """What a checkpoint consists of, until it is written.
+
+  Attributes:
+    shared_dir: where the files go that several checkpoints share.
+    writes: functions that write a part each, in this order.
+    files: paths of what belongs to this checkpoint alone.
+    shared: returns the paths of what it shares with others, once written.
+    at_end: functions to call afterwards, also if it was never written.
+  """
+
+  def __init__(self, shared_dir: str):
+    self.shared_dir = shared_dir
+    self.writes: list[Callable[[], None]] = []
+    self.files: list[str] = []
+    self.shared: list[Callable[[], Sequence[str]]] = []
+    self.at_end: list[Callable[[], None]] = []
+
+  def write(self) -> None:
+    """Writes every part; the first that fails is the last that is tried."""
+    for function in self.writes:
+      function()
+
+  def close(self) -> None:
+    """Lets go of what the parts hold. May be called twice."""
+    functions, self.at_end, self.writes = self.at_end, [], []
+    for function in functions:
+      function()
+
+
+_collection: contextvars.ContextVar[Collection | None] = contextvars.ContextVar(
+  'collection', default=None
+)
+
+
+@contextlib.contextmanager
+def collect(collection: Collection) -> Iterator[Collection]:
+  """Puts off what is written inside; closes the collection if that fails."""
+  token = _collection.set(collection)
+  try:
+    yield collection
+  except BaseException:
+    collection.close()
+    raise
+  finally:
+    _collection.reset(token)
+
+
+@contextlib.contextmanager
+def collected(folder: str | os.PathLike) -> Iterator[Collection]:
+  """Yields the collection that is open, or one that is written at the end."""
+  collection = _collection.get()
+  if collection is not None:
+    yield collection
+    return
+  collection = Collection(os.fspath(folder))
+  try:
+    yield collection
+    collection.write()
+  finally:
+    collection.close()
+
+
+def put(path: str, write: Callable[[IO[bytes]], None]) -> None:
+  """Writes a file of the checkpoint that is collected, or at once.
+
+  Args:
+    path: where it goes.
+    write: is given the open file. What it writes must not change meanwhile.
+  """
+  with collected(os.path.dirname(path)) as collection:
+    collection.files.append(path)
+    collection.writes.append(lambda: write_file(path, write))
+
+
+def write_file(path: str, write: Callable[[IO[bytes]], None]) -> None:
+  """Writes one file that is there only when it is complete and on the disk.
+
+  Raises:
+    OSError: it could not be written; what was at `path` still is.
+  """
+  temporary = path + '.tmp'
+  try:
+    with open(temporary, 'wb') as file:
+      write(file)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  finally:
+    with contextlib.suppress(OSError):
+      os.remove(temporary)
+
+
+def sync_folder(folder: str) -> None:
+  """Makes the names in a folder as lasting as its files."""
+  with contextlib.suppress(OSError):  # Windows opens no folders.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+      os.fsync(descriptor)
+    finally:
+      os.close(descriptor)
+
+
+def checksum(path: str) -> int:
+  """Returns the CRC-32 of a file."""
+  value = 0
+  with open(path, 'rb') as file:
+    while block := file.read(2**20):
+      value = zlib.crc32(block, value)
+  return value
+
+
+def read_npz(path: str) -> dict[str, np.ndarray]:
+  """Returns the arrays of an `.npz` file.
+
+  Raises:
+    DamagedError: the file is not what was written.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      return dict(file)
+  except Exception as error:  # What a broken archive raises is anything.
+    raise DamagedError(f'{path} is damaged ({error!r})') from error
+
+
+# Files that repair themselves -------------------------------------------------
+
+
+def write_shared(path: str, payload: bytes) -> list[int]:
+  """Writes `payload` and its parity; returns what `read_shared` needs."""
+  blocks = _blocks(payload)
+  parity = np.bitwise_xor.reduce(blocks, axis=0)
+
+  def write(file: IO[bytes]) -> None:
+    file.write(payload)
+    file.write(parity.tobytes())
+
+  write_file(path, write)
+  return [zlib.crc32(block) for block in (*blocks, parity)]
+
+
+def read_shared(path: str, size: int, checksums: Sequence[int]) -> bytes:
+  """Returns the payload; one damaged block is repaired, on the disk too.
+
+  Args:
+    path: of the file.
+    size: of the payload, in bytes.
+    checksums: what `write_shared` returned.
+
+  Raises:
+    DamagedError: the file is missing, or more than one block is damaged.
+  """
+  try:
+    with open(path, 'rb') as file:
+      content = file.read()
+  except OSError as error:
+    raise DamagedError(f'{path} cannot be read ({error.strerror})') from None
+  payload, parity = content[:size], content[size:]
+  blocks = _blocks(payload.ljust(size, b'\0'))
+  parity = np.frombuffer(parity.ljust(blocks.shape[1], b'\0'), np.uint8)
+  if len(parity) != blocks.shape[1]:
+    raise DamagedError(f'{path} is damaged: it has {len(content)} bytes')
+  rows = np.concatenate((blocks, parity[None]))
+  bad = [
+    i for i, row in enumerate(rows) if zlib.crc32(row) != checksums[i]
+  ]
+  if not bad and len(content) == size + len(parity):
+    return payload
+  if len(bad) <= 1:
+    i = bad[0] if bad else 0
+    rows[i] = np.bitwise_xor.reduce(np.delete(rows, i, axis=0), axis=0)
+    if zlib.crc32(rows[i]) == checksums[i]:
+      payload = rows[:-1].tobytes()[:size]
+      logging.warning('%s was damaged in one place, which was repaired', path)
+      with contextlib.suppress(OSError):
+        write_shared(path, payload)
+      return payload
+  raise DamagedError(f'{path} is damaged')
+
+
+def _blocks(payload: bytes) -> np.ndarray:
+  """The payload as `[_BLOCKS, width]` bytes, with zeros at its end."""
+  width = max(1, -(-len(payload) // _BLOCKS))
+  padded = np.zeros(_BLOCKS * width, np.uint8)
+  padded[: len(payload)] = np.frombuffer(payload, np.uint8)
+  return padded.reshape(_BLOCKS, width)
+
+
+# One process per folder -------------------------------------------------------
+
+
+class Lock:
+  """Keeps a second process out of a folder, while this one lives.
+
+  The system lets go of the lock when its holder ends, however it ends. Where a
+  file system has no such locks, the holder's pid and host decide. In one
+  process any number may hold it.
+  """
+
+  _held: ClassVar[dict[str, int]] = {}
+
+  def __init__(self, folder: str):
+    """Takes the lock.
+
+    Raises:
+      ValueError: another process holds it; says which.
+    """
+    self._path = os.path.join(os.path.realpath(folder), 'lock')
+    self._is_held = False
+    if self._held.get(self._path, 0):
+      self._held[self._path] += 1
+      self._is_held = True
+      return
+    self._file = open(self._path, 'a+', encoding='utf-8')
+    try:
+      self._take(folder)
+    except BaseException:
+      self._file.close()
+      raise
+    self._held[self._path], self._is_held = 1, True
+    _open_locks[self._path] = self._file
+    with contextlib.suppress(OSError):  # A full disk: it locks nevertheless.
+      self._file.truncate(0)
+      json.dump({'pid': os.getpid(), 'host': _HOST}, self._file)
+      self._file.flush()
+
+  def _take(self, folder: str) -> None:
+    self._file.seek(0)
+    try:
+      holder = json.loads(self._file.read())
+      pid, host = int(holder['pid']), str(holder['host'])
+    except (ValueError, KeyError, TypeError):
+      pid, host = 0, ''
+    try:
+      if fcntl is None:
+        raise OSError('no locks here')
+      fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      return
+    except BlockingIOError:
+      pass
+    except OSError:
+      if not host or pid == os.getpid() or (host == _HOST and not _lives(pid)):
+        return
+    raise ValueError(
+      f'base_dir={folder} is in use by process {pid or "?"} on {host or "?"}: '
+      'two runs would overwrite each other. Give another base_dir, or end that '
+      f'process first (if there is none any more, delete {self._path})'
+    )
+
+  def release(self) -> None:
+    """Lets go. May be called twice."""
+    if not self._is_held:
+      return
+    self._is_held = False
+    self._held[self._path] -= 1
+    if not self._held[self._path]:
+      with contextlib.suppress(OSError):
+        _open_locks[self._path].truncate(0)
+      _open_locks.pop(self._path).close()
+
+
+  def __del__(self) -> None:
+    with contextlib.suppress(Exception):
+      self.release()
+
+
+_HOST = socket.gethostname()
+_open_locks: dict[str, IO[str]] = {}
+
+
+def _lives(pid: int) -> bool:
+  """Whether a process of this machine lives."""
+  try:
+    os.kill(pid, 0)
+  except ProcessLookupError:
+    return False
+  except OSError:
+    pass
+  return True
