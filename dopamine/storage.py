@@ -88,7 +88,8 @@ def collected(folder: str | os.PathLike) -> Iterator[Collection]:
     return
   collection = Collection(os.fspath(folder))
   try:
-    yield collection
+    with collect(collection):
+      yield collection
     collection.write()
   finally:
     collection.close()
@@ -194,9 +195,7 @@ def read_shared(path: str, size: int, checksums: Sequence[int]) -> bytes:
   if len(parity) != blocks.shape[1]:
     raise DamagedError(f'{path} is damaged: it has {len(content)} bytes')
   rows = np.concatenate((blocks, parity[None]))
-  bad = [
-    i for i, row in enumerate(rows) if zlib.crc32(row) != checksums[i]
-  ]
+  bad = [i for i, row in enumerate(rows) if zlib.crc32(row) != checksums[i]]
   if not bad and len(content) == size + len(parity):
     return payload
   if len(bad) <= 1:
@@ -290,7 +289,6 @@ class Lock:
       with contextlib.suppress(OSError):
         _open_locks[self._path].truncate(0)
       _open_locks.pop(self._path).close()
-
 
   def __del__(self) -> None:
     with contextlib.suppress(Exception):

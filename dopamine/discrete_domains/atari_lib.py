@@ -217,6 +217,9 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     observation_space: of the observations returned here.
   """
 
+  # `get_state` is all it takes to continue, at any time.
+  saves_mid_episode = True
+
   def __init__(
     self,
     environment: Any,
@@ -340,11 +343,12 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     """
     self._require_saveable()
     emulator = self._ale.cloneState(include_rng=True)
-    self._restore_emulator(emulator)
+    executed = self._executed_action(emulator)
     last_action = self._last_action
     return {
       'emulator': emulator.serialize(),
       'last_action': None if last_action is None else int(last_action),
+      'executed_action': executed.value,
       'screen_buffer': np.stack(self.screen_buffer),
       'lives': self.lives,
       'game_over': self.game_over,
@@ -356,8 +360,11 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     # Gymnasium's order check wants a reset before the first step.
     self.environment.reset()
     self._last_action = state['last_action']
+    executed = self._last_ale_action()
+    if 'executed_action' in state:
+      executed = ale_py.Action(state['executed_action'])
     try:
-      self._restore_emulator(ale_py.ALEState(state['emulator']))
+      self._restore_emulator(ale_py.ALEState(state['emulator']), executed)
     except (RuntimeError, SystemError) as error:  # All that ale_py says.
       raise ValueError(
         "state['emulator'] is not a state of this game"
@@ -369,22 +376,59 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     self.lives = int(state['lives'])
     self.game_over = bool(state['game_over'])
 
-  def _restore_emulator(self, state: ale_py.ALEState) -> None:
-    """Sets the emulator to `state`, with the last action to be repeated.
+  def _executed_action(self, state: ale_py.ALEState) -> ale_py.Action:
+    """Returns the action that a sticky frame would repeat now.
+
+    It is not always the last that was chosen: all frames of a step may have
+    repeated an older one. It can be found out: the next frames, played once
+    as they come and once after each action that it might be, must agree. The
+    emulator goes on as it would have.
+
+    Args:
+      state: of the emulator, now.
+    """
+    last = self._last_ale_action()
+    if not self._is_sticky():
+      return last
+    future = self._future()
+    candidates = [last, *self._ale.getLegalActionSet()]
+    for action in candidates:
+      self._restore_emulator(state, action)
+      if self._future() == future:
+        break
+    else:
+      raise RuntimeError('no action explains what the emulator does next')
+    self._restore_emulator(state, action)
+    return action
+
+  def _future(self) -> bytes:
+    """Plays until one frame at least repeats nothing; returns the state."""
+    for _ in range(self._num_sticky_frames()):
+      self._ale.act(ale_py.Action.NOOP)
+    return self._ale.cloneState(include_rng=True).serialize()
+
+  def _is_sticky(self) -> bool:
+    """Whether frames may repeat an older action, but do not always."""
+    return 0 < self._ale.getFloat('repeat_action_probability') < 1
+
+  def _num_sticky_frames(self) -> int:
+    """How many frames all repeat an older action one time in 10^12."""
+    probability = self._ale.getFloat('repeat_action_probability')
+    return math.ceil(math.log(1e-12, probability))
+
+  def _restore_emulator(
+    self, state: ale_py.ALEState, executed: ale_py.Action
+  ) -> None:
+    """Sets the emulator to `state`, with the action that is to be repeated.
 
     ALE's states lack the action that a sticky frame repeats: without it, 25 of
     120 restored games of Breakout and Pong went another way. It cannot be read
-    either, but playing one action for long enough sets it. Saving does so too,
-    and thus may change the run that it saves, where every frame of the last
-    step happened to repeat an older action: one step in 256.
+    either, but playing one action for long enough sets it.
     """
-    repeat_probability = self._ale.getFloat('repeat_action_probability')
-    if 0 < repeat_probability < 1:
+    if self._is_sticky():
       self._ale.reset_game()
-      action = self._last_ale_action()
-      # Until it has been executed at least once, but for one time in 10^12.
-      for _ in range(math.ceil(math.log(1e-12, repeat_probability))):
-        self._ale.act(action)
+      for _ in range(self._num_sticky_frames()):
+        self._ale.act(executed)
     self._ale.restoreState(state)
 
   def _last_ale_action(self) -> ale_py.Action:

@@ -8,6 +8,7 @@ checksums of all this; and then as `sentinel_checkpoint_complete.N`.
 from collections.abc import Callable, Iterator
 from concurrent import futures
 import contextlib
+import functools
 import glob
 import json
 import os
@@ -310,35 +311,42 @@ class RunCheckpoints:
       directory: of the checkpoints.
       prefix: of the pickles' names.
     """
+    self._prefix = prefix
     self._shared = os.path.join(directory, 'replay')
     # Files of a complete iteration stay as long as `keep` says, of those within
     # iterations the newest two.
     self.complete = Checkpointer(
       directory, prefix, shared_directory=self._shared
     )
-    self._within = Checkpointer(
-      os.path.join(directory, 'mid_iteration'),
-      prefix,
-      keep=2,
-      shared_directory=self._shared,
-    )
+    self._within_directory = os.path.join(directory, 'mid_iteration')
     self._part = max((p.part for p in self.places()), default=0)
     self._writer = futures.ThreadPoolExecutor(1, 'checkpoint')
     self._pending: futures.Future | None = None
-    for folder in (directory, self._within.directory, self._shared):
+    for folder in (directory, self._within_directory, self._shared):
       for path in glob.glob(f'{glob.escape(folder)}/*.tmp'):
         os.remove(path)  # Of a process that was killed.
 
+  @functools.cached_property
+  def _within(self) -> Checkpointer:
+    return Checkpointer(
+      self._within_directory,
+      self._prefix,
+      keep=2,
+      shared_directory=self._shared,
+    )
+
+  def _checkpointers(self) -> list[Checkpointer]:
+    """Those that have a folder."""
+    has_parts = os.path.isdir(self._within_directory)
+    return [self.complete] + ([self._within] if has_parts else [])
+
   def places(self) -> list[Place]:
     """Returns where there are checkpoints, damaged ones included, in order."""
-    return sorted(
-      [Place(n + 1, 0, self.complete, n) for n in self.complete.numbers()]
-      + [
-        Place(*divmod(n, _PARTS), self._within, n)
-        for n in self._within.numbers()
-      ],
-      key=lambda place: place[:2],
-    )
+    complete, *within = self._checkpointers()
+    found = [self.after(number) for number in complete.numbers()]
+    for saver in within:
+      found += [Place(*divmod(n, _PARTS), saver, n) for n in saver.numbers()]
+    return sorted(found, key=lambda place: place[:2])
 
   def after(self, iteration: int) -> Place:
     """The place of the checkpoint of a complete iteration."""
@@ -377,9 +385,7 @@ class RunCheckpoints:
       if isinstance(future.exception(), OSError):
         on_error(future.exception())  # type: ignore[arg-type]
 
-    self._pending = self._writer.submit(
-      self._write, place, pickled, collection
-    )
+    self._pending = self._writer.submit(self._write, place, pickled, collection)
     self._pending.add_done_callback(done)
 
   def _write(
@@ -389,9 +395,13 @@ class RunCheckpoints:
       place.checkpointer.save_collected(place.number, pickled, collection)
     finally:
       collection.close()
-    needed = self.complete.shared_files() | self._within.shared_files()
+    needed = {
+      f for saver in self._checkpointers() for f in saver.shared_files()
+    }
     with os.scandir(self._shared) as entries:
-      stale = [e.path for e in entries if os.path.normpath(e.path) not in needed]
+      stale = [
+        e.path for e in entries if os.path.normpath(e.path) not in needed
+      ]
     for path in stale:
       os.remove(path)
 

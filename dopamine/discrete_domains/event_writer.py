@@ -76,7 +76,7 @@ class EventFile:
     name = f'{int(time.time()):010d}.{socket.gethostname()}.{time.time_ns()}'
     self.path = os.path.join(logdir, f'events.out.tfevents.{name}')
     self._file: Any = None
-    self._is_closed = False
+    self._is_open = self._is_closed = False
     self._pending: list[bytes] = []
     self.size = 0
     self.add_event(
@@ -84,12 +84,8 @@ class EventFile:
     )
 
   def open(self) -> None:
-    """Makes the file.
-
-    Raises:
-      OSError: it cannot be made.
-    """
-    self._file = open(self.path, 'wb', buffering=0)
+    """Makes the file, now or with the next event."""
+    self._is_open = True
     self.flush()
 
   def get_logdir(self) -> str:
@@ -103,9 +99,13 @@ class EventFile:
     data = event.SerializeToString()
     header = len(data).to_bytes(8, 'little')
     self._pending += [header, _checksum(header), data, _checksum(data)]
+    if self._is_open:
+      self.flush()
+
+  def flush(self) -> None:
+    """Writes what is pending, if that is possible."""
     try:
-      if self._file is not None:
-        self._write()
+      self._write()
     except OSError as error:
       logging.log_every_n_seconds(
         logging.WARNING,
@@ -116,6 +116,10 @@ class EventFile:
       )
 
   def _write(self) -> None:
+    if not self._is_open or not self._pending:
+      return
+    if self._file is None:
+      self._file = open(self.path, 'wb', buffering=0)
     content = b''.join(self._pending)
     done = 0
     try:
@@ -128,16 +132,6 @@ class EventFile:
     self.size += len(content)
     self._pending = []
 
-  def flush(self) -> None:
-    """Writes what is pending to the disk.
-
-    Raises:
-      OSError: it could not be written.
-    """
-    if self._file is not None:
-      self._write()
-      os.fsync(self._file.fileno())
-
   def reopen(self) -> None:
     """Does nothing: tensorboardX calls it before a new file is begun."""
 
@@ -149,11 +143,12 @@ class EventFile:
     """
     self._is_closed = True
     try:
-      self.flush()
+      self._write()
     finally:
       if self._file is not None:
         self._file.close()
         self._file = None
+        self._is_open = False
 
 
 def _checksum(data: bytes) -> bytes:

@@ -134,6 +134,9 @@ class Preprocessing:
 
   environment: Any
 
+  # Whether `get_state` returns all it takes in the middle of an episode too.
+  saves_mid_episode = False
+
   @property
   def action_space(self) -> Any:
     return self.environment.action_space

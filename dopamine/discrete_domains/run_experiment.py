@@ -28,6 +28,7 @@ import tensorboardX
 from dopamine import backend
 from dopamine import checks
 from dopamine import gin_compat
+from dopamine import memory
 from dopamine import safe_pickle
 from dopamine import seeding
 from dopamine import storage
@@ -569,6 +570,7 @@ class Runner:
     if hasattr(self._agent, 'remember_settings'):
       self._agent.remember_settings()
     self._settings = _operative_settings()
+    self._memory_text = self._check_memory()
     keep = getattr(self._agent, 'max_tf_checkpoints_to_keep', 4)
     if isinstance(keep, int | None):  # Of an agent that has such a thing.
       keep = self._checkpoints.complete.keep = keep and max(keep, 2)
@@ -637,6 +639,33 @@ class Runner:
         f'base_dir={self._base_dir} holds something else than a run: '
         f'{", ".join(folders[:5])}; give a folder of its own to each run'
       )
+
+  def _check_memory(self) -> str:
+    """Returns what memory the run will need; refuses what is not there.
+
+    The pages of a replay memory are committed as it fills: now none are.
+
+    Raises:
+      ValueError: the machine has less.
+    """
+    size = getattr(getattr(self._agent, '_replay', None), 'nbytes', 0)
+    replay = size if isinstance(size, int) else 0
+    # Of a checkpoint, its weights and some files of the replay memory are in
+    # memory at a time; compiled functions take some too.
+    peak = memory.resident() + replay + _WORKING_MEMORY
+    available = memory.of_the_machine()
+    if peak > available:
+      raise ValueError(
+        f'this run will need about {peak / 1e9:.1f} GB of memory, '
+        f'{replay / 1e9:.1f} GB of them for the replay memory when it is full, '
+        f'and this machine has {available / 1e9:.1f} GB: lower replay_capacity '
+        'of WrappedReplayBuffer, WrappedPrioritizedReplayBuffer or '
+        'OutOfGraphReplayBuffer, whichever the gin file sets'
+      )
+    text = f'about {peak / 1e9:.1f} GB at the peak'
+    if replay:
+      text += f', {replay / 1e9:.2g} GB of them for the full replay memory'
+    return text
 
   def _create_directories(self) -> None:
     """Makes the folders under `base_dir`."""
@@ -821,7 +850,6 @@ class Runner:
   def _report(self) -> None:
     """Says on stdout what runs, on what, with which settings, and where to."""
     space = getattr(self._environment, 'action_space', None)
-    replay = getattr(self._agent, '_replay', None)
     lines = {}
     if hasattr(self._agent, 'describe_device'):
       lines['Backend'] = self._agent.describe_device()
@@ -837,10 +865,7 @@ class Runner:
       'Writing to': f'{os.path.abspath(self._base_dir)} (logs, checkpoints, '
       f'and event files for tensorboard --logdir {self._base_dir})',
     }
-    size = getattr(replay, 'nbytes', None)
-    if isinstance(size, int):
-      text = f'{size / 1e9:.2f} GB' if size >= 1e8 else f'{size / 1e6:.1f} MB'
-      lines['Replay'] = f'{text} when full'
+    lines['Memory'] = self._memory_text
     for name, text in lines.items():
       print(f'{name + ":":13}{text}')
     settings = [
@@ -1129,7 +1154,9 @@ class Runner:
     is_saved = self._checkpoints.wait() is None and is_saved
     state = self._state
     steps = state.phase_steps + state.in_episode * state.episode_steps
-    where = f'iteration {state.iteration}, step {steps} of the {state.phase} phase'
+    where = (
+      f'iteration {state.iteration}, step {steps} of the {state.phase} phase'
+    )
     raise Stopped(
       f'Stopped in {where}. The checkpoint is complete: the same command goes '
       'on from there.'
@@ -1207,9 +1234,8 @@ class Runner:
       'device': self._device(),
     }
     data['graph_is_written'] = self._graph_is_written
-    with contextlib.suppress(OSError):  # A full disk: points are still pending.
-      self._summary_writer.flush()
-      data['event_files'] = event_writer.sizes(self._base_dir)
+    self._summary_writer.flush()
+    data['event_files'] = event_writer.sizes(self._base_dir)
     if place.part and self._clock is not None:
       phase = self._state.phases[self._state.phase]
       phase.seconds = time.monotonic() - self._clock
@@ -1366,13 +1392,11 @@ _FREE_SETTINGS = frozenset(
     *('seed', 'debug_mode', 'summary_writing_frequency'),
   )
 )
-_FIXED_SETTINGS = frozenset(
-  (
-    *('network', 'optimizer', 'stack_size', 'observation_shape'),
-    *('observation_dtype', 'replay_capacity', 'replay_scheme', 'num_atoms'),
-    *('num_quantiles', 'game_name', 'environment_name', 'sticky_actions'),
-  )
-)
+_FIXED_SETTINGS = frozenset(('network', 'optimizer', 'replay_scheme'))
+
+# Bytes that come on top of what is there before the first step: compiled
+# functions, batches, and what a checkpoint being written holds.
+_WORKING_MEMORY = 5e8
 
 # How long a run that is to stop waits for the end of an episode that it cannot
 # be saved in.

@@ -9,6 +9,7 @@ backend. They are the only modules that import a framework.
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import importlib
+import os
 from typing import Any, NamedTuple
 
 import keras
@@ -190,6 +191,13 @@ def on_device(device: str | None) -> contextlib.AbstractContextManager:
 def describe_device(device: str | None = None) -> str:
   """One line on the backend, its version and the device it computes on."""
   return _backend_module().describe_device(device)
+
+
+def num_cpus() -> int:
+  """How many CPUs this process may use: as many threads compute on them."""
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
 
 
 def parse_device(device: str) -> tuple[str, int]:

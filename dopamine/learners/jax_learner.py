@@ -143,6 +143,8 @@ def describe_device(device=None):
   """See `learners.describe_device`."""
   found = _device(device) if device else jax.devices()[0]
   place = found.platform
+  if place == 'cpu':
+    place += f' ({learners.num_cpus()} threads)'
   if found.platform != 'cpu':
     place += f':{found.id} ({found.device_kind})'
   elif device and learners.parse_device(device)[0] != 'cpu':

@@ -154,7 +154,7 @@ def describe_device(device=None):
     place = f'{name[1:]} ({details.get("device_name", "GPU")})'
   else:
     threads = tf.config.threading.get_intra_op_parallelism_threads()
-    place = f'cpu ({threads or "all"} threads)'
+    place = f'cpu ({threads or learners.num_cpus()} threads)'
     if device and learners.parse_device(device)[0] != 'cpu':
       place += f', as there is no {device}'
   return f'tensorflow {tf.__version__} on {place}'

@@ -24,6 +24,7 @@ import numpy as np
 import zstandard
 
 from dopamine import checks
+from dopamine import memory
 from dopamine import safe_pickle
 from dopamine import seeding
 from dopamine import storage
@@ -105,20 +106,6 @@ def invalid_range(
       for i in range(stack_size + update_horizon)
     ]
   )
-
-
-def _machine_memory() -> float:
-  """Bytes of memory that this process may use; infinite if nobody says."""
-  sizes = [math.inf]
-  with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows.
-    sizes.append(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
-  for limit in (
-    '/sys/fs/cgroup/memory.max',
-    '/sys/fs/cgroup/memory/memory.limit_in_bytes',
-  ):
-    with contextlib.suppress(OSError, ValueError), open(limit) as file:
-      sizes.append(int(file.read()))  # ValueError: 'max'.
-  return min(sizes)
 
 
 def _numpy_dtype(dtype) -> np.dtype:
@@ -255,7 +242,7 @@ class OutOfGraphReplayBuffer:
       math.prod(shape) * _numpy_dtype(dtype).itemsize
       for _, shape, dtype in self.get_storage_signature()
     )
-    needed, available = slot * self._replay_capacity, _machine_memory()
+    needed, available = slot * self._replay_capacity, memory.of_the_machine()
     if needed > available:
       raise ValueError(
         f'a replay memory of replay_capacity={self._replay_capacity} '
@@ -738,7 +725,7 @@ class OutOfGraphReplayBuffer:
       checkpoint_dir: an existing folder.
       iteration_number: names the file.
     """
-    path = os.path.join(checkpoint_dir, f'replay_ckpt.{iteration_number}.npz')
+    path = _record_path(checkpoint_dir, iteration_number)
     elements = self._checkpointable_elements()
     values = {
       _ELEMENT + name: value.copy()
@@ -755,6 +742,7 @@ class OutOfGraphReplayBuffer:
     values[_ELEMENT + _MARKERS_NAME] = self._markers.copy()
     record = {
       'replay_capacity': self._replay_capacity,
+      'elements': [n for n in elements if not n.startswith('$')],
       'pickled': pickled,
       'next_is_episode_start': self._next_experience_is_episode_start,
       'buffer': self._described(),
@@ -796,9 +784,7 @@ class OutOfGraphReplayBuffer:
         another checkpoint, or thrown away.
       ValueError: naming the array that does not fit. Nothing was changed.
     """
-    path = os.path.join(checkpoint_dir, f'replay_ckpt.{iteration_number}.npz')
-    if not os.path.exists(path):
-      raise NotFoundError(f'Missing files: {path}')
+    path = _record_path(checkpoint_dir, iteration_number)
     record, elements = _read_record(path)
     self._check_described(record['buffer'], path)
     names = self._checkpointable_elements()
@@ -1031,8 +1017,29 @@ def _bytes(array: np.ndarray) -> np.ndarray:
   return array.reshape(-1).view(np.uint8)
 
 
+def _record_path(checkpoint_dir, iteration_number: int) -> str:
+  return os.path.join(checkpoint_dir, f'replay_ckpt.{iteration_number}.npz')
+
+
+def read_record(
+  checkpoint_dir: str | os.PathLike, iteration_number: int
+) -> dict[str, Any]:
+  """Returns what a checkpoint says of the buffer that was saved.
+
+  Its capacity, the names of its elements, and the shapes and dtypes of its
+  arrays.
+
+  Raises:
+    NotFoundError: there is no such checkpoint.
+    storage.DamagedError: naming the file.
+  """
+  return _read_record(_record_path(checkpoint_dir, iteration_number))[0]
+
+
 def _read_record(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
   """Returns the JSON record and the elements of a `replay_ckpt.N.npz`."""
+  if not os.path.exists(path):
+    raise NotFoundError(f'Missing files: {path}')
   elements: dict[str, Any] = {
     name.removeprefix(_ELEMENT): value
     for name, value in storage.read_npz(path).items()
@@ -1295,8 +1302,7 @@ class WrappedReplayBuffer:
       storage.DamagedError: naming the file that is.
       ValueError: naming the array that does not fit.
     """
-    name = f'replay_ckpt.{iteration_number}.npz'
-    if os.path.exists(os.path.join(checkpoint_dir, name)):
+    if os.path.exists(_record_path(checkpoint_dir, iteration_number)):
       self.memory.restore(checkpoint_dir, iteration_number)
     else:
       self.load(checkpoint_dir, iteration_number)

@@ -39,6 +39,7 @@ def test_four_checkpoints_stay(tmp_path):
     saver.save_checkpoint(iteration, {})
   expected = {f'ckpt.{i}' for i in (4, 6, 8, 10)}
   expected |= {f'sentinel_checkpoint_complete.{i}' for i in (4, 6, 8, 10)}
+  expected |= {f'manifest_ckpt.{i}.json' for i in (4, 6, 8, 10)}
   assert set(os.listdir(tmp_path)) == expected
 
 

@@ -135,7 +135,7 @@ def test_a_gpu_that_is_not_there_means_the_cpu():
   agent = dqn_agent_test.make_agent(tf_device='/gpu:7')
   agent._learner.update(small.batches())
   assert 'cpu, as there is no /gpu:7' in agent.describe_device().replace(
-    ' (all threads)', ''
+    f' ({learners.num_cpus()} threads)', ''
   )
 
 
