@@ -189,9 +189,10 @@ def read_shared(path: str, size: int, checksums: Sequence[int]) -> bytes:
       content = file.read()
   except OSError as error:
     raise DamagedError(f'{path} cannot be read ({error.strerror})') from None
-  payload, parity = content[:size], content[size:]
+  payload = content[:size]
   blocks = _blocks(payload.ljust(size, b'\0'))
-  parity = np.frombuffer(parity.ljust(blocks.shape[1], b'\0'), np.uint8)
+  rest = content[size:].ljust(blocks.shape[1], b'\0')
+  parity = np.frombuffer(rest, np.uint8)
   if len(parity) != blocks.shape[1]:
     raise DamagedError(f'{path} is damaged: it has {len(content)} bytes')
   rows = np.concatenate((blocks, parity[None]))

@@ -35,6 +35,8 @@ class SummaryWriter(tensorboardX.SummaryWriter):
     self.events = EventFile(logdir)
     super().__init__(logdir, write_to_disk=False)
 
+  file_writer: Any
+
   def _get_file_writer(self) -> Any:
     if self.file_writer is None:
       self.file_writer = _FileWriter(self.events)

@@ -5,7 +5,6 @@ backend and imports its agents.
 """
 
 from collections.abc import Callable, Sequence
-import contextlib
 import dataclasses
 import functools
 import importlib
@@ -1145,7 +1144,7 @@ class Runner:
 
   @functools.cached_property
   def _saves_mid_episode(self) -> bool:
-    """Whether agent and environment can be saved in the middle of an episode."""
+    """Whether agent and environment can be saved within an episode."""
     parts = self._agent, self._environment
     says_so = all(getattr(p, 'saves_mid_episode', False) is True for p in parts)
     return says_so and self._environment_state() is not None
@@ -1158,10 +1157,10 @@ class Runner:
       f'iteration {state.iteration}, step {steps} of the {state.phase} phase'
     )
     raise Stopped(
-      f'Stopped in {where}. The checkpoint is complete: the same command goes '
+      f'Stopped at {where}. The checkpoint is complete: the same command goes '
       'on from there.'
       if is_saved
-      else f'Stopped in {where}, which could not be saved there: the same '
+      else f'Stopped at {where}, which could not be saved there: the same '
       'command goes on from the last checkpoint.',
       is_saved,
     )

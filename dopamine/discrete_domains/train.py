@@ -142,7 +142,8 @@ def _ending_on_signals():
   once; so they do where signals are not ours to handle, outside of the main
   thread.
   """
-  runners, handlers = [], {}
+  runners: list = []
+  handlers: dict = {}
 
   def handle(number, unused_frame):
     if not runners or not hasattr(runners[0], 'request_stop'):

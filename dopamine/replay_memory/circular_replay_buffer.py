@@ -882,7 +882,7 @@ class OutOfGraphReplayBuffer:
     reader = zstandard.ZstdDecompressor().stream_reader(content)
     for array in self._store.values():
       for span in self._spans(chunk['first'], chunk['end']):
-        view = memoryview(_bytes(array[span]))
+        view = _bytes(array[span])
         while len(view):
           count = reader.readinto(view)
           if not count:
@@ -1012,9 +1012,9 @@ class _Chunks:
     return [os.path.join(self.folder, chunk['file']) for chunk in self.saved]
 
 
-def _bytes(array: np.ndarray) -> np.ndarray:
+def _bytes(array: np.ndarray) -> memoryview:
   """The bytes of a contiguous array, not copied."""
-  return array.reshape(-1).view(np.uint8)
+  return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
 def _record_path(checkpoint_dir, iteration_number: int) -> str:

@@ -1,9 +1,5 @@
 """A run that is interrupted anywhere ends as one that never was, bit by bit."""
 
-import pathlib
-import pickle
-
-import keras
 import numpy as np
 from numpy.testing import assert_array_equal
 import pytest
