@@ -191,13 +191,11 @@ def read_shared(path: str, size: int, checksums: Sequence[int]) -> bytes:
     raise DamagedError(f'{path} cannot be read ({error.strerror})') from None
   payload = content[:size]
   blocks = _blocks(payload.ljust(size, b'\0'))
-  rest = content[size:].ljust(blocks.shape[1], b'\0')
-  parity = np.frombuffer(rest, np.uint8)
-  if len(parity) != blocks.shape[1]:
-    raise DamagedError(f'{path} is damaged: it has {len(content)} bytes')
+  width = blocks.shape[1]
+  parity = np.frombuffer(content[size:][:width].ljust(width, b'\0'), np.uint8)
   rows = np.concatenate((blocks, parity[None]))
   bad = [i for i, row in enumerate(rows) if zlib.crc32(row) != checksums[i]]
-  if not bad and len(content) == size + len(parity):
+  if not bad and len(content) == size + width:
     return payload
   if len(bad) <= 1:
     i = bad[0] if bad else 0

@@ -840,7 +840,7 @@ class OutOfGraphReplayBuffer:
     """
     slot = max(1, sum(a.nbytes for a in self._store.values()))
     slot = max(1, slot // self._replay_capacity)
-    return max(1, self._replay_capacity // 40, 2**16 // slot)
+    return max(1, self._replay_capacity // 40, 2**15 // slot)
 
   def _spans(self, first: int, end: int) -> list[slice]:
     """The slots of what was added from `first` to `end`, as one or two runs."""
