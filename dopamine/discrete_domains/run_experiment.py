@@ -812,22 +812,19 @@ class Runner:
         )
     before = saved.get('settings', {})
     changes = {
-      name: (before.get(name, 'not set'), self._settings.get(name, 'not set'))
-      for name in sorted({*before, *self._settings})
-      if before.get(name) != self._settings.get(name)
+      name: f'{name} from {before[name]} to {self._settings[name]}'
+      for name in sorted({*before} & {*self._settings})
+      if before[name] != self._settings[name]
       and name.rpartition('.')[2] not in _FREE_SETTINGS
     }
-    if before and changes:
-      print('Settings that have changed since the checkpoint:')
-      for name, (old, new) in changes.items():
-        print(f'  {name}: {old} -> {new}')
+    if changes:
+      print('Changed since the checkpoint:', *changes.values(), sep='\n  ')
     fixed = [
-      f'{name} from {old} to {new}'
-      for name, (old, new) in changes.items()
+      text
+      for name, text in changes.items()
       if name.rpartition('.')[2] in _FIXED_SETTINGS
-      and 'not set' not in (old, new)
     ]
-    if before and fixed and not self._allow_changes:
+    if fixed and not self._allow_changes:
       raise ValueError(
         f'base_dir={self._base_dir} holds a run whose checkpoints mean '
         f'something else with these changes: {"; ".join(fixed)}: {way_out}'

@@ -1,14 +1,27 @@
 """A run that is interrupted anywhere ends as one that never was, bit by bit."""
 
+import collections
+import os
+
+import gin
 import numpy as np
 from numpy.testing import assert_array_equal
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
+from dopamine import memory
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
+from tests.dopamine import small
 from tests.dopamine.agents import exact_update_test
+
+
+@pytest.fixture(autouse=True)
+def clear_gin():
+  yield
+  gin.clear_config()
+
 
 CASES = {case.algorithm: case for case in exact_update_test.COMPILED}
 
@@ -160,3 +173,282 @@ def test_a_run_that_is_stopped_four_times_ends_the_same(
     tmp_path / 'stopped', environment, CASES[algorithm], stops=STOPS
   )
   assert_equal(figures(stopped), expected)
+
+
+# What is saved beside that ----------------------------------------------------
+
+
+class Counting(exact_update_test.dqn_agent.DQNAgent):
+  """A subclass with a state of its own, of which it saves nothing itself."""
+
+  def __init__(self, *args, bonus=0.5, **kwargs):
+    super().__init__(*args, **kwargs)
+    self.bonus = bonus
+    self.counts = np.zeros(4, np.int64)
+    self.recent = collections.deque(maxlen=5)
+    self.noise = np.random.default_rng(7)
+    self.function = len
+
+  def step(self, reward, observation):
+    self.counts[self.action] += 1
+    self.recent.append(float(self.noise.random()))
+    return super().step(reward, observation)
+
+
+def counting_runner(base_dir, bonus, stop_at=None):
+  _, settings = ENVIRONMENTS['breakout']
+
+  def create_agent(sess, environment, summary_writer=None):
+    gin.bind_parameter('OutOfGraphReplayBuffer.replay_capacity', 200)
+    gin.bind_parameter('WrappedReplayBuffer.replay_capacity', 200)
+    return Counting(
+      network=small.Perceptron, bonus=bonus, min_replay_history=30, **settings
+    )
+
+  runner = Interrupted(
+    str(base_dir),
+    create_agent,
+    ENVIRONMENTS['breakout'][0],
+    num_iterations=1,
+    training_steps=80,
+    evaluation_steps=0,
+    max_steps_per_episode=35,
+    seed=4,
+  )
+  type(runner).steps, runner.stops = 0, (stop_at,)
+  return runner
+
+
+def test_what_a_subclass_counts_is_saved_and_its_settings_are_not(tmp_path):
+  straight = counting_runner(tmp_path / 'straight', bonus=0.5)
+  straight.run_experiment()
+  with pytest.raises(run_experiment.Stopped):
+    counting_runner(
+      tmp_path / 'stopped', bonus=0.5, stop_at=20
+    ).run_experiment()
+  resumed = counting_runner(tmp_path / 'stopped', bonus=0.75)
+  assert resumed._agent.counts.sum() == 20 and len(resumed._agent.recent) == 5
+  resumed.run_experiment()
+  assert_array_equal(resumed._agent.counts, straight._agent.counts)
+  assert resumed._agent.recent == straight._agent.recent
+  assert resumed._agent.noise.random() == straight._agent.noise.random()
+  assert resumed._agent.bonus == 0.75
+
+
+class Scripted:
+  """Episodes of `length` steps; saves nothing."""
+
+  saves_mid_episode = False
+
+  def __init__(self, length):
+    self._length, self.game_over = length, False
+    self.action_space = type('Space', (), {'n': 2})
+
+  def reset(self):
+    self._left, self.game_over = self._length, False
+    return np.zeros(1)
+
+  def step(self, action):
+    self._left -= 1
+    self.game_over = self._left == 0
+    return np.zeros(1), 1.0, self.game_over, {}
+
+
+class Plain:
+  """The least that an agent is; counts its steps, and saves the count."""
+
+  eval_mode = False
+  count = 0
+
+  def begin_episode(self, observation):
+    return 0
+
+  def step(self, reward, observation):
+    self.count += 1
+    return 0
+
+  def end_episode(self, reward):
+    self.count += 1
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+    return {'count': self.count}
+
+  def unbundle(self, checkpoint_dir, iteration_number, data):
+    self.count = data['count']
+    return True
+
+
+def plain_runner(base_dir, length=10, cls=run_experiment.Runner, **kwargs):
+  settings = dict(num_iterations=2, training_steps=60, evaluation_steps=20)
+  return cls(
+    str(base_dir),
+    lambda sess, environment, summary_writer=None: Plain(),
+    lambda: Scripted(length),
+    **(settings | kwargs),
+  )
+
+
+def test_what_cannot_be_saved_within_an_episode_is_saved_at_its_end(
+  tmp_path, capsys
+):
+  class Stopping(Interrupted):
+    stops, steps = (33,), 0
+
+  with pytest.raises(
+    run_experiment.Stopped, match='iteration 0, step 40 of the train phase'
+  ):
+    plain_runner(tmp_path, cls=Stopping).run_experiment()
+  resumed = plain_runner(tmp_path)
+  assert 'iteration 0 at step 40 of its train phase' in capsys.readouterr().out
+  assert resumed._agent.count == 40
+  resumed.run_experiment()
+  assert resumed._agent.count == 160
+  logs = resumed._logger.data
+  assert logs['iteration_0']['train_episode_lengths'] == [10] * 6
+  assert logs['iteration_0']['eval_episode_returns'] == [10.0] * 2
+
+
+def test_an_episode_without_end_does_not_hold_up_a_stop(tmp_path, monkeypatch):
+  monkeypatch.setattr(run_experiment, '_STOP_SECONDS', 0.05)
+
+  class Stopping(Interrupted):
+    stops, steps = (33,), 0
+
+  runner = plain_runner(
+    tmp_path, length=10**9, cls=Stopping, max_steps_per_episode=10**9
+  )
+  with pytest.raises(run_experiment.Stopped, match='could not be saved') as end:
+    runner.run_experiment()
+  assert not end.value.is_saved
+
+
+def test_a_stop_after_the_last_step_of_an_iteration_loses_nothing(tmp_path):
+  class Stopping(Interrupted):
+    stops, steps = (80,), 0  # 60 of training, 20 of evaluation.
+
+  with pytest.raises(run_experiment.Stopped, match='complete') as end:
+    plain_runner(tmp_path, cls=Stopping).run_experiment()
+  assert end.value.is_saved
+  resumed = plain_runner(tmp_path)
+  assert resumed._start_iteration == 1 and resumed._agent.count == 80
+  resumed.run_experiment()
+  assert resumed._agent.count == 160
+
+
+def test_hooks_of_old_runners_still_work(tmp_path):
+  class Own(run_experiment.Runner):
+    """Overrides what Dopamine's users do, without what is new here."""
+
+    def _run_one_phase(self, min_steps, statistics, run_mode_str):
+      steps = 0
+      while steps < min_steps:
+        length, episode_return = self._run_one_episode()
+        steps += length
+      return steps, 0.0, 1
+
+    def _run_one_iteration(self, iteration):
+      self._run_train_phase(Statistics())
+      return {'own': [iteration]}
+
+  class Statistics:
+    def append(self, figures):
+      pass
+
+  runner = plain_runner(tmp_path, cls=Own, checkpoint_minutes=1e-9)
+  runner.run_experiment()
+  assert runner._logger.data['iteration_1'] == {'own': [1]}
+  assert plain_runner(tmp_path, cls=Own)._start_iteration == 2
+
+
+def test_checkpoints_are_taken_by_the_clock(tmp_path):
+  class Waiting(run_experiment.Runner):
+    def _run_one_step(self, action):
+      self._checkpoints.wait()
+      return super()._run_one_step(action)
+
+  runner = plain_runner(
+    tmp_path, cls=Waiting, num_iterations=1, checkpoint_minutes=1e-9
+  )
+  runner.run_experiment()
+  within = tmp_path / 'checkpoints' / 'mid_iteration'
+  assert len(list(within.glob('sentinel*'))) == 2  # The newest two stay.
+  other = plain_runner(
+    tmp_path / 'none', num_iterations=1, checkpoint_minutes=None
+  )
+  other.run_experiment()
+  assert not (tmp_path / 'none' / 'checkpoints' / 'mid_iteration').exists()
+
+
+# A full disk ------------------------------------------------------------------
+
+
+def test_a_full_disk_does_not_end_the_run(tmp_path, monkeypatch, capsys):
+  """From the second iteration on nothing can be written, until the fourth."""
+  fsync, fails = os.fsync, []
+
+  class Watched(run_experiment.Runner):
+    def _run_one_iteration(self, iteration):
+      self._checkpoints.wait()
+      fails[:] = [True] * (iteration in (1, 2))
+      return super()._run_one_iteration(iteration)
+
+  def full(descriptor):
+    if fails:
+      raise OSError(28, 'No space left on device')
+    fsync(descriptor)
+
+  monkeypatch.setattr(os, 'fsync', full)
+  runner = plain_runner(tmp_path, cls=Watched, num_iterations=4)
+  runner.run_experiment()
+  assert 'A checkpoint could not be written: [Errno 28]' in (
+    capsys.readouterr().out
+  )
+  resumed = plain_runner(tmp_path, num_iterations=4)
+  assert resumed._start_iteration == 4 and resumed._agent.count == 320
+  assert sorted(resumed._logger.data) == [f'iteration_{i}' for i in range(4)]
+  files = [path.name for path in tmp_path.rglob('*') if path.is_file()]
+  assert not [name for name in files if name.endswith('.tmp')]
+  done = [name for name in files if name.startswith('sentinel_')]
+  assert sorted(name[-1] for name in done) == ['0', '3']
+
+
+# What has changed -------------------------------------------------------------
+
+
+def test_changed_settings_are_shown(tmp_path, capsys):
+  gin.bind_parameter('Runner.training_steps', 50)
+
+  def create():
+    return run_experiment.Runner(
+      str(tmp_path),
+      lambda sess, environment, summary_writer=None: Plain(),
+      lambda: Scripted(10),
+      num_iterations=1,
+      evaluation_steps=0,
+      seed=1,
+    )
+
+  create().run_experiment()
+  capsys.readouterr()
+  create()
+  assert 'Changed since' not in capsys.readouterr().out
+  gin.bind_parameter('Runner.training_steps', 70)
+  create()
+  assert '  Runner.training_steps from 50 to 70\n' in capsys.readouterr().out
+
+
+def test_another_number_of_threads_is_told(tmp_path, capsys, monkeypatch):
+  finish(tmp_path, 'cartpole', CASES['dqn'], num_iterations=1)
+  cls = exact_update_test.dqn_agent.DQNAgent
+  monkeypatch.setattr(cls, 'describe_device', lambda agent: '64 threads')
+  capsys.readouterr()
+  make_runner(tmp_path, 'cartpole', CASES['dqn'])
+  out = capsys.readouterr().out
+  assert 'threads), and this process computes by 64 threads: ' in out
+
+
+def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(memory, 'of_the_machine', lambda: 1e9)
+  monkeypatch.setattr(memory, 'resident', lambda: 600_000_000)
+  with pytest.raises(ValueError, match='about 1.1 GB.*has 1.0 GB: lower'):
+    plain_runner(tmp_path)
