@@ -126,6 +126,7 @@ class Run:
 
   def __init__(self, folder, case, environment, base_dir=None, start=Fork):
     folder.mkdir(exist_ok=True)
+    self.process = None
     self.base_dir = base_dir or folder / 'run'
     self.num_killed = 0
     self._case, self._environment = case, environment
@@ -135,6 +136,7 @@ class Run:
       'environment': environment,
     }
     self._output = folder / 'output.txt'
+    self._output.touch()
     self._start = start
 
   @property
@@ -215,8 +217,23 @@ class Run:
       raise
 
 
-def test_a_run_that_is_killed_within_an_iteration(tmp_path):
-  run = Run(tmp_path, 'c51', 'breakout', start=Command)
+@pytest.fixture
+def new_run():
+  """Makes a Run, none of which outlives the test."""
+  made = []
+
+  def new_run(*args, **kwargs):
+    made.append(Run(*args, **kwargs))
+    return made[-1]
+
+  yield new_run
+  for run in made:
+    if run.process is not None and run.process.exit_code() is None:
+      run.kill()
+
+
+def test_a_run_that_is_killed_within_an_iteration(new_run, tmp_path):
+  run = new_run(tmp_path, 'c51', 'breakout', start=Command)
   run.start()
   within = 'checkpoints/mid_iteration/sentinel_checkpoint_complete.*[0-9]'
   # The fourth of the first iteration, or any of the second.
@@ -232,8 +249,8 @@ def test_a_run_that_is_killed_within_an_iteration(tmp_path):
   assert re.search('Continues: +iteration [01] at step [1-9]', run.output)
 
 
-def test_a_run_that_is_killed_while_a_checkpoint_is_written(tmp_path):
-  run = Run(tmp_path, 'dqn', 'cartpole', start=Command)
+def test_a_run_that_is_killed_while_a_checkpoint_is_written(new_run, tmp_path):
+  run = new_run(tmp_path, 'dqn', 'cartpole', start=Command)
   run.start()
   assert run.wait_for(run.sentinels)
   assert run.kill_while_writing()
@@ -377,10 +394,10 @@ def runs(folder, count, seed):
 
 
 @pytest.mark.slow
-def test_a_hundred_runs_that_are_killed_again_and_again(tmp_path):
+def test_a_hundred_runs_that_are_killed_again_and_again(new_run, tmp_path):
   num_killed = 0
   for folder, case, environment, rng in runs(tmp_path, NUM_KILLED, 1000):
-    run = Run(folder, case, environment)
+    run = new_run(folder, case, environment)
     # The first is certain: no run ends before it has written a checkpoint.
     moments = ['writing'] + rng.choices(['writing', 'any'], k=rng.randint(0, 3))
     rng.shuffle(moments)
@@ -406,10 +423,10 @@ def test_a_hundred_runs_that_are_killed_again_and_again(tmp_path):
 
 
 @pytest.mark.slow
-def test_runs_with_a_damaged_newest_checkpoint(tmp_path):
+def test_runs_with_a_damaged_newest_checkpoint(new_run, tmp_path):
   num_skipped = 0
   for folder, case, environment, rng in runs(tmp_path, NUM_DAMAGED, 2000):
-    run = Run(folder, case, environment)
+    run = new_run(folder, case, environment)
     run.start()
     assert run.wait_for(lambda run=run: len(run.sentinels()) >= 2)
     run.wait(rng.uniform(0, 2))
@@ -460,10 +477,10 @@ def _free(disk):
 
 
 @pytest.mark.slow
-def test_runs_whose_disk_fills_up(small_disk, tmp_path):
+def test_runs_whose_disk_fills_up(new_run, small_disk, tmp_path):
   message = 'A checkpoint could not be written'
   for folder, case, environment, rng in runs(tmp_path, NUM_FULL_DISKS, 3000):
-    run = Run(folder, case, environment, base_dir=small_disk / folder.name)
+    run = new_run(folder, case, environment, base_dir=small_disk / folder.name)
     # From the start, with room for what a run begins with, or later.
     is_full_at_start = rng.random() < 0.5
     if is_full_at_start:
@@ -471,7 +488,7 @@ def test_runs_whose_disk_fills_up(small_disk, tmp_path):
     run.start()
     if not is_full_at_start:
       assert run.wait_for(run.sentinels)
-      dummy = fill(small_disk, left=rng.choice([0, 4096, 16384]))
+      dummy = fill(small_disk, left=rng.choice([0, 4096, 8192]))
     assert run.wait_for(lambda run=run: run.output.count(message) >= 2)
     if rng.random() < 0.7:
       before = set(run.sentinels())
