@@ -95,7 +95,7 @@ def collected(folder: str | os.PathLike) -> Iterator[Collection]:
     collection.close()
 
 
-def put(path: str, write: Callable[[IO[bytes]], None]) -> None:
+def put(path: str, write: Callable[[IO[bytes]], object]) -> None:
   """Writes a file of the checkpoint that is collected, or at once.
 
   Args:
@@ -107,7 +107,7 @@ def put(path: str, write: Callable[[IO[bytes]], None]) -> None:
     collection.writes.append(lambda: write_file(path, write))
 
 
-def write_file(path: str, write: Callable[[IO[bytes]], None]) -> None:
+def write_file(path: str, write: Callable[[IO[bytes]], object]) -> None:
   """Writes one file that is there only when it is complete and on the disk.
 
   Raises:

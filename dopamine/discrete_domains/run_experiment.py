@@ -691,10 +691,8 @@ class Runner:
         f'this one is {seed}: give another base_dir, or leave the seed out to '
         'go on with that run'
       )
-    os.makedirs(self._base_dir, exist_ok=True)
-    with open(path + '.tmp', 'w', encoding='utf-8') as file:
-      json.dump(seed, file)
-    os.replace(path + '.tmp', path)
+    if saved != seed:
+      storage.write_file(path, lambda file: file.write(b'%d' % seed))
     return seed
 
   def _initialize_checkpointer_and_maybe_resume(
@@ -1130,7 +1128,11 @@ class Runner:
       not state.in_episode or self._saves_mid_episode
     ):
       place = self._checkpoints.within(state.iteration)
-      is_saved = self._save(place, state.iteration - 1)
+      is_saved = False
+      try:
+        is_saved = self._save(place, state.iteration - 1)
+      except OSError as error:
+        self._retry_soon(error)
       if self._stop_requested is not None:
         self._stop(is_saved)
     elif (
@@ -1180,6 +1182,9 @@ class Runner:
 
     Returns:
       Whether one was taken.
+
+    Raises:
+      OSError: what is written at once could not be.
     """
     self._checkpoints.wait()
     minutes = self._checkpoint_minutes
@@ -1187,16 +1192,12 @@ class Runner:
       self._next_save = math.inf
       if minutes is not None:
         self._next_save = time.monotonic() + 60 * minutes
-    try:
-      with place.checkpointer.collect() as collection:
-        data = self._agent.bundle_and_checkpoint(
-          place.checkpointer.directory, place.number
-        )
-        if data:
-          pickled = self._pickled(data, place, last_complete)
-    except OSError as error:
-      self._retry_soon(error)
-      return False
+    with place.checkpointer.collect() as collection:
+      data = self._agent.bundle_and_checkpoint(
+        place.checkpointer.directory, place.number
+      )
+      if data:
+        pickled = self._pickled(data, place, last_complete)
     if not data:
       collection.close()
       return False

@@ -391,7 +391,8 @@ def test_an_error_in_the_users_code_keeps_its_traceback(tmp_path):
   assert 'Traceback' in result.stderr and 'mine.py", line 4' in result.stderr
 
 
-def test_ctrl_c_ends_without_a_traceback(tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_a_checkpoint(tmp_path, number):
   command = [sys.executable, '-um', 'dopamine.discrete_domains.train']
   command += [f'--base_dir={tmp_path}', f'--gin_files={CARTPOLE}']
   command += ['--gin_bindings=Runner.evaluation_steps = 0']
@@ -407,7 +408,8 @@ def test_ctrl_c_ends_without_a_traceback(tmp_path):
   while not done.exists():
     assert process.poll() is None
     time.sleep(0.05)
-  process.send_signal(signal.SIGINT)
+  assert f'in use by process {process.pid} on ' in run(tmp_path)
+  process.send_signal(number)
   _, stderr = process.communicate()
   assert process.returncode == train.STOPPED == 75
   assert 'The checkpoint is complete: the same command goes on' in stderr
