@@ -219,8 +219,9 @@ def build_memory(
 
 
 def checksums(memory: Any) -> list[int]:
-  """Of the arrays of the store."""
-  return [zlib.crc32(array.reshape(-1)) for array in memory._store.values()]
+  """Of the arrays of a memory, and how many slots were added to it."""
+  arrays = *memory._store.values(), memory._markers, memory.add_count
+  return [zlib.crc32(np.ravel(array)) for array in arrays]
 
 
 def distinct_share(memory: Any) -> float:

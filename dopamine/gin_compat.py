@@ -291,15 +291,24 @@ def _check_parameters() -> None:
         )
 
 
+def bound_values(target: Any) -> dict[str, Any]:
+  """What gin has bound to the parameters of a function or class, by name."""
+  registry = gin.config._REGISTRY
+  found: dict[str, Any] = {}
+  for (_, selector), bindings in gin.config._CONFIG.items():
+    configurable = registry.get(selector)
+    # Of a function, what is imported is gin's wrapper.
+    if target in (
+      getattr(configurable, 'wrapped', None),
+      getattr(configurable, 'wrapper', None),
+    ):
+      found |= bindings
+  return found
+
+
 def bound_parameters(target: Any) -> set[str]:
   """The parameters of a function or class that gin has values for."""
-  registry = gin.config._REGISTRY
-  return {
-    name
-    for (_, selector), bindings in gin.config._CONFIG.items()
-    if target is getattr(registry.get(selector), 'wrapped', None)
-    for name in bindings
-  }
+  return set(bound_values(target))
 
 
 def install() -> None:

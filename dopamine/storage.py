@@ -66,6 +66,11 @@ _collection: contextvars.ContextVar[Collection | None] = contextvars.ContextVar(
 )
 
 
+def current() -> Collection | None:
+  """Returns the collection that is open, if one is."""
+  return _collection.get()
+
+
 @contextlib.contextmanager
 def collect(collection: Collection) -> Iterator[Collection]:
   """Puts off what is written inside; closes the collection if that fails."""
@@ -270,7 +275,8 @@ class Lock:
     except BlockingIOError:
       pass
     except OSError:
-      if not host or pid == os.getpid() or (host == _HOST and not _lives(pid)):
+      is_here = host == _HOST
+      if not host or (is_here and (pid == os.getpid() or not _lives(pid))):
         return
     raise ValueError(
       f'base_dir={folder} is in use by process {pid or "?"} on {host or "?"}: '
@@ -283,6 +289,8 @@ class Lock:
     if not self._is_held:
       return
     self._is_held = False
+    if self._path not in _open_locks:
+      return  # This is a child of the process that took it.
     self._held[self._path] -= 1
     if not self._held[self._path]:
       with contextlib.suppress(OSError):
@@ -296,6 +304,18 @@ class Lock:
 
 _HOST = socket.gethostname()
 _open_locks: dict[str, IO[str]] = {}
+
+
+def _forget_locks() -> None:
+  """In a child process: the lock is the parent's, and ends with it."""
+  for file in _open_locks.values():
+    file.close()
+  _open_locks.clear()
+  Lock._held.clear()
+
+
+if hasattr(os, 'register_at_fork'):
+  os.register_at_fork(after_in_child=_forget_locks)
 
 
 def _lives(pid: int) -> bool:

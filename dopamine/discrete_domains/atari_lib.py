@@ -395,17 +395,18 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     for action in candidates:
       self._restore_emulator(state, action)
       if self._future() == future:
-        break
-    else:
-      raise RuntimeError('no action explains what the emulator does next')
-    self._restore_emulator(state, action)
-    return action
+        self._restore_emulator(state, action)
+        return action
+    self._restore_emulator(state, last)
+    raise RuntimeError('no action explains what the emulator does next')
 
-  def _future(self) -> bytes:
-    """Plays until one frame at least repeats nothing; returns the state."""
+  def _future(self) -> list[bytes]:
+    """Plays until one frame at least repeats nothing; returns the states."""
+    states = []
     for _ in range(self._num_sticky_frames()):
       self._ale.act(ale_py.Action.NOOP)
-    return self._ale.cloneState(include_rng=True).serialize()
+      states.append(self._ale.cloneState(include_rng=True).serialize())
+    return states
 
   def _is_sticky(self) -> bool:
     """Whether frames may repeat an older action, but do not always."""

@@ -127,7 +127,7 @@ class Checkpointer:
       yield collection
 
   def save_checkpoint(self, iteration_number: int, data: Any) -> None:
-    """Saves `data`, then the sentinel; removes the checkpoint four before.
+    """Saves `data`, then the sentinel; removes all but the newest `keep`.
 
     Args:
       iteration_number: ignored unless `checkpoint_frequency` divides it.
@@ -138,9 +138,11 @@ class Checkpointer:
     """
     if iteration_number % self._checkpoint_frequency:
       return
-    with self.collect() as collection:
-      pickled = safe_pickle.dumps(data)
-    self.save_collected(iteration_number, pickled, collection)
+    # What an agent put in a collection that is open belongs to this checkpoint.
+    collection = storage.current()
+    if collection is None:
+      collection = storage.Collection(self._shared_directory)
+    self.save_collected(iteration_number, safe_pickle.dumps(data), collection)
 
   def save_collected(
     self, iteration_number: int, pickled: bytes, collection: storage.Collection
@@ -149,8 +151,18 @@ class Checkpointer:
 
     Raises:
       OSError: something could not be written. The checkpoints that are there
-        are as they were.
+        are as they were, and what was written of this one is gone.
     """
+    try:
+      self._save_collected(iteration_number, pickled, collection)
+    except BaseException:
+      if iteration_number not in self.numbers():
+        self._remove_files(iteration_number, collection.files)
+      raise
+
+  def _save_collected(
+    self, iteration_number: int, pickled: bytes, collection: storage.Collection
+  ) -> None:
     sentinel = self._path(self._sentinel_prefix, iteration_number)
     path = self._path(self._checkpoint_file_prefix, iteration_number)
     try:
@@ -190,21 +202,42 @@ class Checkpointer:
 
   def remove(self, iteration_number: int) -> None:
     """Removes a checkpoint, its sentinel first."""
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(self._path(self._sentinel_prefix, iteration_number))
     files = []
     with contextlib.suppress(storage.DamagedError):
       files = list(self._manifest(iteration_number).get('files', ()))
-    paths = [os.path.join(self._base_directory, file) for file in files]
-    # What has no manifest: Dopamine 3 wrote it, or an agent of the user's.
+    self._remove_files(
+      iteration_number,
+      [
+        os.path.join(self._base_directory, file)
+        for file in files
+        if '..' not in file.split(os.sep)
+      ],
+    )
+
+  def _remove_files(self, iteration_number: int, paths: list[str]) -> None:
+    """Removes what has no sentinel any more, the manifest last."""
+    # What no manifest names: Dopamine 3 wrote it, or an agent of the user's.
     own = glob.escape(self._base_directory)
-    paths += glob.glob(f'{own}/*_ckpt.{iteration_number}.*')
-    paths.append(self._path(self._checkpoint_file_prefix, iteration_number))
+    manifest = self._manifest_path(iteration_number)
+    others = glob.glob(f'{own}/*_ckpt.{iteration_number}.*')
     for path in (
-      self._path(self._sentinel_prefix, iteration_number),
       *paths,
-      self._manifest_path(iteration_number),
+      *(path for path in others if path != manifest),
+      self._path(self._checkpoint_file_prefix, iteration_number),
+      manifest,
     ):
       with contextlib.suppress(FileNotFoundError):
         os.remove(path)
+
+  def incomplete(self) -> list[int]:
+    """Returns the numbers of which there are files, but no sentinel."""
+    prefix = re.escape(self._checkpoint_file_prefix)
+    pattern = re.compile(rf'(?:.*_ckpt|{prefix})\.(\d+)(?:\..*)?')
+    names = os.listdir(self._base_directory)
+    found = {int(m[1]) for m in map(pattern.fullmatch, names) if m}
+    return sorted(found - set(self.numbers()))
 
   def shared_files(self) -> set[str]:
     """Returns the paths of what the complete checkpoints share."""
@@ -225,10 +258,16 @@ class Checkpointer:
       storage.DamagedError: the manifest is not what was written.
     """
     path = self._manifest_path(iteration_number)
-    if not os.path.exists(path):
+    try:
+      with open(path, 'rb') as file:
+        content, _, rest = file.read().partition(b'\n')
+    except FileNotFoundError:
+      record = f'replay_ckpt.{iteration_number}.npz'
+      if os.path.exists(os.path.join(self._base_directory, record)):
+        raise storage.DamagedError(f'{path} is missing') from None
       return {}
-    with open(path, 'rb') as file:
-      content, _, rest = file.read().partition(b'\n')
+    except OSError as error:
+      raise storage.DamagedError(f'{path} cannot be read: {error}') from None
     if rest != b'%d\n' % zlib.crc32(content):
       raise storage.DamagedError(f'{path} is damaged')
     return json.loads(content)
@@ -250,7 +289,11 @@ class Checkpointer:
         raise storage.DamagedError(
           f'{path} is damaged: it has {os.path.getsize(path)} bytes, not {size}'
         )
-      if storage.checksum(path) != checksum:
+      try:
+        found = storage.checksum(path)
+      except OSError as error:
+        raise storage.DamagedError(f'{path} cannot be read: {error}') from None
+      if found != checksum:
         raise storage.DamagedError(f'{path} is damaged: its checksum is wrong')
 
   def load_checkpoint(self, iteration_number: int) -> Any:
@@ -279,7 +322,7 @@ class Place(NamedTuple):
 
   Attributes:
     iteration: of which it is the first or a later step that comes next.
-    part: 0 at the beginning of that iteration, else the how manieth within.
+    part: 0 at the beginning of that iteration; 1, 2, ... within it.
     checkpointer: has it.
     number: its number there.
   """
@@ -324,7 +367,11 @@ class RunCheckpoints:
     self._pending: futures.Future | None = None
     for folder in (directory, self._within_directory, self._shared):
       for path in glob.glob(f'{glob.escape(folder)}/*.tmp'):
-        os.remove(path)  # Of a process that was killed.
+        if os.path.isfile(path):
+          os.remove(path)  # Of a process that was killed.
+    for checkpointer in self._checkpointers()[1:]:
+      for number in checkpointer.incomplete():
+        checkpointer.remove(number)  # Likewise.
 
   @functools.cached_property
   def _within(self) -> Checkpointer:
@@ -400,7 +447,9 @@ class RunCheckpoints:
     }
     with os.scandir(self._shared) as entries:
       stale = [
-        e.path for e in entries if os.path.normpath(e.path) not in needed
+        e.path
+        for e in entries
+        if e.is_file() and os.path.normpath(e.path) not in needed
       ]
     for path in stale:
       os.remove(path)

@@ -134,6 +134,16 @@ class EventFile:
     self.size += len(content)
     self._pending = []
 
+  def sync(self) -> None:
+    """Writes what is pending.
+
+    Raises:
+      OSError: it could not be written.
+    """
+    self._write()
+    if self._file is not None:
+      os.fsync(self._file.fileno())
+
   def reopen(self) -> None:
     """Does nothing: tensorboardX calls it before a new file is begun."""
 

@@ -455,6 +455,10 @@ class Runner:
       that decide what its checkpoints mean.
   """
 
+  # A subclass that keeps nothing of its own from one step to the next, in the
+  # hooks of an episode, may say so too: then it is saved within episodes.
+  saves_mid_episode = True
+
   def __init__(
     self,
     base_dir: str,
@@ -521,8 +525,9 @@ class Runner:
     self._finished_phases: dict[str, Phase] = {}  # Before a run was resumed.
     self._progress = _Progress('', 0)
     self._graph_is_written = False
-    self._next_save = math.inf  # By `time.monotonic`, as
-    self._clock: float | None = None  # the start of the phase.
+    # When the next checkpoint is due and the phase began, by `time.monotonic`.
+    self._next_save = math.inf
+    self._clock: float | None = None
     self._stop_requested: float | None = None
     self._start_text = ''
 
@@ -709,11 +714,20 @@ class Runner:
     self._checkpointer = self._checkpoints.complete
     self._start_iteration = 0
     places = self._checkpoints.places()
-    latest = checkpointer.get_latest_checkpoint_number(self._checkpoint_dir)
-    if latest != max(self._checkpointer.numbers(), default=-1):
-      places = [self._checkpoints.after(latest)]  # gin overrides it.
+    find = checkpointer.get_latest_checkpoint_number
+    latest = find(self._checkpoint_dir)
+    bound = gin_compat.bound_values(find).get('override_number')
+    if bound is not None:
+      places = [self._checkpoints.after(latest)] if latest >= 0 else []
     if not places:
       event_writer.go_back(self._base_dir, {})
+      incomplete = self._checkpointer.incomplete()
+      if incomplete:
+        print(
+          f'Starting afresh: {self._checkpoint_dir} has files of checkpoint '
+          f'{", ".join(map(str, incomplete))}, but no sentinel of it: it was '
+          'never completed'
+        )
     damages = []
     for place in reversed(places):
       try:
@@ -741,10 +755,12 @@ class Runner:
     path = os.path.join(
       place.checkpointer.directory, f'{checkpoint_file_prefix}.{place.number}'
     )
+    run = {}
     if data is not None:
       if not isinstance(data, dict):
         raise ValueError(f'{path} holds no dict: no Runner saved it')
-      self._check_same_run(data.get('run', {}))
+      run = data.pop('run', {})
+      self._check_same_run(run)
     if not self._agent.unbundle(
       place.checkpointer.directory, place.number, data
     ):
@@ -763,21 +779,20 @@ class Runner:
         )
     self._logger.data = data['logs']
     self._start_iteration = int(data['current_iteration']) + 1
-    if data.get('environment') is not None:
-      self._environment.set_state(data['environment'])
     self._start_text = f'iteration {self._start_iteration} at its beginning'
-    place_in_loop = data.get('place')
-    if place_in_loop is not None:
-      state = self._state = RunState.restored(place_in_loop)
+    if run.get('environment_state') is not None:
+      self._environment.set_state(run['environment_state'])
+    if run.get('state') is not None:
+      state = self._state = RunState.restored(run['state'])
       self._finished_phases = dict(state.phases)
       steps = state.phase_steps + state.in_episode * state.episode_steps
       self._start_text = (
         f'iteration {state.iteration} at step {steps} of its {state.phase} '
         'phase'
       )
-    if 'event_files' in data:
-      event_writer.go_back(self._base_dir, data['event_files'])
-    self._graph_is_written = bool(data.get('graph_is_written'))
+    if 'event_files' in run:
+      event_writer.go_back(self._base_dir, run['event_files'])
+    self._graph_is_written = bool(run.get('graph_is_written'))
     logging.info(
       'Reloaded checkpoint and will start from iteration %d (%s)',
       self._start_iteration,
@@ -899,7 +914,7 @@ class Runner:
     if not state.in_episode:
       state.begin_episode(self._initialize_episode())
     while True:
-      if time.monotonic() >= self._next_save:
+      if self._stop_requested or time.monotonic() >= self._next_save:
         self._save_within_iteration()
       state.observation, reward, is_terminal = self._run_one_step(state.action)
       state.episode_steps += 1
@@ -978,7 +993,7 @@ class Runner:
       )
       self._clock = time.monotonic() - phase.seconds
       while phase.steps < min_steps:
-        if time.monotonic() >= self._next_save:
+        if self._stop_requested or time.monotonic() >= self._next_save:
           self._save_within_iteration()
         figures = self._run_one_episode()
         state.in_episode = False
@@ -1133,7 +1148,8 @@ class Runner:
         is_saved = self._save(place, state.iteration - 1)
       except OSError as error:
         self._retry_soon(error)
-      if self._stop_requested is not None:
+      is_too_early = state.in_episode and not self._saves_mid_episode
+      if self._stop_requested is not None and not is_too_early:
         self._stop(is_saved)
     elif (
       self._stop_requested is not None
@@ -1143,10 +1159,13 @@ class Runner:
 
   @functools.cached_property
   def _saves_mid_episode(self) -> bool:
-    """Whether agent and environment can be saved within an episode."""
-    parts = self._agent, self._environment
-    says_so = all(getattr(p, 'saves_mid_episode', False) is True for p in parts)
-    return says_so and self._environment_state() is not None
+    """Whether all that an episode needs can be saved within it."""
+    return (
+      _says_so(self, '_initialize_episode', '_run_one_step', '_end_episode')
+      and _says_so(self._environment, 'reset', 'step')
+      and getattr(self._agent, 'saves_mid_episode', False) is True
+      and self._environment_state() is not None
+    )
 
   def _stop(self, is_saved: bool) -> None:
     is_saved = self._checkpoints.wait() is None and is_saved
@@ -1171,7 +1190,6 @@ class Runner:
     """
     if self._stop_requested is None:
       self._stop_requested = time.monotonic()
-      self._next_save = -math.inf
 
   def _save(self, place: checkpointer.Place, last_complete: int) -> bool:
     """Takes a checkpoint, which is written while the run goes on.
@@ -1187,18 +1205,20 @@ class Runner:
       OSError: what is written at once could not be.
     """
     self._checkpoints.wait()
-    minutes = self._checkpoint_minutes
-    if self._stop_requested is None:
-      self._next_save = math.inf
-      if minutes is not None:
-        self._next_save = time.monotonic() + 60 * minutes
+    start = time.monotonic()
     with place.checkpointer.collect() as collection:
       data = self._agent.bundle_and_checkpoint(
         place.checkpointer.directory, place.number
       )
-      if data:
-        pickled = self._pickled(data, place, last_complete)
-    if not data:
+      pickled = self._pickled(data, place, last_complete) if data else None
+    now = time.monotonic()
+    self._next_save = math.inf
+    if self._checkpoint_minutes is not None:
+      interval = 60 * self._checkpoint_minutes
+      if now - start > 1:  # Training waited for an agent's own files: seldom.
+        interval = max(interval, 100 * (now - start))
+      self._next_save = now + interval
+    if pickled is None:
       collection.close()
       return False
     self._checkpoints.write(place, pickled, collection, self._retry_soon)
@@ -1217,29 +1237,40 @@ class Runner:
 
   def _pickled(
     self, data: Any, place: checkpointer.Place, last_complete: int
-  ) -> bytes:
-    """Adds what the Runner saves to an agent's bundle."""
+  ) -> bytes | None:
+    """Adds what the Runner saves to an agent's bundle.
+
+    Returns:
+      The pickle; None if it is of the middle of an episode that, as it turns
+      out, cannot be saved there.
+    """
     if not isinstance(data, dict):
       raise TypeError(
         f'bundle_and_checkpoint of {type(self._agent).__name__} returned '
         f'{data!r}: it must return a dict, or None to save nothing'
       )
-    data['current_iteration'] = last_complete
-    data['logs'] = self._logger.data
-    data['run'] = self._identity() | {
+    run = self._identity() | {
       'settings': self._settings,
       'device': self._device(),
+      'graph_is_written': self._graph_is_written,
+      'environment_state': self._environment_state(),
     }
-    data['graph_is_written'] = self._graph_is_written
-    self._summary_writer.flush()
-    data['event_files'] = event_writer.sizes(self._base_dir)
     if place.part and self._clock is not None:
       phase = self._state.phases[self._state.phase]
       phase.seconds = time.monotonic() - self._clock
-      data['place'] = self._state.saved()
-    state = self._environment_state()
-    if state is not None:
-      data['environment'] = state
+      run['state'] = self._state.saved()
+      # A subclass that returns a dict of its own leaves out the attributes.
+      is_whole = run['environment_state'] is not None and (
+        'attributes' in data or not hasattr(self._agent, 'remember_settings')
+      )
+      if self._state.in_episode and not is_whole:
+        self._saves_mid_episode = False
+        return None
+    self._summary_writer.events.sync()
+    run['event_files'] = event_writer.sizes(self._base_dir)
+    data['current_iteration'] = last_complete
+    data['logs'] = self._logger.data
+    data['run'] = run
     return safe_pickle.dumps(data)
 
   def _environment_state(self) -> Any:
@@ -1271,7 +1302,7 @@ class Runner:
     logging.info('Beginning training...')
     if self._num_iterations <= self._start_iteration:
       logging.warning(
-        'num_iterations (%d) < start_iteration(%d): nothing is left to run; '
+        'num_iterations (%d) <= start_iteration (%d): nothing is left to run; '
         'raise Runner.num_iterations to go on',
         self._num_iterations,
         self._start_iteration,
@@ -1288,20 +1319,27 @@ class Runner:
         self._finished_phases = {}
         self._save_iteration(iteration, statistics)
         if self._stop_requested is not None:
-          self._stop(True)
+          self._checkpoints.wait()
+          self._stop(iteration in self._checkpointer.numbers())
     finally:
       self._close()
 
   def _save_iteration(self, iteration: int, statistics: dict) -> None:
     """Logs and saves a complete iteration; a full disk does not end the run."""
     is_last = iteration == self._num_iterations - 1
+    self._checkpoints.wait()
     for attempt in range(3):
-      try:
-        self._log_experiment(iteration, statistics)
-        self._checkpoint_experiment(iteration)
-        error = self._checkpoints.wait() if is_last else None
-      except OSError as caught:
-        error = caught
+      errors = []
+      for save in (
+        lambda: self._log_experiment(iteration, statistics),
+        lambda: self._checkpoint(iteration),
+        lambda: self._checkpoints.wait() if is_last else None,
+      ):
+        try:
+          errors.append(save())
+        except OSError as caught:
+          errors.append(caught)
+      error = next(filter(None, errors), None)
       if error is None:
         return
       if not is_last:
@@ -1313,6 +1351,16 @@ class Runner:
       'earlier iterations are as they were; with room to write, the same '
       'command goes on from there'
     ) from error
+
+  def _checkpoint(self, iteration: int) -> None:
+    """Calls `_checkpoint_experiment`.
+
+    An override that saves at once, by `self._checkpointer.save_checkpoint`,
+    saves with it what its agent puts in the collection that is open meanwhile.
+    """
+    with self._checkpointer.collect() as collection:
+      self._checkpoint_experiment(iteration)
+    collection.close()
 
   def _close(self) -> None:
     """Finishes what is being written, and lets go of the folder."""
@@ -1398,6 +1446,22 @@ _WORKING_MEMORY = 5e8
 # How long a run that is to stop waits for the end of an episode that it cannot
 # be saved in.
 _STOP_SECONDS = 15.0
+
+
+def _says_so(owner: Any, *methods: str) -> bool:
+  """Whether an object's class says that it can be saved within an episode.
+
+  What a base class says does not hold for a subclass that overrides one of the
+  methods: it may keep a state of its own.
+  """
+  if getattr(owner, 'saves_mid_episode', False) is not True:
+    return False
+  for cls in type(owner).__mro__:
+    if 'saves_mid_episode' in vars(cls):
+      return True
+    if any(method in vars(cls) for method in methods):
+      return False
+  return True
 
 
 def _operative_settings() -> dict[str, str]:

@@ -148,7 +148,7 @@ def _ending_on_signals():
   def handle(number, unused_frame):
     if not runners or not hasattr(runners[0], 'request_stop'):
       raise KeyboardInterrupt
-    print('\nSaving; once more Ctrl-C ends without.', flush=True)
+    print('\nSaving. Ctrl-C once more gives that up.', flush=True)
     runners[0].request_stop()
     signal.signal(signal.SIGINT, handlers[signal.SIGINT])
 

@@ -369,8 +369,6 @@ class OutOfGraphReplayBuffer:
       self._append(_PADDING, self._add_zeros)
 
   def _append(self, marker: int, transition: tuple) -> None:
-    while self.add_count - self._replay_capacity >= self._chunks.unsaved_from:
-      time.sleep(0.001)  # This slot is being written to a checkpoint.
     self._markers[self.cursor()] = marker
     self._invalid_range = None
     self._add(*transition)
@@ -381,6 +379,8 @@ class OutOfGraphReplayBuffer:
     A subclass that keeps more per slot overrides this and passes up what is in
     the store: `self.cursor()` is the slot before `super()._add` is called.
     """
+    while self.add_count - self._replay_capacity >= self._chunks.unsaved_from:
+      time.sleep(0.001)  # This slot is being written to a checkpoint.
     cursor = self.cursor()
     for name, arg in zip(self._add_shapes, args, strict=False):
       self._store[name][cursor] = arg
@@ -750,28 +750,27 @@ class OutOfGraphReplayBuffer:
     with storage.collected(checkpoint_dir) as collection:
       end = int(self.add_count)
       first = max(0, end - self._replay_capacity)
-      chunks = self._chunks
       folder = os.path.normpath(collection.shared_dir)
-      if chunks.folder != folder:
-        chunks.folder, chunks.saved = folder, []
-      chunks.saved = [c for c in chunks.saved if first < c['end'] <= end]
-      if chunks.saved:
-        first = max(first, chunks.saved[-1]['end'])
-      chunks.unsaved_from = min(first, chunks.unsaved_from)
-      collection.at_end.append(chunks.release)
+      files = self._chunks.begin(folder, first, end)
+      if files.saved:
+        first = max(first, files.saved[-1]['end'])
+      files.hold(first)
+      collection.at_end.append(files.close)
       size = self._chunk_size()
       for start in range(first, end, size):
         part = start, min(start + size, end)
-        collection.writes.append(functools.partial(self._write_chunk, *part))
+        write_part = functools.partial(self._write_chunk, files, *part)
+        collection.writes.append(write_part)
 
       def write(file: IO[bytes]) -> None:
-        folder = os.path.relpath(chunks.folder, checkpoint_dir)
-        record['folder'], record['chunks'] = folder, chunks.saved
+        record['folder'] = os.path.relpath(folder, checkpoint_dir)
+        record['chunks'] = files.saved
         text = np.frombuffer(json.dumps(record).encode(), np.uint8)
         np.savez_compressed(file, record=text, **values)  # type: ignore
+        files.is_complete = True
 
       storage.put(path, write)
-      collection.shared.append(chunks.paths)
+      collection.shared.append(files.paths)
 
   def restore(
     self, checkpoint_dir: str | os.PathLike, iteration_number: int
@@ -797,6 +796,13 @@ class OutOfGraphReplayBuffer:
         'empty directory.'
       )
     folder = os.path.normpath(os.path.join(checkpoint_dir, record['folder']))
+    end = int(elements['add_count'])
+    covered = max(0, end - self._replay_capacity)
+    for chunk in record['chunks']:
+      is_next = chunk['first'] <= covered < chunk['end']
+      covered = chunk['end'] if is_next else -1
+    if covered != end:
+      raise storage.DamagedError(f'{path} is damaged: slots are missing')
     if self.add_count > 0 or self._chunks.is_half_read:
       for array in self._store.values():
         array[...] = 0
@@ -806,12 +812,12 @@ class OutOfGraphReplayBuffer:
     self._restore_elements({name: elements[name] for name in own})
     self._markers = elements[_MARKERS_NAME]
     self._next_experience_is_episode_start = record['next_is_episode_start']
-    self._chunks.folder, self._chunks.saved = folder, record['chunks']
+    self._chunks.keep(folder, record['chunks'])
     self._chunks.is_half_read = False
 
   def rewrite_checkpoints(self) -> None:
     """Makes the next checkpoint save every slot anew, for who changed some."""
-    self._chunks.saved = []
+    self._chunks.keep('', [])
 
   def _described(self) -> dict[str, Any]:
     """Name -> shape and dtype of the arrays of the store, as JSON."""
@@ -851,7 +857,7 @@ class OutOfGraphReplayBuffer:
     wrapped = stop - self._replay_capacity
     return [slice(start, self._replay_capacity), slice(0, wrapped)]
 
-  def _write_chunk(self, first: int, end: int) -> None:
+  def _write_chunk(self, files: '_ChunkFiles', first: int, end: int) -> None:
     """Writes what was added from `first` to `end` to a file of its own."""
     spans = self._spans(first, end)
     views = [_bytes(a[s]) for a in self._store.values() for s in spans]
@@ -861,9 +867,10 @@ class OutOfGraphReplayBuffer:
     content = b''.join(payload)
     # No checkpoint of another process, a damaged one say, has this name.
     name = f'{first}-{end}-{uuid.uuid4().hex[:8]}.zst'
-    path = os.path.join(self._chunks.folder, name)
+    path = os.path.join(files.folder, name)
+    files.written.append(path)
     checksums = storage.write_shared(path, content)
-    self._chunks.saved.append(
+    files.saved.append(
       {
         'stream': 0,
         'first': first,
@@ -873,7 +880,7 @@ class OutOfGraphReplayBuffer:
         'checksums': checksums,
       }
     )
-    self._chunks.unsaved_from = end
+    files.hold(end)
 
   def _read_chunk(self, folder: str, chunk: dict[str, Any]) -> None:
     """Reads what `_write_chunk` wrote into the store."""
@@ -990,22 +997,69 @@ class _Chunks:
   """The files of checkpoints that the slots of a buffer are in.
 
   Attributes:
-    folder: of the files.
-    saved: what is known of each, in the order of their slots.
-    unsaved_from: the first `add_count` that is still to be written. What a
-      background thread reads, the buffer must not overwrite.
+    unsaved_from: the first `add_count` that a checkpoint is still to write.
+      What a background thread reads, the buffer must not overwrite.
     is_half_read: whether the store holds a part of a checkpoint.
   """
 
   def __init__(self) -> None:
-    self.folder = ''
-    self.saved: list[dict[str, Any]] = []
+    self.keep('', [])
     self.unsaved_from: float = math.inf
     self.is_half_read = False
+    self._held: dict[_ChunkFiles, float] = {}
 
-  def release(self) -> None:
-    """Lets the buffer overwrite everything again."""
-    self.unsaved_from = math.inf
+  def keep(self, folder: str, saved: list[dict[str, Any]]) -> None:
+    """Takes the files of a checkpoint for those that the next one shares."""
+    self.folder, self.saved = folder, saved
+
+  def begin(self, folder: str, first: int, end: int) -> '_ChunkFiles':
+    """Returns the files of a new checkpoint of slots `first` to `end`.
+
+    They begin with those that it shares with the one before.
+    """
+    saved = self.saved if self.folder == folder else []
+    saved = [chunk for chunk in saved if first < chunk['end'] <= end]
+    return _ChunkFiles(self, folder, saved)
+
+  def hold(self, files: '_ChunkFiles', start: float) -> None:
+    """Notes what a checkpoint is still to write; nothing from infinity on."""
+    self._held[files] = start
+    if start == math.inf:
+      del self._held[files]
+    # Both threads come here: the tuple is made in one go.
+    self.unsaved_from = min(tuple(self._held.values()), default=math.inf)
+
+
+class _ChunkFiles:
+  """Those of one checkpoint.
+
+  Attributes:
+    folder: where they are.
+    saved: what is known of each, in the order of their slots.
+    written: paths of those that are new.
+    is_complete: whether all of them are written.
+  """
+
+  def __init__(self, chunks: _Chunks, folder: str, saved: list[dict[str, Any]]):
+    self._chunks, self._before = chunks, chunks.saved
+    self.folder = folder
+    self.saved = saved
+    self.written: list[str] = []
+    self.is_complete = False
+
+  def hold(self, start: float) -> None:
+    """Keeps the buffer from overwriting what was added from `start` on."""
+    self._chunks.hold(self, start)
+
+  def close(self) -> None:
+    """Lets go of the buffer. What is incomplete is removed."""
+    self.hold(math.inf)
+    if not self.is_complete:
+      for path in self.written:
+        with contextlib.suppress(OSError):
+          os.remove(path)
+    elif self._chunks.saved is self._before:  # Nobody asked for a rewrite.
+      self._chunks.keep(self.folder, self.saved)
 
   def paths(self) -> list[str]:
     """The paths of the files."""
@@ -1113,7 +1167,7 @@ def _saves_its_own_way(memory: Any) -> bool:
     not getattr(getattr(type(memory), name, None), '__module__', '').startswith(
       'dopamine.'
     )
-    for name in ('save', 'load', 'checkpoint', 'restore')
+    for name in ('save', 'load')
   )
 
 
@@ -1285,9 +1339,9 @@ class WrappedReplayBuffer:
   ) -> None:
     """Saves what is new: see `OutOfGraphReplayBuffer.checkpoint`.
 
-    A memory that saves in its own way is saved in that way.
+    A subclass that saves in its own way, here or in the memory, does so.
     """
-    if _saves_its_own_way(self.memory):
+    if _saves_its_own_way(self) or _saves_its_own_way(self.memory):
       self.save(checkpoint_dir, iteration_number)
     else:
       self.memory.checkpoint(checkpoint_dir, iteration_number)

@@ -66,7 +66,9 @@ def _tuples(dtype):
   """The description of a dtype, whose tuples JSON made lists."""
   if isinstance(dtype, str):
     return dtype
-  return [tuple(map(tuple, field)) for field in dtype]
+  return [
+    (name, _tuples(kind), *map(tuple, shape)) for name, kind, *shape in dtype
+  ]
 
 
 def main(unused_argv):

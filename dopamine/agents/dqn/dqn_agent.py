@@ -868,11 +868,14 @@ class DQNAgent:
       if generators['replay'] is not None:
         self._replay.memory.generator_state = generators['replay']
     for name, value in bundle.pop('attributes', {}).items():
-      own = vars(self).get(name)
-      if isinstance(own, np.random.Generator):
-        own.bit_generator.state = value[_GENERATOR]
-      else:
-        setattr(self, name, value)
+      if isinstance(value, dict) and _GENERATOR in value:
+        state = value[_GENERATOR]
+        value = vars(self).get(name)  # Others may hold it too.
+        if not isinstance(value, np.random.Generator):
+          bit_generator = getattr(np.random, state['bit_generator'])
+          value = np.random.Generator(bit_generator())
+        value.bit_generator.state = state
+      setattr(self, name, value)
     for name, value in bundle.items():
       if name in vars(self):
         setattr(self, name, value)

@@ -23,6 +23,7 @@ import time
 
 import pytest
 
+from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
 from tests.dopamine.discrete_domains import resume_test
 
@@ -30,45 +31,39 @@ ROOT = pathlib.Path(__file__).parents[3]
 MODULE = 'tests.dopamine.discrete_domains.kill_test'
 
 # Of each slow test under each backend, spread over agents and environments.
-NUM_KILLED, NUM_FULL_DISKS, NUM_DAMAGED = 100, 30, 100
+NUM_KILLED, NUM_DAMAGED, NUM_FULL_DISKS = 100, 100, 30
 
-# Seconds of training, and some checkpoints in each.
-SETTINGS = dict(training_steps=900, evaluation_steps=200)
+# Seconds of training, with some checkpoints in each.
+SETTINGS = dict(training_steps=700, evaluation_steps=150)
 CHECKPOINT_MINUTES = 0.2 / 60
-COMBINATIONS = list(
-  itertools.product(resume_test.CASES, resume_test.ENVIRONMENTS)
-)
 
 
-def main(settings):
-  """Runs to the end, and leaves the figures beside the `base_dir`.
+def main(base_dir, case, environment, output):
+  """Runs to the end, and leaves the figures beside the `base_dir`."""
+  with open(output, 'ab') as file:
+    for descriptor in (1, 2):
+      os.dup2(file.fileno(), descriptor)
+  runner = make_runner(base_dir, case, environment, CHECKPOINT_MINUTES)
+  runner.run_experiment()
+  with open(f'{base_dir}.figures', 'wb') as file:
+    pickle.dump(resume_test.figures(runner), file)
 
-  Args:
-    settings: `{'base_dir': ..., 'environment': ..., 'case': ...}`.
-  """
-  runner = resume_test.make_runner(
-    settings['base_dir'],
-    settings['environment'],
-    resume_test.CASES[settings['case']],
-    checkpoint_minutes=CHECKPOINT_MINUTES,
+
+def make_runner(base_dir, case, environment, checkpoint_minutes):
+  return resume_test.make_runner(
+    base_dir,
+    environment,
+    resume_test.CASES[case],
+    checkpoint_minutes=checkpoint_minutes,
     **SETTINGS,
   )
-  runner.run_experiment()
-  with open(settings['base_dir'] + '.figures', 'wb') as file:
-    pickle.dump(resume_test.figures(runner), file)
 
 
 @functools.cache
 def uninterrupted(case, environment):
   """The figures of a run in this process, which saves nothing in between."""
   with tempfile.TemporaryDirectory() as folder:
-    runner = resume_test.make_runner(
-      folder,
-      environment,
-      resume_test.CASES[case],
-      checkpoint_minutes=None,
-      **SETTINGS,
-    )
+    runner = make_runner(folder, case, environment, None)
     runner.run_experiment()
     return resume_test.figures(runner)
 
@@ -76,44 +71,20 @@ def uninterrupted(case, environment):
 # Processes --------------------------------------------------------------------
 
 
-class Command:
-  """A run as a process; all that it prints goes to `output`."""
-
-  def __init__(self, settings, output):
-    with open(output, 'ab') as file:
-      self._process = subprocess.Popen(
-        [sys.executable, '-m', MODULE, json.dumps(settings)],
-        cwd=ROOT,
-        stdout=file,
-        stderr=file,
-      )
-    self.pid = self._process.pid
-    self.exit_code = self._process.poll
-    self.wait = self._process.wait
+def command(settings):
+  """Starts a run as one does at a prompt."""
+  arguments = [sys.executable, '-m', MODULE, json.dumps(settings)]
+  return subprocess.Popen(arguments, cwd=ROOT)
 
 
-class Fork:
-  """The same, forked from a process that has imported everything: 5 s less."""
-
-  def __init__(self, settings, output):
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload([MODULE])
-    self._process = context.Process(
-      target=self._run, args=(settings, str(output))
-    )
-    self._process.start()
-    self.pid = self._process.pid
-    self.wait = self._process.join
-
-  def exit_code(self):
-    return self._process.exitcode
-
-  @staticmethod
-  def _run(settings, output):
-    with open(output, 'ab') as file:
-      for stream in (sys.stdout, sys.stderr):
-        os.dup2(file.fileno(), stream.fileno())
-    main(settings)
+def fork(settings):
+  """The same, from a process that has imported everything: 5 s less."""
+  context = multiprocessing.get_context('forkserver')
+  context.set_forkserver_preload([MODULE])
+  process = context.Process(target=main, kwargs=settings)
+  process.start()
+  process.poll, process.wait = lambda: process.exitcode, process.join
+  return process
 
 
 class Run:
@@ -124,20 +95,14 @@ class Run:
     num_killed: how often it was.
   """
 
-  def __init__(self, folder, case, environment, base_dir=None, start=Fork):
+  def __init__(self, folder, case, environment, base_dir=None, start=fork):
     folder.mkdir(exist_ok=True)
-    self.process = None
     self.base_dir = base_dir or folder / 'run'
     self.num_killed = 0
-    self._case, self._environment = case, environment
-    self._settings = {
-      'base_dir': str(self.base_dir),
-      'case': case,
-      'environment': environment,
-    }
+    self._names = dict(case=case, environment=environment)
     self._output = folder / 'output.txt'
     self._output.touch()
-    self._start = start
+    self._start, self._process = start, None
 
   @property
   def output(self):
@@ -145,21 +110,22 @@ class Run:
     return self._output.read_text(errors='replace')
 
   def start(self):
-    self.process = self._start(self._settings, self._output)
+    files = dict(base_dir=str(self.base_dir), output=str(self._output))
+    self._process = self._start(self._names | files)
 
   def is_running(self):
-    code = self.process.exit_code()
+    code = self._process.poll()
     assert code in (None, 0), self.output
     return code is None
 
-  def wait_for(self, condition, seconds=120.0):
+  def wait_for(self, condition, pause=0.005):
     """Whether the condition came true while the run went on."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + 120
     while self.is_running():
       if condition():
         return True
       assert time.monotonic() < end, self.output
-      time.sleep(0.0002)
+      time.sleep(pause)
     return False
 
   def wait(self, seconds):
@@ -168,30 +134,26 @@ class Run:
     return self.wait_for(lambda: time.monotonic() >= end)
 
   def kill(self):
-    with contextlib.suppress(ProcessLookupError):
-      os.kill(self.process.pid, signal.SIGKILL)
-    self.process.wait()
-    self.num_killed += 1
+    if self._process is not None and self._process.poll() is None:
+      self._process.kill()
+      self._process.wait()
+      self.num_killed += 1
 
   def kill_while_writing(self):
-    """Kills it while a file of a checkpoint is half there.
-
-    Returns:
-      Whether there was such a moment before its end.
-    """
+    """Kills it while a file of a checkpoint is half there, if it ever is."""
 
     def is_writing():
       if not self.temporary_files():
         return False
       # Stopped, it cannot finish the file before it is killed.
-      os.kill(self.process.pid, signal.SIGSTOP)
+      os.kill(self._process.pid, signal.SIGSTOP)
       time.sleep(0.002)
       if self.temporary_files():
         return True
-      os.kill(self.process.pid, signal.SIGCONT)
+      os.kill(self._process.pid, signal.SIGCONT)
       return False
 
-    if not self.wait_for(is_writing):
+    if not self.wait_for(is_writing, pause=0.0002):
       return False
     self.kill()
     assert self.temporary_files()
@@ -209,11 +171,9 @@ class Run:
     with open(f'{self.base_dir}.figures', 'rb') as file:
       found = pickle.load(file)
     try:
-      resume_test.assert_equal(
-        found, uninterrupted(self._case, self._environment)
-      )
+      resume_test.assert_equal(found, uninterrupted(**self._names))
     except AssertionError as error:
-      error.add_note(f'{self._case} on {self._environment}: {self.output}')
+      error.add_note(f'{self._names}: {self.output}')
       raise
 
 
@@ -228,12 +188,11 @@ def new_run():
 
   yield new_run
   for run in made:
-    if run.process is not None and run.process.exit_code() is None:
-      run.kill()
+    run.kill()
 
 
 def test_a_run_that_is_killed_within_an_iteration(new_run, tmp_path):
-  run = new_run(tmp_path, 'c51', 'breakout', start=Command)
+  run = new_run(tmp_path, 'c51', 'breakout', start=command)
   run.start()
   within = 'checkpoints/mid_iteration/sentinel_checkpoint_complete.*[0-9]'
   # The fourth of the first iteration, or any of the second.
@@ -242,15 +201,14 @@ def test_a_run_that_is_killed_within_an_iteration(new_run, tmp_path):
   )
   run.kill()
   assert list(run.base_dir.glob(within))
-  last = run.base_dir / 'checkpoints' / 'sentinel_checkpoint_complete.1'
-  assert not last.exists()
+  assert not list(run.base_dir.glob('checkpoints/sentinel_*.1'))
   run.start()
   run.finish()
   assert re.search('Continues: +iteration [01] at step [1-9]', run.output)
 
 
 def test_a_run_that_is_killed_while_a_checkpoint_is_written(new_run, tmp_path):
-  run = new_run(tmp_path, 'dqn', 'cartpole', start=Command)
+  run = new_run(tmp_path, 'dqn', 'cartpole', start=command)
   run.start()
   assert run.wait_for(run.sentinels)
   assert run.kill_while_writing()
@@ -265,24 +223,12 @@ def test_a_run_that_is_killed_while_a_checkpoint_is_written(new_run, tmp_path):
 
 def newest(base_dir):
   """The newest checkpoint's own files, and those that it shares."""
-
-  def place(manifest):
-    number = int(re.search(r'\.(\d+)\.json', manifest.name)[1])
-    is_within = manifest.parent.name == 'mid_iteration'
-    return divmod(number, 1_000_000) if is_within else (number + 1, 0)
-
-  manifests = [
-    path
-    for path in base_dir.glob('checkpoints/**/manifest_ckpt.*.json')
-    if path.with_name(
-      f'sentinel_checkpoint_complete.{path.name.split(".")[1]}'
-    ).exists()
-  ]
-  manifest = max(manifests, key=place)
-  content = json.loads(manifest.read_bytes().split(b'\n')[0])
-  own = [manifest] + [manifest.parent / name for name in content['files']]
-  shared = [(manifest.parent / name).resolve() for name in content['shared']]
-  return own, shared
+  checkpoints = checkpointer.RunCheckpoints(str(base_dir / 'checkpoints'))
+  _, _, saver, number = checkpoints.places()[-1]
+  manifest = pathlib.Path(saver.directory) / f'manifest_ckpt.{number}.json'
+  files = json.loads(manifest.read_bytes().split(b'\n')[0])
+  own = [manifest] + [manifest.parent / name for name in files['files']]
+  return own, [(manifest.parent / name).resolve() for name in files['shared']]
 
 
 def flip(path, position):
@@ -292,32 +238,19 @@ def flip(path, position):
   path.write_bytes(content)
 
 
-STOPS = (60, 100)  # Agent steps, in the first iteration of 120.
+class Stopping(resume_test.Interrupted):
+  stops = (60, 100)  # Of the first training phase, which has 120 steps.
 
 
 @pytest.fixture(scope='module')
 def stopped(tmp_path_factory):
   """A `base_dir` with two checkpoints within an iteration."""
   base_dir = tmp_path_factory.mktemp('stopped')
-  for steps in STOPS:
-    runner = stop(base_dir, steps)
-  assert runner._state.phase == 'train'
+  for _ in Stopping.stops:
+    runner = resume(base_dir, Stopping)
+    with pytest.raises(run_experiment.Stopped, match='checkpoint is complete'):
+      runner.run_experiment()
   return base_dir
-
-
-def stop(base_dir, steps):
-  """Runs, and stops as soon as possible after some agent steps."""
-
-  class Stopping(resume_test.Interrupted):
-    def _run_one_step(self, action):
-      if self._agent.training_steps >= steps:
-        self.request_stop()
-      return run_experiment.Runner._run_one_step(self, action)
-
-  runner = resume(base_dir, Stopping)
-  with pytest.raises(run_experiment.Stopped, match='checkpoint is complete'):
-    runner.run_experiment()
-  return runner
 
 
 def resume(base_dir, cls=run_experiment.Runner):
@@ -332,15 +265,6 @@ def straight(tmp_path_factory):
   return resume_test.figures(runner)
 
 
-def copy(base_dir, to):
-  return pathlib.Path(shutil.copytree(base_dir, to))
-
-
-def contents(base_dir):
-  files = (path for path in base_dir.rglob('*') if path.is_file())
-  return {p: p.read_bytes() for p in files if p.name != 'lock'}
-
-
 def test_a_damaged_file_of_the_newest_checkpoint(
   stopped, straight, tmp_path, capfd
 ):
@@ -349,7 +273,7 @@ def test_a_damaged_file_of_the_newest_checkpoint(
   assert names == {'manifest_ckpt', 'ckpt', 'weights_ckpt', 'replay_ckpt'}
   assert len(shared) == 2  # The older checkpoint has the first, too.
   for i, file in enumerate([*own, *shared, shared[-1]]):
-    base_dir = copy(stopped, tmp_path / str(i))
+    base_dir = shutil.copytree(stopped, tmp_path / str(i))
     path = base_dir / file.relative_to(stopped)
     before = path.read_bytes()
     flip(path, len(before) // 2)
@@ -371,25 +295,27 @@ def test_a_damaged_file_of_the_newest_checkpoint(
 def test_no_checkpoint_is_whole(stopped, tmp_path):
   # Each its own file, then the one that they share.
   for i, pattern in enumerate(('ckpt.[0-9]*', 'replay_ckpt.*', '0-*.zst')):
-    base_dir = copy(stopped, tmp_path / str(i))
+    base_dir = shutil.copytree(stopped, tmp_path / str(i))
     paths = list(base_dir.glob(f'checkpoints/*/{pattern}'))
     assert len(paths) == (1 if 'zst' in pattern else 2)
     for path in paths:
       flip(path, 0)
       flip(path, -1)
-    before = contents(base_dir)
+    before = {p: p.is_file() and p.read_bytes() for p in base_dir.rglob('*')}
     with pytest.raises(ValueError, match='no checkpoint of it is whole') as e:
       resume(base_dir)
     assert all(str(path) in str(e.value) for path in paths)
-    assert contents(base_dir) == before
+    after = {p: p.is_file() and p.read_bytes() for p in base_dir.rglob('*')}
+    assert after == before
 
 
 # Many runs -------------------------------------------------------------------
 
 
 def runs(folder, count, seed):
-  """Yields each run's folder, case, environment and random generator."""
-  for i, names in zip(range(count), itertools.cycle(COMBINATIONS)):
+  """Yields folder, case, environment and random generator of each."""
+  pairs = itertools.product(resume_test.CASES, resume_test.ENVIRONMENTS)
+  for i, names in zip(range(count), itertools.cycle(pairs)):
     yield folder / f'{i}-{"-".join(names)}', *names, random.Random(seed + i)
 
 
@@ -398,24 +324,18 @@ def test_a_hundred_runs_that_are_killed_again_and_again(new_run, tmp_path):
   num_killed = 0
   for folder, case, environment, rng in runs(tmp_path, NUM_KILLED, 1000):
     run = new_run(folder, case, environment)
-    # The first is certain: no run ends before it has written a checkpoint.
-    moments = ['writing'] + rng.choices(['writing', 'any'], k=rng.randint(0, 3))
-    rng.shuffle(moments)
-    for moment in moments:
+    for i in range(rng.randint(1, 4)):
       run.start()
-      if moment == 'any':
-        if not run.wait(rng.uniform(0, 4)):
-          break
-        run.kill()
+      goes_on = run.wait(rng.uniform(0, 4 if i else 1.5))
+      if rng.random() < 0.5:
+        goes_on = run.kill_while_writing()
       else:
-        # Of the first checkpoint, or of a later one.
-        run.wait(rng.choice([0, rng.uniform(0, 3)]))
-        if not run.kill_while_writing():
-          break
+        run.kill()
+      if not goes_on:
+        break
     else:
       run.start()
     run.finish()
-    assert run.num_killed or len(moments) > 1
     num_killed += run.num_killed
     shutil.rmtree(folder)
   print(f'{NUM_KILLED} runs were killed {num_killed} times')
@@ -465,19 +385,14 @@ def small_disk(tmp_path):
 def fill(disk, left):
   """Leaves so many bytes of a disk free; returns the file that takes them."""
   dummy = disk / 'dummy'
-  with open(dummy, 'ab') as file, contextlib.suppress(OSError):
-    while (free := _free(disk) - left) > 0:
-      os.write(file.fileno(), bytes(min(free, 4096)))
+  with open(dummy, 'wb', buffering=0) as file, contextlib.suppress(OSError):
+    while shutil.disk_usage(disk).free > left:
+      file.write(bytes(4096))
   return dummy
 
 
-def _free(disk):
-  status = os.statvfs(disk)
-  return status.f_bavail * status.f_frsize
-
-
 @pytest.mark.slow
-def test_runs_whose_disk_fills_up(new_run, small_disk, tmp_path):
+def test_runs_whose_disk_fills_up(small_disk, new_run, tmp_path):
   message = 'A checkpoint could not be written'
   for folder, case, environment, rng in runs(tmp_path, NUM_FULL_DISKS, 3000):
     run = new_run(folder, case, environment, base_dir=small_disk / folder.name)
@@ -507,4 +422,4 @@ def test_runs_whose_disk_fills_up(new_run, small_disk, tmp_path):
 
 
 if __name__ == '__main__':
-  main(json.loads(sys.argv[1]))
+  main(**json.loads(sys.argv[1]))

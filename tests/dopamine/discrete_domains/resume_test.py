@@ -1,6 +1,7 @@
 """A run that is interrupted anywhere ends as one that never was, bit by bit."""
 
 import collections
+import json
 import os
 
 import gin
@@ -54,6 +55,7 @@ ENVIRONMENTS = {
 class Interrupted(run_experiment.Runner):
   """A Runner that is asked to stop before some of its steps."""
 
+  saves_mid_episode = True
   stops = ()
   steps = 0
 
@@ -452,3 +454,134 @@ def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(memory, 'resident', lambda: 600_000_000)
   with pytest.raises(ValueError, match='about 1.1 GB.*has 1.0 GB: lower'):
     plain_runner(tmp_path)
+
+
+# Overrides --------------------------------------------------------------------
+
+
+def test_an_override_of_the_checkpoint_saves_its_files_with_it(tmp_path):
+  class Old(run_experiment.Runner):
+    """Saves as Dopamine 3's Runner does."""
+
+    def _checkpoint_experiment(self, iteration):
+      data = self._agent.bundle_and_checkpoint(self._checkpoint_dir, iteration)
+      data['current_iteration'] = iteration
+      data['logs'] = self._logger.data
+      self._checkpointer.save_checkpoint(iteration, data)
+
+  old = dict(cls=Old, checkpoint_minutes=1e-3)
+  make_runner(
+    tmp_path / 'old', 'breakout', CASES['c51'], num_iterations=1, **old
+  ).run_experiment()
+  folder = tmp_path / 'old' / 'checkpoints'
+  manifest = json.loads(
+    (folder / 'manifest_ckpt.0.json').read_text().split()[0]
+  )
+  assert {'weights_ckpt.0.npz', 'replay_ckpt.0.npz', 'ckpt.0'} == {
+    *manifest['files']
+  }
+  assert all(name.startswith('replay/') for name in manifest['shared'])
+  resumed = make_runner(tmp_path / 'old', 'breakout', CASES['c51'], **old)
+  assert resumed._start_iteration == 1
+  assert resumed._agent.training_steps > 100
+  assert resumed._agent._replay.memory.add_count > 100
+
+
+class OwnBundle(exact_update_test.dqn_agent.DQNAgent):
+  """Saves its weights and nothing of an episode."""
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+    bundle = super().bundle_and_checkpoint(checkpoint_dir, iteration_number)
+    return {'steps': bundle['training_steps']}
+
+  def unbundle(self, checkpoint_dir, iteration_number, data):
+    self.training_steps = data['steps']
+    return True
+
+
+def test_an_agent_that_saves_no_episode_is_saved_between_them(tmp_path):
+  def create_agent(sess, environment, summary_writer=None):
+    gin.bind_parameter('WrappedReplayBuffer.replay_capacity', 200)
+    return OwnBundle(
+      network=small.Perceptron, min_replay_history=1000, **settings
+    )
+
+  create_environment, settings = ENVIRONMENTS['breakout']
+  runner = Interrupted(
+    str(tmp_path), create_agent, create_environment, training_steps=80
+  )
+  type(runner).steps, runner.stops = 0, (20,)
+  with pytest.raises(run_experiment.Stopped) as end:
+    runner.run_experiment()
+  assert end.value.is_saved
+  assert not runner._state.in_episode and runner.steps > 20
+
+
+def test_a_stop_where_nothing_could_be_saved_says_so(tmp_path, monkeypatch):
+  class Stopping(Interrupted):
+    stops, steps = (80,), 0
+
+    def _checkpoint_experiment(self, iteration):
+      raise OSError(28, 'No space left on device')
+
+  with pytest.raises(run_experiment.Stopped, match='could not') as end:
+    plain_runner(tmp_path, cls=Stopping).run_experiment()
+  assert not end.value.is_saved
+
+
+def test_failed_checkpoints_leave_nothing(tmp_path, monkeypatch):
+  fsync = os.fsync
+  runner = make_runner(
+    tmp_path,
+    'breakout',
+    CASES['dqn'],
+    num_iterations=1,
+    checkpoint_minutes=1e-3,
+  )
+
+  def full(descriptor):
+    name = os.readlink(f'/proc/self/fd/{descriptor}')
+    if 'mid_iteration/ckpt' in name:  # The last before the manifest.
+      raise OSError(28, 'No space left on device')
+    fsync(descriptor)
+
+  monkeypatch.setattr(os, 'fsync', full)
+  runner.run_experiment()
+  assert not list((tmp_path / 'checkpoints' / 'mid_iteration').iterdir())
+
+
+def test_an_older_checkpoint_can_be_chosen(tmp_path):
+  name = 'get_latest_checkpoint_number.override_number'
+  plain_runner(tmp_path, num_iterations=3).run_experiment()
+  for number, start in ((1, 2), (2, 3), (-1, 0)):
+    gin.bind_parameter(name, number)
+    runner = plain_runner(tmp_path, num_iterations=4)
+    assert runner._start_iteration == start
+    assert runner._agent.count == 80 * start
+
+
+def test_files_without_a_sentinel_are_told(tmp_path, capsys):
+  plain_runner(tmp_path, num_iterations=1).run_experiment()
+  (tmp_path / 'checkpoints' / 'sentinel_checkpoint_complete.0').unlink()
+  capsys.readouterr()
+  assert plain_runner(tmp_path)._start_iteration == 0
+  assert 'files of checkpoint 0, but no sentinel' in capsys.readouterr().out
+
+
+def test_a_generator_made_during_the_run_is_restored(tmp_path):
+  class Lazy(exact_update_test.dqn_agent.DQNAgent):
+    mine = None
+
+  def make():
+    gin.bind_parameter('WrappedReplayBuffer.replay_capacity', 200)
+    agent = Lazy(network=small.Perceptron, **ENVIRONMENTS['cartpole'][1])
+    agent.remember_settings()
+    return agent
+
+  agent = make()
+  agent.mine = np.random.default_rng(3)
+  agent.mine.random(5)
+  bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
+  other = make()
+  assert other.unbundle(str(tmp_path), 0, bundle)
+  assert other.mine.random() == agent.mine.random()

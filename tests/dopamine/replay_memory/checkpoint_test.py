@@ -206,3 +206,70 @@ def test_a_checkpoint_is_exported_in_the_public_format(tmp_path, prioritized):
     assert gzip.decompress(exported) == gzip.decompress(path.read_bytes())
   other.load(tmp_path / 'public', 5)
   _assert_same(other, _contents(memory))
+
+
+def test_a_request_to_rewrite_during_a_checkpoint_is_for_the_next(tmp_path):
+  memory, other = _pair(False)
+  memory._chunk_size = lambda: 10
+  _play(memory, 90, np.random.default_rng(0))
+  expected = {k: np.copy(v) for k, v in _contents(memory).items()}
+  with storage.collect(storage.Collection(str(tmp_path))) as collection:
+    memory.checkpoint(tmp_path, 0)
+  for function in collection.writes:
+    function()
+    memory.rewrite_checkpoints()
+  collection.close()
+  other.restore(tmp_path, 0)
+  _assert_same(other, expected)
+  before = set(tmp_path.glob('*.zst'))
+  memory.checkpoint(tmp_path, 1)
+  new = set(tmp_path.glob('*.zst')) - before
+  assert len(new) == len(before) == 6
+
+
+def test_a_failed_checkpoint_leaves_no_files_and_the_next_is_whole(tmp_path):
+  memory, other = _pair(True)
+  memory._chunk_size = lambda: 10
+  _play(memory, 90, np.random.default_rng(0))
+  collection = storage.Collection(str(tmp_path))
+  with storage.collect(collection):
+    memory.checkpoint(tmp_path, 0)
+  for function in collection.writes[:3]:
+    function()
+  assert len(list(tmp_path.iterdir())) == 3
+  collection.close()
+  assert not list(tmp_path.iterdir())
+  memory.checkpoint(tmp_path, 1)
+  other.restore(tmp_path, 1)
+  _assert_same(other, _contents(memory))
+
+
+def test_a_wrapper_that_saves_in_its_own_way_is_asked(tmp_path):
+  class Own(circular_replay_buffer.WrappedReplayBuffer):
+    saved = loaded = None
+
+    def save(self, checkpoint_dir, iteration_number):
+      self.saved = iteration_number
+
+    def load(self, checkpoint_dir, suffix):
+      self.loaded = suffix
+
+  wrapper = Own((3, 2), 1, replay_capacity=20)
+  wrapper.checkpoint(tmp_path, 5)
+  wrapper.restore(tmp_path, 5)
+  assert wrapper.saved == wrapper.loaded == 5 and not list(tmp_path.iterdir())
+
+
+def test_structured_values_are_exported(tmp_path):
+  kind = np.dtype([('a', np.float32), ('b', np.int8, (2, 3))])
+  extra = circular_replay_buffer.ReplayElement('extra', (), kind)
+  memory = circular_replay_buffer.OutOfGraphReplayBuffer(
+    (2,), 1, replay_capacity=9, extra_storage_types=[extra]
+  )
+  value = np.array((0.5, np.arange(6).reshape(2, 3)), kind)
+  memory.add(np.zeros(2), 0, 0.0, False, value)
+  memory.checkpoint(tmp_path, 0)
+  export.export(str(tmp_path), str(tmp_path / 'public'), 0)
+  name = tmp_path / 'public' / '$store$_extra_ckpt.0.gz'
+  with gzip.open(name) as file:
+    assert np.load(file)[0] == value
