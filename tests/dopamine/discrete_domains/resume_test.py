@@ -475,7 +475,7 @@ def test_an_override_of_the_checkpoint_saves_its_files_with_it(tmp_path):
   ).run_experiment()
   folder = tmp_path / 'old' / 'checkpoints'
   manifest = json.loads(
-    (folder / 'manifest_ckpt.0.json').read_text().split()[0]
+    (folder / 'manifest_ckpt.0.json').read_text().splitlines()[0]
   )
   assert {'weights_ckpt.0.npz', 'replay_ckpt.0.npz', 'ckpt.0'} == {
     *manifest['files']
