@@ -262,9 +262,6 @@ class Checkpointer:
       with open(path, 'rb') as file:
         content, _, rest = file.read().partition(b'\n')
     except FileNotFoundError:
-      record = f'replay_ckpt.{iteration_number}.npz'
-      if os.path.exists(os.path.join(self._base_directory, record)):
-        raise storage.DamagedError(f'{path} is missing') from None
       return {}
     except OSError as error:
       raise storage.DamagedError(f'{path} cannot be read: {error}') from None
@@ -272,18 +269,38 @@ class Checkpointer:
       raise storage.DamagedError(f'{path} is damaged')
     return json.loads(content)
 
-  def check(self, iteration_number: int) -> None:
+  def discard(self, iteration_number: int) -> None:
+    """Makes a checkpoint count no more; its other files stay for now."""
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(self._path(self._sentinel_prefix, iteration_number))
+
+  def check(
+    self,
+    iteration_number: int,
+    allow_missing: bool = False,
+    needs_manifest: bool = False,
+  ) -> None:
     """Compares the files of a checkpoint with its manifest, if it has one.
 
     What it shares with others is checked when it is read.
 
+    Args:
+      iteration_number: of the checkpoint.
+      allow_missing: whether the manifest may name files that are not there.
+      needs_manifest: whether it must have one.
+
     Raises:
       storage.DamagedError: naming the file that is missing or damaged.
     """
-    files = self._manifest(iteration_number).get('files', {})
-    for name, (size, checksum) in files.items():
+    manifest = self._manifest(iteration_number)
+    if needs_manifest and not manifest:
+      path = self._manifest_path(iteration_number)
+      raise storage.DamagedError(f'{path} is missing')
+    for name, (size, checksum) in manifest.get('files', {}).items():
       path = os.path.join(self._base_directory, name)
       if not os.path.exists(path):
+        if allow_missing:
+          continue
         raise storage.DamagedError(f'{path} is missing')
       if os.path.getsize(path) != size:
         raise storage.DamagedError(

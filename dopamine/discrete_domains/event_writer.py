@@ -189,3 +189,9 @@ def go_back(logdir: str, to: dict[str, int]) -> None:
       os.rename(path, os.path.join(logdir, new))
     elif size > to[name]:
       os.truncate(path, to[name])
+    elif size < to[name]:
+      logging.warning(
+        '%s lacks its last %d bytes: TensorBoard will miss these points',
+        path,
+        to[name] - size,
+      )

@@ -728,21 +728,25 @@ class Runner:
           f'{", ".join(map(str, incomplete))}, but no sentinel of it: it was '
           'never completed'
         )
-    damages = []
+    damaged, damages = [], []
     for place in reversed(places):
       try:
         self._resume(place, checkpoint_file_prefix)
       except storage.DamagedError as error:
+        damaged.append(place)
         damages.append(f'{place}: {error}')
         logging.warning('Skipping %s', damages[-1])
         print(f'Skipping {damages[-1]}', flush=True)
         continue
+      for other in damaged:  # It counts no more as one that is kept.
+        other.checkpointer.discard(other.number)
       return
     if damages:
       raise ValueError(
         f'base_dir={self._base_dir} holds a run, but no checkpoint of it is '
         f'whole. {". ".join(damages)}. Nothing was changed: put the files back '
-        'if you have them elsewhere, or give another base_dir to start afresh '
+        'if you have them elsewhere, set DQNAgent.allow_partial_reload = True '
+        'to go on from weights alone, or give another base_dir to start afresh '
         f'(or delete {self._checkpoint_dir})'
       )
 
@@ -750,7 +754,8 @@ class Runner:
     self, place: checkpointer.Place, checkpoint_file_prefix: str
   ) -> None:
     """Continues from a checkpoint."""
-    place.checkpointer.check(place.number)
+    is_partial = getattr(self._agent, 'allow_partial_reload', False) is True
+    place.checkpointer.check(place.number, allow_missing=is_partial)
     data = place.checkpointer.load_checkpoint(place.number)
     path = os.path.join(
       place.checkpointer.directory, f'{checkpoint_file_prefix}.{place.number}'
@@ -760,6 +765,8 @@ class Runner:
       if not isinstance(data, dict):
         raise ValueError(f'{path} holds no dict: no Runner saved it')
       run = data.pop('run', {})
+      if 'settings' in run and not is_partial:  # Dopamine 3 saves neither.
+        place.checkpointer.check(place.number, needs_manifest=True)
       self._check_same_run(run)
     if not self._agent.unbundle(
       place.checkpointer.directory, place.number, data

@@ -844,6 +844,10 @@ class DQNAgent:
         restore(checkpoint_dir, iteration_number)
       except circular_replay_buffer.NotFoundError as error:
         missing = str(error)
+      except storage.DamagedError as error:
+        if not self.allow_partial_reload:
+          raise
+        missing = str(error)
     if missing and not self.allow_partial_reload:
       logging.warning(
         'Checkpoint %d in %s is incomplete (%s); to resume from its weights '

@@ -585,3 +585,29 @@ def test_a_generator_made_during_the_run_is_restored(tmp_path):
   other = make()
   assert other.unbundle(str(tmp_path), 0, bundle)
   assert other.mine.random() == agent.mine.random()
+
+
+def test_a_damaged_checkpoint_does_not_push_out_a_good_one(tmp_path):
+  """Two of those within an iteration are kept: two that are whole."""
+
+  def stop_at(step):
+    class Stopping(Interrupted):
+      stops, steps = (step,), 0
+
+    with pytest.raises(run_experiment.Stopped):
+      plain_runner(tmp_path, cls=Stopping).run_experiment()
+
+  def damage():
+    within = tmp_path / 'checkpoints' / 'mid_iteration'
+    newest = max(within.glob('ckpt.*'), key=lambda path: int(path.name[5:]))
+    content = bytearray(newest.read_bytes())
+    content[20] ^= 1
+    newest.write_bytes(content)
+
+  stop_at(5)
+  stop_at(5)
+  damage()
+  assert plain_runner(tmp_path)._agent.count == 10
+  stop_at(5)
+  damage()
+  assert plain_runner(tmp_path)._agent.count == 10
