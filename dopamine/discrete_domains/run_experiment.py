@@ -5,16 +5,12 @@ backend and imports its agents.
 """
 
 from collections.abc import Callable, Sequence
-import dataclasses
 import functools
 import importlib
 import inspect
-import json
 import math
 import os
 import re
-import sys
-import tempfile
 import time
 from typing import Any
 
@@ -27,16 +23,16 @@ import tensorboardX
 from dopamine import backend
 from dopamine import checks
 from dopamine import gin_compat
-from dopamine import memory
 from dopamine import safe_pickle
 from dopamine import seeding
 from dopamine import storage
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import event_writer
-from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
 from dopamine.discrete_domains import logger
+from dopamine.discrete_domains import run_checks
+from dopamine.discrete_domains import run_state
 
 _PACKAGE_PARENT = os.path.dirname(
   os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -283,83 +279,6 @@ def create_runner(
   )
 
 
-@dataclasses.dataclass
-class Phase:
-  """A phase that is finished, or was when a checkpoint was taken.
-
-  Attributes:
-    steps: agent steps of its finished episodes.
-    total_return: sum of their undiscounted returns.
-    lengths: of each, in agent steps.
-    returns: of each, undiscounted.
-    seconds: how long it took.
-  """
-
-  steps: int = 0
-  total_return: float = 0.0
-  lengths: list[int] = dataclasses.field(default_factory=list)
-  returns: list[float] = dataclasses.field(default_factory=list)
-  seconds: float = 0.0
-
-  def count(self, steps: int, episode_return: float) -> None:
-    """Adds a finished episode."""
-    self.steps += steps
-    self.total_return += episode_return
-    self.lengths.append(steps)
-    self.returns.append(episode_return)
-
-
-@dataclasses.dataclass
-class RunState:
-  """Where a run stands in its loop: all that a checkpoint says of it.
-
-  Attributes:
-    iteration: counted from 0.
-    phase: 'train' or 'eval'.
-    phases: of this iteration, by name, the current one included.
-    in_episode: whether an episode is under way; then
-    action: is the one to take next,
-    observation: is the last one seen, which no checkpoint needs,
-    episode_steps: counts its agent steps,
-    episode_return: sums its rewards, unclipped.
-  """
-
-  iteration: int = 0
-  phase: str = 'train'
-  phases: dict[str, Phase] = dataclasses.field(default_factory=dict)
-  in_episode: bool = False
-  action: Any = None
-  observation: Any = None
-  episode_steps: int = 0
-  episode_return: float = 0.0
-
-  @property
-  def phase_steps(self) -> int:
-    """Agent steps of the finished episodes of the current phase."""
-    return self.phases[self.phase].steps if self.phase in self.phases else 0
-
-  def begin_phase(self, phase: str) -> Phase:
-    """Starts counting a phase."""
-    self.phase, self.in_episode = phase, False
-    self.phases[phase] = Phase()
-    return self.phases[phase]
-
-  def begin_episode(self, action: Any) -> None:
-    """Starts counting an episode; `action` is the first to take."""
-    self.in_episode, self.action, self.observation = True, action, None
-    self.episode_steps, self.episode_return = 0, 0.0
-
-  def saved(self) -> dict[str, Any]:
-    """Returns what `restored` takes, of built-ins and NumPy values."""
-    return dataclasses.asdict(dataclasses.replace(self, observation=None))
-
-  @classmethod
-  def restored(cls, saved: dict[str, Any]) -> 'RunState':
-    """Returns what was `saved`."""
-    phases = {name: Phase(**phase) for name, phase in saved['phases'].items()}
-    return cls(**{**saved, 'phases': phases})
-
-
 class Stopped(Exception):
   """A run ended because it was asked to.
 
@@ -370,54 +289,6 @@ class Stopped(Exception):
   def __init__(self, message: str, is_saved: bool):
     super().__init__(message)
     self.is_saved = is_saved
-
-
-class _Progress:
-  """One live line per phase on a terminal; else a plain line now and then."""
-
-  def __init__(self, title: str, num_steps: int):
-    self._title, self._num_steps = title, max(num_steps, 1)
-    self._is_live = sys.stdout.isatty()
-    self._period = 0.2 if self._is_live else 30.0  # Seconds between lines.
-    self._start = self._last = time.monotonic()
-    self._episode = ''
-    self._width = 0
-
-  def step(self, state: RunState) -> None:
-    """Called at every agent step: mostly it only looks at the clock."""
-    now = time.monotonic()
-    if now - self._last >= self._period:
-      self._last = now
-      self._write(state, '\r' if self._is_live else '\n')
-
-  def end_episode(self, steps: int, episode_return: float) -> None:
-    """Takes note of the episode that just ended."""
-    self._episode = f' Episode length: {steps} Return: {episode_return}'
-
-  def end_phase(self, state: RunState) -> None:
-    """Leaves the phase's last line standing."""
-    self._write(state, '\n')
-
-  def _write(self, state: RunState, end: str) -> None:
-    steps = state.phase_steps + state.in_episode * state.episode_steps
-    elapsed = max(time.monotonic() - self._start, 1e-9)
-    rate = steps / elapsed
-    left = max(self._num_steps - steps, 0) / rate if rate else 0.0
-    line = (
-      f'{self._title} Steps executed: {steps}{self._episode} '
-      f'[{min(steps / self._num_steps, 1.0):.0%}, {rate:.0f} steps/s, '
-      f'{_clock(left)} left]'
-    )
-    # Blanks wipe what a longer line before left on the terminal.
-    padding = ' ' * max(self._width - len(line), 0) if self._is_live else ''
-    self._width = len(line)
-    sys.stdout.write(line + padding + end)
-    sys.stdout.flush()
-
-
-def _clock(seconds: float) -> str:
-  minutes, seconds = divmod(round(seconds), 60)
-  return f'{minutes // 60}:{minutes % 60:02d}:{seconds:02d}'
 
 
 @gin.configurable
@@ -521,9 +392,10 @@ class Runner:
       if not callable(function):
         checks.fail(self, name, function, 'a function, in gin @name')
     self._sess = None
-    self._state = RunState()
-    self._finished_phases: dict[str, Phase] = {}  # Before a run was resumed.
-    self._progress = _Progress('', 0)
+    self._state = run_state.RunState()
+    # What was done of the iteration before the run was resumed.
+    self._finished_phases: dict[str, run_state.Phase] = {}
+    self._progress = run_state.Progress('', 0)
     self._graph_is_written = False
     # When the next checkpoint is due and the phase began, by `time.monotonic`.
     self._next_save = math.inf
@@ -531,14 +403,15 @@ class Runner:
     self._stop_requested: float | None = None
     self._start_text = ''
 
-    self._check_base_dir()
+    run_checks.check_base_dir(self._base_dir)
     self._lock = storage.Lock(self._base_dir)
     try:
       self._create_directories()
       self._checkpoints = checkpointer.RunCheckpoints(
         self._checkpoint_dir, checkpoint_file_prefix
       )
-      self._seed = self._settle_seed(seed)
+      is_begun = bool(self._checkpoints.places())
+      self._seed = run_checks.settle_seed(self._base_dir, is_begun, seed)
       self._set_up(create_agent_fn, create_environment_fn)
       self._initialize_checkpointer_and_maybe_resume(checkpoint_file_prefix)
       self._summary_writer.events.open()
@@ -564,141 +437,26 @@ class Runner:
       environment_seed = seeding.integer(self._seed, after)
     with seeding.run_seed(environment_seed):
       self._environment = create_environment_fn()
-    self._check_environment()
+    run_checks.check_environment(self._environment)
     with seeding.run_seed(self._seed):
       self._agent = create_agent_fn(
         self._sess, self._environment, summary_writer=self._summary_writer
       )
-    self._check_agent()
+    run_checks.check_agent(self._agent)
     self._end_episode_arguments = _end_episode_arguments(self._agent)
     if hasattr(self._agent, 'remember_settings'):
       self._agent.remember_settings()
-    self._settings = _operative_settings()
-    self._memory_text = self._check_memory()
+    self._identity = run_checks.identity(self._agent, self._environment)
+    self._memory_text = run_checks.check_memory(self._agent)
     keep = getattr(self._agent, 'max_tf_checkpoints_to_keep', 4)
     if isinstance(keep, int | None):  # Of an agent that has such a thing.
       keep = self._checkpoints.complete.keep = keep and max(keep, 2)
       self._logger.keep = keep or 0
 
-  def _check_environment(self) -> None:
-    """Refuses what is no environment, or lacks what `GymPreprocessing` adds."""
-    environment = self._environment
-    is_bare = isinstance(environment, gymnasium.Env)
-    is_bare = is_bare and not hasattr(environment, 'game_over')
-    lacks = [n for n in ('reset', 'step') if not hasattr(environment, n)]
-    if is_bare or lacks:
-      raise ValueError(
-        f'Runner.create_environment_fn returned {environment}, which lacks '
-        f'{", ".join(lacks) or "game_over"}: return '
-        'gym_lib.GymPreprocessing(environment) of a Gymnasium environment'
-      )
-
-  def _check_agent(self) -> None:
-    """Refuses an agent that lacks what would only be missed hours later."""
-    verbs = (
-      *('begin_episode', 'step', 'end_episode'),
-      *('bundle_and_checkpoint', 'unbundle'),
-    )
-    lacks = [n for n in verbs if not callable(getattr(self._agent, n, None))]
-    if lacks:
-      raise TypeError(
-        f'{type(self._agent).__name__} has no {", ".join(lacks)}, which a '
-        'Runner calls: docs/extending.md says what an agent needs'
-      )
-
-  def _check_base_dir(self) -> None:
-    """Refuses a folder that cannot be written, or that holds something else.
-
-    Files beside a run are fine: notes, or what its output is sent to.
-    """
-    ours = ('checkpoints', 'logs')
-    if '://' in self._base_dir:
-      raise ValueError(
-        f'base_dir={self._base_dir} is an address: give a folder of this '
-        'machine, and copy it afterwards'
-      )
-    for path in (
-      self._base_dir,
-      *(os.path.join(self._base_dir, d) for d in ours),
-    ):
-      if os.path.exists(path) and not os.path.isdir(path):
-        raise ValueError(
-          f'base_dir={self._base_dir}: {path} is a file; give a folder, or the '
-          'name of one that is to be made'
-        )
-    try:
-      os.makedirs(self._base_dir, exist_ok=True)
-      with tempfile.TemporaryFile(dir=self._base_dir):
-        pass
-    except OSError as error:
-      raise ValueError(
-        f'base_dir={self._base_dir} cannot be written ({error.strerror}): give '
-        'a folder that can'
-      ) from None
-    with os.scandir(self._base_dir) as entries:
-      found = {e.name: e.is_dir() for e in entries}
-    folders = [f for f in sorted(found) if found[f] and not f.startswith('.')]
-    if folders and not set(found) & {'seed.json', *ours}:
-      raise ValueError(
-        f'base_dir={self._base_dir} holds something else than a run: '
-        f'{", ".join(folders[:5])}; give a folder of its own to each run'
-      )
-
-  def _check_memory(self) -> str:
-    """Returns what memory the run will need; refuses what is not there.
-
-    The pages of a replay memory are committed as it fills: now none are.
-
-    Raises:
-      ValueError: the machine has less.
-    """
-    size = getattr(getattr(self._agent, '_replay', None), 'nbytes', 0)
-    replay = size if isinstance(size, int) else 0
-    # Of a checkpoint, its weights and some files of the replay memory are in
-    # memory at a time; compiled functions take some too.
-    peak = memory.resident() + replay + _WORKING_MEMORY
-    available = memory.of_the_machine()
-    if peak > available:
-      raise ValueError(
-        f'this run will need about {peak / 1e9:.1f} GB of memory, '
-        f'{replay / 1e9:.1f} GB of them for the replay memory when it is full, '
-        f'and this machine has {available / 1e9:.1f} GB: lower replay_capacity '
-        'of WrappedReplayBuffer, WrappedPrioritizedReplayBuffer or '
-        'OutOfGraphReplayBuffer, whichever the gin file sets'
-      )
-    text = f'about {peak / 1e9:.1f} GB at the peak'
-    if replay:
-      text += f', {replay / 1e9:.2g} GB of them for the full replay memory'
-    return text
-
   def _create_directories(self) -> None:
     """Makes the folders under `base_dir`."""
     self._checkpoint_dir = os.path.join(self._base_dir, 'checkpoints')
     self._logger = logger.Logger(os.path.join(self._base_dir, 'logs'))
-
-  def _settle_seed(self, seed: int | None) -> int:
-    """The seed given, or that of the run in `base_dir`, or a fresh one."""
-    path = os.path.join(self._base_dir, 'seed.json')
-    saved = None
-    if os.path.exists(path):
-      with open(path, encoding='utf-8') as file:
-        try:
-          saved = seeding.resolve(json.load(file))
-        except ValueError as error:
-          raise ValueError(
-            f'{path} does not hold the seed of this run ({error}): write it '
-            'there, or delete the file and give --seed'
-          ) from None
-    seed = seeding.resolve(saved if seed is None else seed)
-    if self._checkpoints.places() and saved not in (None, seed):
-      raise ValueError(
-        f'base_dir={self._base_dir} holds a run whose seed is {saved}, and '
-        f'this one is {seed}: give another base_dir, or leave the seed out to '
-        'go on with that run'
-      )
-    if saved != seed:
-      storage.write_file(path, lambda file: file.write(b'%d' % seed))
-    return seed
 
   def _initialize_checkpointer_and_maybe_resume(
     self, checkpoint_file_prefix: str
@@ -767,7 +525,9 @@ class Runner:
       run = data.pop('run', {})
       if 'settings' in run and not is_partial:  # Dopamine 3 saves neither.
         place.checkpointer.check(place.number, needs_manifest=True)
-      self._check_same_run(run)
+      run_checks.check_same_run(
+        self._base_dir, run, self._identity, self._allow_changes
+      )
     if not self._agent.unbundle(
       place.checkpointer.directory, place.number, data
     ):
@@ -790,7 +550,7 @@ class Runner:
     if run.get('environment_state') is not None:
       self._environment.set_state(run['environment_state'])
     if run.get('state') is not None:
-      state = self._state = RunState.restored(run['state'])
+      state = self._state = run_state.RunState.restored(run['state'])
       self._finished_phases = dict(state.phases)
       steps = state.phase_steps + state.in_episode * state.episode_steps
       self._start_text = (
@@ -805,63 +565,6 @@ class Runner:
       self._start_iteration,
       self._start_text,
     )
-
-  def _identity(self) -> dict[str, Any]:
-    """What must not change in a run, as far as it is known.
-
-    A Jax agent goes on with what its twin has learnt, and the other way round.
-    """
-    return {
-      'agent': type(self._agent).__name__.removeprefix('Jax'),
-      'environment': gym_lib.name_of(self._environment),
-    }
-
-  def _check_same_run(self, saved: dict[str, Any]) -> None:
-    """Refuses to go on with another run, and shows what has changed in it."""
-    way_out = (
-      'give another base_dir, or the settings of that run, or set '
-      'Runner.allow_changes = True to go on nevertheless'
-    )
-    for name, value in self._identity().items():
-      if None in (value, saved.get(name)) or value == saved[name]:
-        continue
-      if not self._allow_changes:
-        raise ValueError(
-          f'base_dir={self._base_dir} holds a run whose {name} is '
-          f'{saved[name]}, and this one is {value}: {way_out}'
-        )
-    before = saved.get('settings', {})
-    changes = {
-      name: f'{name} from {before[name]} to {self._settings[name]}'
-      for name in sorted({*before} & {*self._settings})
-      if before[name] != self._settings[name]
-      and name.rpartition('.')[2] not in _FREE_SETTINGS
-    }
-    if changes:
-      print('Changed since the checkpoint:', *changes.values(), sep='\n  ')
-    fixed = [
-      text
-      for name, text in changes.items()
-      if name.rpartition('.')[2] in _FIXED_SETTINGS
-    ]
-    if fixed and not self._allow_changes:
-      raise ValueError(
-        f'base_dir={self._base_dir} holds a run whose checkpoints mean '
-        f'something else with these changes: {"; ".join(fixed)}: {way_out}'
-      )
-    device = self._device()
-    if device and saved.get('device') not in (None, device):
-      print(
-        f'The checkpoint was computed by {saved["device"]}, and this process '
-        f'computes by {device}: from here on, the last bits may differ from '
-        'what an uninterrupted run would have'
-      )
-
-  def _device(self) -> str | None:
-    """What the agent computes on, if it says so."""
-    describe = getattr(self._agent, 'describe_device', None)
-    device = describe() if callable(describe) else None
-    return device if isinstance(device, str) else None
 
   def _report(self) -> None:
     """Says on stdout what runs, on what, with which settings, and where to."""
@@ -994,7 +697,7 @@ class Runner:
     for figures in zip(phase.lengths, phase.returns, strict=True):
       note(*figures)
     if not is_finished:
-      self._progress = _Progress(
+      self._progress = run_state.Progress(
         f'{run_mode_str} {state.iteration}/{self._num_iterations - 1}',
         min_steps,
       )
@@ -1256,9 +959,7 @@ class Runner:
         f'bundle_and_checkpoint of {type(self._agent).__name__} returned '
         f'{data!r}: it must return a dict, or None to save nothing'
       )
-    run = self._identity() | {
-      'settings': self._settings,
-      'device': self._device(),
+    run = self._identity | {
       'graph_is_written': self._graph_is_written,
       'environment_state': self._environment_state(),
     }
@@ -1321,7 +1022,7 @@ class Runner:
     try:
       for iteration in range(self._start_iteration, self._num_iterations):
         if not self._finished_phases:
-          self._state = RunState(iteration=iteration)
+          self._state = run_state.RunState(iteration=iteration)
         statistics = self._run_one_iteration(iteration)
         self._finished_phases = {}
         self._save_iteration(iteration, statistics)
@@ -1436,20 +1137,6 @@ class TrainRunner(Runner):
     )
 
 
-# Settings that any run may change, and those that its checkpoints depend on
-# without a shape that shows it.
-_FREE_SETTINGS = frozenset(
-  (
-    *('num_iterations', 'log_every_n', 'checkpoint_minutes', 'allow_changes'),
-    *('seed', 'debug_mode', 'summary_writing_frequency'),
-  )
-)
-_FIXED_SETTINGS = frozenset(('network', 'optimizer', 'replay_scheme'))
-
-# Bytes that come on top of what is there before the first step: compiled
-# functions, batches, and what a checkpoint being written holds.
-_WORKING_MEMORY = 5e8
-
 # How long a run that is to stop waits for the end of an episode that it cannot
 # be saved in.
 _STOP_SECONDS = 15.0
@@ -1469,19 +1156,6 @@ def _says_so(owner: Any, *methods: str) -> bool:
     if any(method in vars(cls) for method in methods):
       return False
   return True
-
-
-def _operative_settings() -> dict[str, str]:
-  """What gin has given so far: name of a parameter -> its value as text."""
-  settings: dict[str, str] = {}
-  name = None
-  for line in gin.operative_config_str().splitlines():
-    if line.startswith(' ') and name is not None:
-      settings[name] += ' ' + line.strip().rstrip('\\').strip()
-    elif ' = ' in line and not line.startswith('#'):
-      name, _, value = line.partition(' = ')
-      settings[name] = value.rstrip('\\').strip()
-  return settings
 
 
 def _clip(reward: Any) -> Any:

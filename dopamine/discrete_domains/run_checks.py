@@ -1,0 +1,253 @@
+"""What is checked before a run starts, or goes on in its folder."""
+
+import json
+import os
+import tempfile
+from typing import Any
+
+import gin
+import gymnasium
+
+from dopamine import memory
+from dopamine import seeding
+from dopamine import storage
+from dopamine.discrete_domains import gym_lib
+
+# Settings that any run may change, and those that its checkpoints depend on
+# without a shape that shows it.
+_FREE_SETTINGS = frozenset(
+  (
+    *('num_iterations', 'log_every_n', 'checkpoint_minutes', 'allow_changes'),
+    *('seed', 'debug_mode', 'summary_writing_frequency'),
+  )
+)
+_FIXED_SETTINGS = frozenset(('network', 'optimizer', 'replay_scheme'))
+
+# Bytes that come on top of what is there before the first step: compiled
+# functions, batches, and what a checkpoint being written holds.
+_WORKING_MEMORY = 5e8
+
+
+# The folder -------------------------------------------------------------------
+
+
+def check_base_dir(base_dir: str) -> None:
+  """Refuses a folder that cannot be written, or that holds something else.
+
+  Files beside a run are fine: notes, or what its output is sent to.
+  """
+  ours = ('checkpoints', 'logs')
+  if '://' in base_dir:
+    raise ValueError(
+      f'base_dir={base_dir} is an address: give a folder of this '
+      'machine, and copy it afterwards'
+    )
+  for path in (
+    base_dir,
+    *(os.path.join(base_dir, d) for d in ours),
+  ):
+    if os.path.exists(path) and not os.path.isdir(path):
+      raise ValueError(
+        f'base_dir={base_dir}: {path} is a file; give a folder, or the '
+        'name of one that is to be made'
+      )
+  try:
+    os.makedirs(base_dir, exist_ok=True)
+    with tempfile.TemporaryFile(dir=base_dir):
+      pass
+  except OSError as error:
+    raise ValueError(
+      f'base_dir={base_dir} cannot be written ({error.strerror}): give '
+      'a folder that can'
+    ) from None
+  with os.scandir(base_dir) as entries:
+    found = {e.name: e.is_dir() for e in entries}
+  folders = [f for f in sorted(found) if found[f] and not f.startswith('.')]
+  if folders and not set(found) & {'seed.json', *ours}:
+    raise ValueError(
+      f'base_dir={base_dir} holds something else than a run: '
+      f'{", ".join(folders[:5])}; give a folder of its own to each run'
+    )
+
+
+def settle_seed(base_dir: str, is_begun: bool, seed: int | None) -> int:
+  """The seed given, or that of the run in `base_dir`, or a fresh one.
+
+  Args:
+    base_dir: keeps it, in `seed.json`.
+    is_begun: whether there is a checkpoint, whose seed must not change.
+    seed: what the run is given, if anything.
+  """
+  path = os.path.join(base_dir, 'seed.json')
+  saved = None
+  if os.path.exists(path):
+    with open(path, encoding='utf-8') as file:
+      try:
+        saved = seeding.resolve(json.load(file))
+      except ValueError as error:
+        raise ValueError(
+          f'{path} does not hold the seed of this run ({error}): write it '
+          'there, or delete the file and give --seed'
+        ) from None
+  seed = seeding.resolve(saved if seed is None else seed)
+  if is_begun and saved not in (None, seed):
+    raise ValueError(
+      f'base_dir={base_dir} holds a run whose seed is {saved}, and '
+      f'this one is {seed}: give another base_dir, or leave the seed out to '
+      'go on with that run'
+    )
+  if saved != seed:
+    storage.write_file(path, lambda file: file.write(b'%d' % seed))
+  return seed
+
+
+# What runs --------------------------------------------------------------------
+
+
+def check_environment(environment: Any) -> None:
+  """Refuses what is no environment, or lacks what `GymPreprocessing` adds."""
+  is_bare = isinstance(environment, gymnasium.Env)
+  is_bare = is_bare and not hasattr(environment, 'game_over')
+  lacks = [n for n in ('reset', 'step') if not hasattr(environment, n)]
+  if is_bare or lacks:
+    raise ValueError(
+      f'Runner.create_environment_fn returned {environment}, which lacks '
+      f'{", ".join(lacks) or "game_over"}: return '
+      'gym_lib.GymPreprocessing(environment) of a Gymnasium environment'
+    )
+
+
+def check_agent(agent: Any) -> None:
+  """Refuses an agent that lacks what would only be missed hours later."""
+  verbs = (
+    *('begin_episode', 'step', 'end_episode'),
+    *('bundle_and_checkpoint', 'unbundle'),
+  )
+  lacks = [n for n in verbs if not callable(getattr(agent, n, None))]
+  if lacks:
+    raise TypeError(
+      f'{type(agent).__name__} has no {", ".join(lacks)}, which a '
+      'Runner calls: docs/extending.md says what an agent needs'
+    )
+
+
+def check_memory(agent: Any) -> str:
+  """Returns what memory the run will need; refuses what is not there.
+
+  The pages of a replay memory are committed as it fills: now none are.
+
+  Raises:
+    ValueError: the machine has less.
+  """
+  size = getattr(getattr(agent, '_replay', None), 'nbytes', 0)
+  replay = size if isinstance(size, int) else 0
+  # Of a checkpoint, its weights and some files of the replay memory are in
+  # memory at a time; compiled functions take some too.
+  peak = memory.resident() + replay + _WORKING_MEMORY
+  available = memory.of_the_machine()
+  if peak > available:
+    raise ValueError(
+      f'this run will need about {peak / 1e9:.1f} GB of memory, '
+      f'{replay / 1e9:.1f} GB of them for the replay memory when it is full, '
+      f'and this machine has {available / 1e9:.1f} GB: lower replay_capacity '
+      'of WrappedReplayBuffer, WrappedPrioritizedReplayBuffer or '
+      'OutOfGraphReplayBuffer, whichever the gin file sets'
+    )
+  text = f'about {peak / 1e9:.1f} GB at the peak'
+  if replay:
+    text += f', {replay / 1e9:.2g} GB of them for the full replay memory'
+  return text
+
+
+# The same run -----------------------------------------------------------------
+
+
+def identity(agent: Any, environment: Any) -> dict[str, Any]:
+  """What a checkpoint says of its run, for `check_same_run`.
+
+  Call it once the agent is made: gin's settings are those given so far.
+
+  Returns:
+    Names of agent and environment, the settings, and the device; None for what
+    is not known. A Jax agent is called as its twin: it goes on with what that
+    has learnt, and the other way round.
+  """
+  describe = getattr(agent, 'describe_device', None)
+  device = describe() if callable(describe) else None
+  return {
+    'agent': type(agent).__name__.removeprefix('Jax'),
+    'environment': gym_lib.name_of(environment),
+    'settings': _settings(),
+    'device': device if isinstance(device, str) else None,
+  }
+
+
+def _settings() -> dict[str, str]:
+  """What gin has given so far: name of a parameter -> its value as text."""
+  settings: dict[str, str] = {}
+  name = None
+  for line in gin.operative_config_str().splitlines():
+    if line.startswith(' ') and name is not None:
+      text = f'{settings[name]} {line.strip()}'
+      settings[name] = text.rstrip('\\').strip()
+    elif ' = ' in line and not line.startswith('#'):
+      name, _, value = line.partition(' = ')
+      settings[name] = value.rstrip('\\').strip()
+  return settings
+
+
+def check_same_run(
+  base_dir: str,
+  saved: dict[str, Any],
+  now: dict[str, Any],
+  allow_changes: bool,
+) -> None:
+  """Refuses to go on with another run, and shows what has changed in it.
+
+  Args:
+    base_dir: of the run.
+    saved: the `identity` in its checkpoint, as far as there is one.
+    now: that of this process.
+    allow_changes: whether nothing is refused.
+
+  Raises:
+    ValueError: agent, environment, or a setting that checkpoints depend on, is
+      another.
+  """
+  way_out = (
+    'give another base_dir, or the settings of that run, or set '
+    'Runner.allow_changes = True to go on nevertheless'
+  )
+  for name in ('agent', 'environment'):
+    if None in (now[name], saved.get(name)) or now[name] == saved[name]:
+      continue
+    if not allow_changes:
+      raise ValueError(
+        f'base_dir={base_dir} holds a run whose {name} is {saved[name]}, and '
+        f'this one is {now[name]}: {way_out}'
+      )
+  before, after = saved.get('settings', {}), now['settings']
+  changes = {
+    name: f'{name} from {before[name]} to {after[name]}'
+    for name in sorted({*before} & {*after})
+    if before[name] != after[name]
+    and name.rpartition('.')[2] not in _FREE_SETTINGS
+  }
+  if changes:
+    print('Changed since the checkpoint:', *changes.values(), sep='\n  ')
+  fixed = [
+    text
+    for name, text in changes.items()
+    if name.rpartition('.')[2] in _FIXED_SETTINGS
+  ]
+  if fixed and not allow_changes:
+    raise ValueError(
+      f'base_dir={base_dir} holds a run whose checkpoints mean something else '
+      f'with these changes: {"; ".join(fixed)}: {way_out}'
+    )
+  if saved.get('device') not in (None, now['device']):
+    print(
+      f'The checkpoint was computed by {saved["device"]}, and this process '
+      f'computes by {now["device"]}: from here on, the last bits may differ '
+      'from what an uninterrupted run would have'
+    )
