@@ -274,12 +274,7 @@ class Checkpointer:
     with contextlib.suppress(FileNotFoundError):
       os.remove(self._path(self._sentinel_prefix, iteration_number))
 
-  def check(
-    self,
-    iteration_number: int,
-    allow_missing: bool = False,
-    needs_manifest: bool = False,
-  ) -> None:
+  def check(self, iteration_number: int, allow_missing: bool = False) -> bool:
     """Compares the files of a checkpoint with its manifest, if it has one.
 
     What it shares with others is checked when it is read.
@@ -287,15 +282,14 @@ class Checkpointer:
     Args:
       iteration_number: of the checkpoint.
       allow_missing: whether the manifest may name files that are not there.
-      needs_manifest: whether it must have one.
+
+    Returns:
+      Whether it has a manifest; what Dopamine 3 wrote has none.
 
     Raises:
       storage.DamagedError: naming the file that is missing or damaged.
     """
     manifest = self._manifest(iteration_number)
-    if needs_manifest and not manifest:
-      path = self._manifest_path(iteration_number)
-      raise storage.DamagedError(f'{path} is missing')
     for name, (size, checksum) in manifest.get('files', {}).items():
       path = os.path.join(self._base_directory, name)
       if not os.path.exists(path):
@@ -312,6 +306,7 @@ class Checkpointer:
         raise storage.DamagedError(f'{path} cannot be read: {error}') from None
       if found != checksum:
         raise storage.DamagedError(f'{path} is damaged: its checksum is wrong')
+    return bool(manifest)
 
   def load_checkpoint(self, iteration_number: int) -> Any:
     """Returns what was saved, or None if there is no such file.

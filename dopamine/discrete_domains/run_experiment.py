@@ -513,7 +513,7 @@ class Runner:
   ) -> None:
     """Continues from a checkpoint."""
     is_partial = getattr(self._agent, 'allow_partial_reload', False) is True
-    place.checkpointer.check(place.number, allow_missing=is_partial)
+    has_manifest = place.checkpointer.check(place.number, is_partial)
     data = place.checkpointer.load_checkpoint(place.number)
     path = os.path.join(
       place.checkpointer.directory, f'{checkpoint_file_prefix}.{place.number}'
@@ -523,8 +523,8 @@ class Runner:
       if not isinstance(data, dict):
         raise ValueError(f'{path} holds no dict: no Runner saved it')
       run = data.pop('run', {})
-      if 'settings' in run and not is_partial:  # Dopamine 3 saves neither.
-        place.checkpointer.check(place.number, needs_manifest=True)
+      if 'settings' in run and not (has_manifest or is_partial):
+        raise storage.DamagedError(f'the manifest of {path} is missing')
       run_checks.check_same_run(
         self._base_dir, run, self._identity, self._allow_changes
       )
