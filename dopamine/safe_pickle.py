@@ -83,8 +83,11 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(file: IO[bytes]) -> Any:
-  """Returns the object pickled in `file`, or raises RefusedError."""
-  return _Unpickler(file).load()
+  """Returns the object pickled in `file`, or raises RefusedError.
+
+  What Python 2 wrote is read too: its texts and arrays as Latin-1.
+  """
+  return _Unpickler(file, encoding='latin1').load()
 
 
 def loads(pickled: bytes) -> Any:
