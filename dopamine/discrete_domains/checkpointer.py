@@ -228,7 +228,7 @@ class Checkpointer:
       self._path(self._checkpoint_file_prefix, iteration_number),
       manifest,
     ):
-      with contextlib.suppress(FileNotFoundError):
+      with contextlib.suppress(OSError):  # What stays does no harm.
         os.remove(path)
 
   def incomplete(self) -> list[int]:
@@ -274,14 +274,13 @@ class Checkpointer:
     with contextlib.suppress(FileNotFoundError):
       os.remove(self._path(self._sentinel_prefix, iteration_number))
 
-  def check(self, iteration_number: int, allow_missing: bool = False) -> bool:
+  def check(self, iteration_number: int) -> bool:
     """Compares the files of a checkpoint with its manifest, if it has one.
 
     What it shares with others is checked when it is read.
 
     Args:
       iteration_number: of the checkpoint.
-      allow_missing: whether the manifest may name files that are not there.
 
     Returns:
       Whether it has a manifest; what Dopamine 3 wrote has none.
@@ -293,8 +292,6 @@ class Checkpointer:
     for name, (size, checksum) in manifest.get('files', {}).items():
       path = os.path.join(self._base_directory, name)
       if not os.path.exists(path):
-        if allow_missing:
-          continue
         raise storage.DamagedError(f'{path} is missing')
       if os.path.getsize(path) != size:
         raise storage.DamagedError(
@@ -412,8 +409,13 @@ class RunCheckpoints:
     return Place(iteration + 1, 0, self.complete, iteration)
 
   def within(self, iteration: int) -> Place:
-    """The place of a new checkpoint within an iteration."""
+    """The place of a new checkpoint within an iteration.
+
+    Raises:
+      OSError: its folder cannot be made.
+    """
     self._part += 1
+    os.makedirs(self._within_directory, exist_ok=True)
     number = iteration * _PARTS + self._part
     return Place(iteration, self._part, self._within, number)
 
@@ -454,9 +456,15 @@ class RunCheckpoints:
       place.checkpointer.save_collected(place.number, pickled, collection)
     finally:
       collection.close()
+    self.remove_unneeded()
+
+  def remove_unneeded(self) -> None:
+    """Removes what no checkpoint shares any more. Nothing may be written."""
     needed = {
       f for saver in self._checkpointers() for f in saver.shared_files()
     }
+    if not os.path.isdir(self._shared):
+      return
     with os.scandir(self._shared) as entries:
       stale = [
         e.path
@@ -464,17 +472,18 @@ class RunCheckpoints:
         if e.is_file() and os.path.normpath(e.path) not in needed
       ]
     for path in stale:
-      os.remove(path)
+      with contextlib.suppress(OSError):
+        os.remove(path)
 
   def wait(self) -> OSError | None:
     """Returns when nothing is being written, with what went wrong, if any."""
-    pending, self._pending = self._pending, None
-    try:
-      if pending is not None:
-        pending.result()
-    except OSError as error:
+    if self._pending is None:
+      return None
+    error = self._pending.exception()
+    self._pending = None  # Not before: Ctrl-C may end the wait.
+    if error is None or isinstance(error, OSError):
       return error
-    return None
+    raise error
 
 
 def _write(file, content: bytes) -> None:

@@ -12,16 +12,15 @@ from dopamine import memory
 from dopamine import seeding
 from dopamine import storage
 from dopamine.discrete_domains import gym_lib
+from dopamine.discrete_domains import run_state
 
-# Settings that any run may change, and those that its checkpoints depend on
-# without a shape that shows it.
+# Settings that any run may change.
 _FREE_SETTINGS = frozenset(
   (
     *('num_iterations', 'log_every_n', 'checkpoint_minutes', 'allow_changes'),
     *('seed', 'debug_mode', 'summary_writing_frequency'),
   )
 )
-_FIXED_SETTINGS = frozenset(('network', 'optimizer', 'replay_scheme'))
 
 # Bytes that come on top of what is there before the first step: compiled
 # functions, batches, and what a checkpoint being written holds.
@@ -168,15 +167,19 @@ def identity(agent: Any, environment: Any) -> dict[str, Any]:
   Call it once the agent is made: gin's settings are those given so far.
 
   Returns:
-    Names of agent and environment, the settings, and the device; None for what
-    is not known. A Jax agent is called as its twin: it goes on with what that
-    has learnt, and the other way round.
+    Names of agent and environment, what else the agent's `identity()` names,
+    the settings, and the device; None for what is not known. A Jax agent is
+    called as its twin: it goes on with what that has learnt, and the other way
+    round.
   """
+  is_ours = hasattr(agent, 'remember_settings')
+  own = agent.identity() if is_ours else None
   describe = getattr(agent, 'describe_device', None)
   device = describe() if callable(describe) else None
   return {
     'agent': type(agent).__name__.removeprefix('Jax'),
     'environment': gym_lib.name_of(environment),
+    'parts': own if isinstance(own, dict) else {},
     'settings': _settings(),
     'device': device if isinstance(device, str) else None,
   }
@@ -211,21 +214,26 @@ def check_same_run(
     allow_changes: whether nothing is refused.
 
   Raises:
-    ValueError: agent, environment, or a setting that checkpoints depend on, is
-      another.
+    ValueError: the agent, what it consists of, or the environment is another.
   """
   way_out = (
     'give another base_dir, or the settings of that run, or set '
     'Runner.allow_changes = True to go on nevertheless'
   )
-  for name in ('agent', 'environment'):
-    if None in (now[name], saved.get(name)) or now[name] == saved[name]:
+  names = ('agent', 'environment')
+  old = {n: saved.get(n) for n in names} | saved.get('parts', {})
+  new = {n: now[n] for n in names} | now['parts']
+  for name, value in new.items():
+    if None in (value, old.get(name)) or value == old[name]:
       continue
     if not allow_changes:
       raise ValueError(
-        f'base_dir={base_dir} holds a run whose {name} is {saved[name]}, and '
-        f'this one is {now[name]}: {way_out}'
+        f'base_dir={base_dir} holds a run whose {name} is {old[name]}, and '
+        f'this one is {value}: {way_out}'
       )
+    run_state.say(
+      f'Changed since the checkpoint: {name}, which was {old[name]}'
+    )
   before, after = saved.get('settings', {}), now['settings']
   changes = {
     name: f'{name} from {before[name]} to {after[name]}'
@@ -234,19 +242,10 @@ def check_same_run(
     and name.rpartition('.')[2] not in _FREE_SETTINGS
   }
   if changes:
-    print('Changed since the checkpoint:', *changes.values(), sep='\n  ')
-  fixed = [
-    text
-    for name, text in changes.items()
-    if name.rpartition('.')[2] in _FIXED_SETTINGS
-  ]
-  if fixed and not allow_changes:
-    raise ValueError(
-      f'base_dir={base_dir} holds a run whose checkpoints mean something else '
-      f'with these changes: {"; ".join(fixed)}: {way_out}'
-    )
+    lines = 'Changed since the checkpoint:', *changes.values()
+    run_state.say('\n  '.join(lines))
   if saved.get('device') not in (None, now['device']):
-    print(
+    run_state.say(
       f'The checkpoint was computed by {saved["device"]}, and this process '
       f'computes by {now["device"]}: from here on, the last bits may differ '
       'from what an uninterrupted run would have'

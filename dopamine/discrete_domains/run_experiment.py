@@ -393,8 +393,8 @@ class Runner:
         checks.fail(self, name, function, 'a function, in gin @name')
     self._sess = None
     self._state = run_state.RunState()
-    # What was done of the iteration before the run was resumed.
-    self._finished_phases: dict[str, run_state.Phase] = {}
+    # Of the iteration that a checkpoint was taken in, until they are run again.
+    self._resumed_phases: dict[str, run_state.Phase] = {}
     self._progress = run_state.Progress('', 0)
     self._graph_is_written = False
     # When the next checkpoint is due and the phase began, by `time.monotonic`.
@@ -473,15 +473,14 @@ class Runner:
     self._start_iteration = 0
     places = self._checkpoints.places()
     find = checkpointer.get_latest_checkpoint_number
-    latest = find(self._checkpoint_dir)
-    bound = gin_compat.bound_values(find).get('override_number')
-    if bound is not None:
+    if gin_compat.bound_values(find).get('override_number') is not None:
+      latest = find(self._checkpoint_dir)
       places = [self._checkpoints.after(latest)] if latest >= 0 else []
     if not places:
       event_writer.go_back(self._base_dir, {})
       incomplete = self._checkpointer.incomplete()
       if incomplete:
-        print(
+        run_state.say(
           f'Starting afresh: {self._checkpoint_dir} has files of checkpoint '
           f'{", ".join(map(str, incomplete))}, but no sentinel of it: it was '
           'never completed'
@@ -494,7 +493,7 @@ class Runner:
         damaged.append(place)
         damages.append(f'{place}: {error}')
         logging.warning('Skipping %s', damages[-1])
-        print(f'Skipping {damages[-1]}', flush=True)
+        run_state.say(f'Skipping {damages[-1]}')
         continue
       for other in damaged:  # It counts no more as one that is kept.
         other.checkpointer.discard(other.number)
@@ -513,8 +512,14 @@ class Runner:
   ) -> None:
     """Continues from a checkpoint."""
     is_partial = getattr(self._agent, 'allow_partial_reload', False) is True
-    has_manifest = place.checkpointer.check(place.number, is_partial)
-    data = place.checkpointer.load_checkpoint(place.number)
+    has_manifest, data = False, None
+    try:
+      has_manifest = place.checkpointer.check(place.number)
+      data = place.checkpointer.load_checkpoint(place.number)
+    except storage.DamagedError as error:
+      if not is_partial:
+        raise
+      logging.warning('Resuming from a partial checkpoint: %s', error)
     path = os.path.join(
       place.checkpointer.directory, f'{checkpoint_file_prefix}.{place.number}'
     )
@@ -537,6 +542,7 @@ class Runner:
         'or the settings of that run, set DQNAgent.allow_partial_reload = True '
         'to go on from the weights alone, or give another base_dir'
       )
+    self._start_iteration = place.iteration
     if data is None:
       return
     for key in ('logs', 'current_iteration'):
@@ -551,7 +557,7 @@ class Runner:
       self._environment.set_state(run['environment_state'])
     if run.get('state') is not None:
       state = self._state = run_state.RunState.restored(run['state'])
-      self._finished_phases = dict(state.phases)
+      self._resumed_phases = dict(state.phases)
       steps = state.phase_steps + state.in_episode * state.episode_steps
       self._start_text = (
         f'iteration {state.iteration} at step {steps} of its {state.phase} '
@@ -586,13 +592,13 @@ class Runner:
     }
     lines['Memory'] = self._memory_text
     for name, text in lines.items():
-      print(f'{name + ":":13}{text}')
+      run_state.say(f'{name + ":":13}{text}')
     settings = [
       line
       for line in gin.operative_config_str().splitlines()
       if line and not line.startswith(('#', 'import '))
     ]
-    print('Settings:', *settings, sep='\n  ', flush=True)
+    run_state.say('\n  '.join(('Settings:', *settings)))
 
   # One episode ----------------------------------------------------------------
 
@@ -624,7 +630,9 @@ class Runner:
     if not state.in_episode:
       state.begin_episode(self._initialize_episode())
     while True:
-      if self._stop_requested or time.monotonic() >= self._next_save:
+      if (
+        self._stop_requested is not None or time.monotonic() >= self._next_save
+      ):
         self._save_within_iteration()
       state.observation, reward, is_terminal = self._run_one_step(state.action)
       state.episode_steps += 1
@@ -681,7 +689,7 @@ class Runner:
     """
     state = self._state
     # In an iteration that is resumed, what was done of this phase before.
-    phase = self._finished_phases.pop(run_mode_str, None)
+    phase = self._resumed_phases.pop(run_mode_str, None)
     is_finished = phase is not None and state.phase != run_mode_str
     if phase is None:
       phase = state.begin_phase(run_mode_str)
@@ -703,7 +711,10 @@ class Runner:
       )
       self._clock = time.monotonic() - phase.seconds
       while phase.steps < min_steps:
-        if self._stop_requested or time.monotonic() >= self._next_save:
+        if (
+          self._stop_requested is not None
+          or time.monotonic() >= self._next_save
+        ):
           self._save_within_iteration()
         figures = self._run_one_episode()
         state.in_episode = False
@@ -852,9 +863,9 @@ class Runner:
     if self._clock is not None and (
       not state.in_episode or self._saves_mid_episode
     ):
-      place = self._checkpoints.within(state.iteration)
       is_saved = False
       try:
+        place = self._checkpoints.within(state.iteration)
         is_saved = self._save(place, state.iteration - 1)
       except OSError as error:
         self._retry_soon(error)
@@ -877,11 +888,12 @@ class Runner:
       and self._environment_state() is not None
     )
 
-  def _stop(self, is_saved: bool) -> None:
+  def _stop(self, is_saved: bool, where: str | None = None) -> None:
+    """Ends the run; `where` is by default the step of the phase."""
     is_saved = self._checkpoints.wait() is None and is_saved
     state = self._state
     steps = state.phase_steps + state.in_episode * state.episode_steps
-    where = (
+    where = where or (
       f'iteration {state.iteration}, step {steps} of the {state.phase} phase'
     )
     raise Stopped(
@@ -936,10 +948,9 @@ class Runner:
 
   def _retry_soon(self, error: OSError) -> None:
     """Says that a checkpoint failed; the next comes sooner than usual."""
-    print(
+    run_state.say(
       f'\nA checkpoint could not be written: {error}. Training goes on, and '
-      'the one before is as it was; the next attempt follows.',
-      flush=True,
+      'the one before is as it was; the next attempt follows.'
     )
     if self._checkpoint_minutes is not None:
       soon = time.monotonic() + min(60.0, 60 * self._checkpoint_minutes)
@@ -1021,14 +1032,16 @@ class Runner:
       self._next_save = time.monotonic() + 60 * self._checkpoint_minutes
     try:
       for iteration in range(self._start_iteration, self._num_iterations):
-        if not self._finished_phases:
+        if not self._resumed_phases:
           self._state = run_state.RunState(iteration=iteration)
         statistics = self._run_one_iteration(iteration)
-        self._finished_phases = {}
+        self._resumed_phases = {}
         self._save_iteration(iteration, statistics)
-        if self._stop_requested is not None:
+        is_last = iteration == self._num_iterations - 1
+        if self._stop_requested is not None and not is_last:
           self._checkpoints.wait()
-          self._stop(iteration in self._checkpointer.numbers())
+          is_saved = iteration in self._checkpointer.numbers()
+          self._stop(is_saved, f'the end of iteration {iteration}')
     finally:
       self._close()
 
@@ -1036,24 +1049,28 @@ class Runner:
     """Logs and saves a complete iteration; a full disk does not end the run."""
     is_last = iteration == self._num_iterations - 1
     self._checkpoints.wait()
-    for attempt in range(3):
-      errors = []
-      for save in (
-        lambda: self._log_experiment(iteration, statistics),
-        lambda: self._checkpoint(iteration),
-        lambda: self._checkpoints.wait() if is_last else None,
-      ):
-        try:
-          errors.append(save())
-        except OSError as caught:
-          errors.append(caught)
-      error = next(filter(None, errors), None)
+    is_logged = is_saved = False
+    for attempt in range(3 if is_last else 1):
+      time.sleep(attempt)
+      error: OSError | None = None
+      try:
+        if not is_logged:
+          self._log_experiment(iteration, statistics)
+        is_logged = True
+      except OSError as caught:
+        error = caught
+      try:
+        if not is_saved:
+          self._checkpoint(iteration)
+        failure = self._checkpoints.wait() if is_last else None
+        is_saved, error = failure is None, failure or error
+      except OSError as caught:
+        error = caught
       if error is None:
         return
       if not is_last:
         self._retry_soon(error)
         return
-      time.sleep(attempt)
     raise OSError(
       f'iteration {iteration} could not be saved: {error}. Checkpoints of '
       'earlier iterations are as they were; with room to write, the same '
@@ -1069,6 +1086,8 @@ class Runner:
     with self._checkpointer.collect() as collection:
       self._checkpoint_experiment(iteration)
     collection.close()
+    if not self._checkpoints.is_writing:
+      self._checkpoints.remove_unneeded()
 
   def _close(self) -> None:
     """Finishes what is being written, and lets go of the folder."""

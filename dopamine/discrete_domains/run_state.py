@@ -1,5 +1,6 @@
 """Where a run stands in its loop, and the line that shows it."""
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -8,7 +9,7 @@ from typing import Any
 
 @dataclasses.dataclass
 class Phase:
-  """A phase that is finished, or was when a checkpoint was taken.
+  """What was done of a phase.
 
   Attributes:
     steps: agent steps of its finished episodes.
@@ -83,6 +84,16 @@ class RunState:
     return cls(**{**saved, 'phases': phases})
 
 
+def say(text: str, end: str = '\n') -> None:
+  """Prints to stdout; where that is full, or closed, nothing is lost but this.
+
+  A run must not end because nobody can read what it says.
+  """
+  with contextlib.suppress(OSError, ValueError):
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
 class Progress:
   """One live line per phase on a terminal; else a plain line now and then."""
 
@@ -122,8 +133,7 @@ class Progress:
     # Blanks wipe what a longer line before left on the terminal.
     padding = ' ' * max(self._width - len(line), 0) if self._is_live else ''
     self._width = len(line)
-    sys.stdout.write(line + padding + end)
-    sys.stdout.flush()
+    say(line + padding, end)
 
 
 def _clock(seconds: float) -> str:

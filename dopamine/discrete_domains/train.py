@@ -6,11 +6,12 @@ r"""Trains an agent: `python -m dopamine.discrete_domains.train`.
       --gin_bindings="create_atari_environment.game_name='Seaquest'"
 
 The same command again continues where the last checkpoint was taken. SIGTERM
-and Ctrl-C take one and end with exit code 75.
+and Ctrl-C take one and end with exit code 75, or with 130 if that fails.
 """
 
 import contextlib
 import linecache
+import os
 import re
 import signal
 import sys
@@ -63,21 +64,35 @@ def main(unused_argv):
   try:
     _train()
   except run_experiment.Stopped as stopped:
-    sys.stdout.flush()
-    print(f'\n{stopped}', file=sys.stderr)
-    sys.exit(STOPPED if stopped.is_saved else INTERRUPTED)
+    _end(f'\n{stopped}\n', STOPPED if stopped.is_saved else INTERRUPTED)
   except KeyboardInterrupt:
-    sys.stdout.flush()
-    print(
-      '\nStopped. The same command goes on from the last checkpoint.',
-      file=sys.stderr,
-    )
-    sys.exit(INTERRUPTED)
+    _end(_LAST_CHECKPOINT, INTERRUPTED)
   except Exception as error:
     if not _explains_itself(error):
       raise
     sys.stdout.flush()
     sys.exit(f'\nError: {_message(error)}')
+
+
+_LAST_CHECKPOINT = (
+  '\nStopped. The same command goes on from the last checkpoint.\n'
+)
+
+
+def _end(message, code):
+  """Ends with an exit code, also where nobody reads what is printed."""
+  try:
+    sys.stdout.flush()
+  except OSError:  # The interpreter would try again, and change the code.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  _write(message)
+  sys.exit(code)
+
+
+def _write(message):
+  """Writes to stderr, without the buffer that a signal may have come into."""
+  with contextlib.suppress(OSError):
+    os.write(2, message.encode())
 
 
 def _message(error):
@@ -138,9 +153,10 @@ def _train():
 def _ending_on_signals():
   """Makes SIGTERM and Ctrl-C stop the runner that is put in the list.
 
-  Before there is one, and when Ctrl-C is pressed again, they end the process at
-  once; so they do where signals are not ours to handle, outside of the main
-  thread.
+  Before there is one they end the process, and Ctrl-C does when it is pressed
+  again, at once: what is half written is passed over by the next start. Where
+  signals are not ours to handle, outside of the main thread, or are ignored, as
+  of a command in the background, nothing changes.
   """
   runners: list = []
   handlers: dict = {}
@@ -148,13 +164,19 @@ def _ending_on_signals():
   def handle(number, unused_frame):
     if not runners or not hasattr(runners[0], 'request_stop'):
       raise KeyboardInterrupt
-    print('\nSaving. Ctrl-C once more gives that up.', flush=True)
     runners[0].request_stop()
-    signal.signal(signal.SIGINT, handlers[signal.SIGINT])
+    if number in pressed:
+      _write(_LAST_CHECKPOINT)
+      os._exit(INTERRUPTED)
+    if number == signal.SIGINT:
+      pressed.append(number)
+    _write('\nSaving. Ctrl-C once more gives that up.\n')
 
+  pressed: list = []
   with contextlib.suppress(ValueError):
     for number in (signal.SIGINT, signal.SIGTERM):
-      handlers[number] = signal.signal(number, handle)
+      if signal.getsignal(number) not in (signal.SIG_IGN, None):
+        handlers[number] = signal.signal(number, handle)
   try:
     yield runners
   finally:

@@ -369,6 +369,7 @@ class OutOfGraphReplayBuffer:
       self._append(_PADDING, self._add_zeros)
 
   def _append(self, marker: int, transition: tuple) -> None:
+    self._wait_for_checkpoint()
     self._markers[self.cursor()] = marker
     self._invalid_range = None
     self._add(*transition)
@@ -379,12 +380,16 @@ class OutOfGraphReplayBuffer:
     A subclass that keeps more per slot overrides this and passes up what is in
     the store: `self.cursor()` is the slot before `super()._add` is called.
     """
-    while self.add_count - self._replay_capacity >= self._chunks.unsaved_from:
-      time.sleep(0.001)  # This slot is being written to a checkpoint.
+    self._wait_for_checkpoint()
     cursor = self.cursor()
     for name, arg in zip(self._add_shapes, args, strict=False):
       self._store[name][cursor] = arg
     self.add_count += 1
+
+  def _wait_for_checkpoint(self) -> None:
+    """Returns when what the next slot holds has been written, if it must be."""
+    while self.add_count - self._replay_capacity >= self._chunks.unsaved_from:
+      time.sleep(0.001)
 
   @functools.cached_property
   def _add_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -1113,21 +1118,16 @@ def _filename(checkpoint_dir, name: str, suffix: int | str) -> str:
 
 def _write(filename: str, value: Any) -> None:
   """Writes one gzipped file that is there only when it is complete."""
-  temporary = f'{filename}.tmp'
-  try:
-    with open(temporary, 'wb') as file:
-      with gzip.GzipFile('', 'wb', compresslevel=1, fileobj=file) as zipped:
-        if isinstance(value, np.ndarray):
-          # Into a file that is not the system's, NumPy writes 16 MB at a time.
-          np.save(zipped, value, allow_pickle=False)
-        else:
-          zipped.write(safe_pickle.dumps(value))
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, filename)
-  finally:
-    if os.path.exists(temporary):
-      os.remove(temporary)
+
+  def write(file: IO[bytes]) -> None:
+    with gzip.GzipFile('', 'wb', compresslevel=1, fileobj=file) as zipped:
+      if isinstance(value, np.ndarray):
+        # Into a file that is not the system's, NumPy writes 16 MB at a time.
+        np.save(zipped, value, allow_pickle=False)
+      else:
+        zipped.write(safe_pickle.dumps(value))
+
+  storage.write_file(filename, write)
 
 
 @contextlib.contextmanager

@@ -247,10 +247,12 @@ class DQNAgent:
       for network in (self.online_convnet, self.target_convnet):
         self._initialize(network)
       self.target_convnet.set_weights(self.online_convnet.get_weights())
+      optimizer = optimizers.resolve(self.optimizer)
+      self._optimizer_name = type(optimizer).__name__
       hooks = learners.Hooks(
         modules=self._modules(),
         trainable=self._trainable(),
-        optimizer=optimizers.resolve(self.optimizer),
+        optimizer=optimizer,
         loss=self._loss,
         loss_weights=self._loss_weights,
         priorities=self._priorities,
@@ -728,6 +730,14 @@ class DQNAgent:
   def describe_device(self):
     """One line on the backend and the device that this agent computes on."""
     return learners.describe_device(self.tf_device)
+
+  def identity(self):
+    """What a checkpoint's numbers mean something else without, by name."""
+    return {
+      'network': type(self.online_convnet).__name__,
+      'optimizer': self._optimizer_name,
+      'replay_scheme': self._replay_scheme,
+    }
 
   def graph_def(self):
     """The compiled update as a serialised TensorFlow graph, or None."""

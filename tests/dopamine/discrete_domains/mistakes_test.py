@@ -260,7 +260,9 @@ def test_a_checkpoint_that_the_agent_does_not_take_is_not_overwritten(tmp_path):
   weights = tmp_path / 'checkpoints' / 'weights_ckpt.0.npz'
   before = weights.read_bytes()
   message = run(tmp_path, *TWO, "DQNAgent.replay_scheme = 'prioritized'")
-  assert "DQNAgent.replay_scheme from None to 'prioritized'" in message
+  assert (
+    'whose replay_scheme is uniform, and this one is prioritized' in message
+  )
   message = run(
     tmp_path,
     *TWO,

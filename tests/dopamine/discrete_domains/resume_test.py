@@ -1,8 +1,10 @@
 """A run that is interrupted anywhere ends as one that never was, bit by bit."""
 
 import collections
+import contextlib
 import json
 import os
+import sys
 
 import gin
 import numpy as np
@@ -328,7 +330,9 @@ def test_a_stop_after_the_last_step_of_an_iteration_loses_nothing(tmp_path):
   class Stopping(Interrupted):
     stops, steps = (80,), 0  # 60 of training, 20 of evaluation.
 
-  with pytest.raises(run_experiment.Stopped, match='complete') as end:
+  with pytest.raises(
+    run_experiment.Stopped, match='the end of iteration 0. .* complete'
+  ) as end:
     plain_runner(tmp_path, cls=Stopping).run_experiment()
   assert end.value.is_saved
   resumed = plain_runner(tmp_path)
@@ -611,3 +615,107 @@ def test_a_damaged_checkpoint_does_not_push_out_a_good_one(tmp_path):
   stop_at(5)
   damage()
   assert plain_runner(tmp_path)._agent.count == 10
+
+
+def test_a_stop_after_the_last_step_of_the_run_is_no_stop(tmp_path):
+  class Stopping(Interrupted):
+    stops, steps = (160,), 0
+
+  runner = plain_runner(tmp_path, cls=Stopping)
+  runner.run_experiment()
+  assert runner._agent.count == 160
+
+
+def test_what_nobody_can_read_ends_no_run(tmp_path, monkeypatch):
+  """stdout is on the full disk, or its reader is gone."""
+  with open('/dev/full', 'w') as full:
+    monkeypatch.setattr(sys, 'stdout', full)
+    runner = plain_runner(tmp_path)
+    runner.run_experiment()
+    monkeypatch.undo()
+    assert runner._agent.count == 160
+    with contextlib.suppress(OSError):
+      full.close()
+
+
+def test_a_log_that_fails_at_the_end_takes_no_checkpoint_with_it(tmp_path):
+  class Failing(run_experiment.Runner):
+    def _log_experiment(self, iteration, statistics):
+      if iteration == 1:
+        raise OSError(28, 'No space left on device')
+      super()._log_experiment(iteration, statistics)
+
+    def _checkpoint_experiment(self, iteration):
+      saved.append(iteration)
+      super()._checkpoint_experiment(iteration)
+
+  saved = []
+  with pytest.raises(OSError, match='iteration 1 could not be saved'):
+    plain_runner(tmp_path, cls=Failing).run_experiment()
+  assert saved == [0, 1]
+  assert plain_runner(tmp_path)._start_iteration == 2
+
+
+def test_weights_alone_are_enough_where_that_is_allowed(tmp_path):
+  """Whatever else is damaged or missing."""
+  create_environment, settings = ENVIRONMENTS['cartpole']
+
+  def make(**kwargs):
+    return run_experiment.Runner(
+      str(tmp_path),
+      lambda sess, environment, summary_writer=None: (
+        exact_update_test.dqn_agent.DQNAgent(
+          network=small.Perceptron, **settings, **kwargs
+        )
+      ),
+      create_environment,
+      num_iterations=3,
+      training_steps=20,
+      evaluation_steps=0,
+    )
+
+  gin.bind_parameter('WrappedReplayBuffer.replay_capacity', 200)
+  runner = make()
+  runner.run_experiment()
+  weights = runner._agent.online_convnet.get_weights()
+  folder = tmp_path / 'checkpoints'
+  for path in folder.glob('sentinel*.[01]'):
+    path.unlink()
+  for name in ('replay_ckpt.2.npz', 'ckpt.2', 'manifest_ckpt.2.json'):
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+  with pytest.raises(ValueError, match='allow_partial_reload = True'):
+    make()
+  partial = make(allow_partial_reload=True)
+  assert partial._start_iteration == 3
+  for found, value in zip(
+    partial._agent.online_convnet.get_weights(), weights, strict=True
+  ):
+    assert_array_equal(found, value)
+
+
+def test_another_network_of_the_same_shape_is_refused(tmp_path):
+  class Other(small.Perceptron):
+    pass
+
+  create_environment, settings = ENVIRONMENTS['cartpole']
+
+  def make(network, **kwargs):
+    return run_experiment.Runner(
+      str(tmp_path),
+      lambda sess, environment, summary_writer=None: (
+        exact_update_test.dqn_agent.DQNAgent(network=network, **settings)
+      ),
+      create_environment,
+      num_iterations=1,
+      training_steps=20,
+      evaluation_steps=0,
+      **kwargs,
+    )
+
+  gin.bind_parameter('WrappedReplayBuffer.replay_capacity', 200)
+  make(small.Perceptron).run_experiment()
+  with pytest.raises(ValueError, match='network is Perceptron, .* is Other'):
+    make(Other)
+  assert make(Other, allow_changes=True)._start_iteration == 1
