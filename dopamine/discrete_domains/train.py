@@ -62,15 +62,26 @@ def main(unused_argv):
   """
   logging.set_verbosity(logging.INFO)
   try:
-    _train()
+    with explaining_mistakes():
+      _train()
   except run_experiment.Stopped as stopped:
     _end(f'\n{stopped}\n', STOPPED if stopped.is_saved else INTERRUPTED)
   except KeyboardInterrupt:
     _end(_LAST_CHECKPOINT, INTERRUPTED)
+
+
+@contextlib.contextmanager
+def explaining_mistakes():
+  """Ends the process with a paragraph where an error was raised on purpose."""
+  try:
+    yield
+  except run_experiment.Stopped:
+    raise
   except Exception as error:
     if not _explains_itself(error):
       raise
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+      sys.stdout.flush()
     sys.exit(f'\nError: {_message(error)}')
 
 

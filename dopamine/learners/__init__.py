@@ -157,6 +157,15 @@ class Learner:
     for name, variable in named.items():
       variable.assign(np.asarray(state[name]).astype(variable.dtype))
 
+  def set_weights(self, state: Mapping[str, np.ndarray]) -> None:
+    """As `set_state`, of all but the optimizer: enough to act, not to go on."""
+    optimizer = {
+      name: np.asarray(ops.convert_to_numpy(variable.value))
+      for name, variable in self._named_variables().items()
+      if name.startswith('optimizer/')
+    }
+    self.set_state({**state, **optimizer})
+
 
 def _variables(module) -> list[keras.Variable]:
   if isinstance(module, keras.Variable):

@@ -874,6 +874,18 @@ class DQNAgent:
       self._restore(dict(bundle_dictionary))
     return True
 
+  def load_weights(self, path):
+    """Takes the weights of a checkpoint, to act with; nothing else changes.
+
+    Args:
+      path: of a file `weights_ckpt.N.npz`.
+
+    Raises:
+      storage.DamagedError: the file is not what was written.
+      ValueError: it does not fit this agent; names the variable.
+    """
+    self._learner.set_weights(storage.read_npz(path))
+
   def _restore(self, bundle):
     """Restores attributes from the bundle's entries of the same name."""
     generators = bundle.pop('generators', None)

@@ -1,0 +1,155 @@
+r"""Evaluates trained weights: `python -m dopamine.discrete_domains.evaluate`.
+
+    python -m dopamine.discrete_domains.evaluate \
+      --checkpoint=/tmp/dqn_pong/checkpoints \
+      --gin_files=dopamine/agents/dqn/configs/dqn.gin --episodes=30
+
+plays whole episodes as the evaluation phase of a run does, and prints their
+returns. Nothing of the run is needed but its weights, and nothing is written.
+"""
+
+import os
+import tempfile
+from typing import Any
+
+from absl import app
+from absl import flags
+import numpy as np
+
+from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import run_experiment
+from dopamine.discrete_domains import train
+
+# The agent stores nothing: its replay memory need not hold anything.
+_BINDINGS = tuple(
+  f'{name}.replay_capacity = 1000'
+  for name in (
+    'OutOfGraphReplayBuffer',
+    'OutOfGraphPrioritizedReplayBuffer',
+    'WrappedReplayBuffer',
+    'WrappedPrioritizedReplayBuffer',
+  )
+)
+
+
+class Evaluation(run_experiment.Runner):
+  """A Runner that only evaluates, with what gin binds for `Runner`."""
+
+  def __init__(self, base_dir: str, checkpoint: str):
+    """Makes agent and environment, and loads the weights.
+
+    Args:
+      base_dir: an empty folder.
+      checkpoint: see `find_weights`.
+
+    Raises:
+      FileNotFoundError: there are no weights.
+      ValueError: they do not fit the agent; names the variable.
+    """
+    path = self._path = find_weights(checkpoint)
+    super().__init__(base_dir, run_experiment.create_agent)
+    if not hasattr(self._agent, 'load_weights'):
+      raise TypeError(
+        f'{type(self._agent).__name__} has no load_weights(path), which an '
+        'evaluation of weights calls'
+      )
+    self._agent.load_weights(path)
+    self._agent.eval_mode = True
+
+  def _report(self) -> None:
+    """Says what is evaluated."""
+    print(
+      f'Evaluating {self._path} with {type(self._agent).__name__} in '
+      f'{self._environment}, seed {self._seed}',
+      flush=True,
+    )
+
+  def run(self, num_episodes: int) -> list[float]:
+    """Returns the undiscounted, unclipped returns of episodes."""
+    self._state.begin_phase('eval')
+    returns = []
+    for _ in range(num_episodes):
+      _, episode_return = self._run_one_episode()
+      returns.append(float(episode_return))
+    self._close()
+    return returns
+
+
+def find_weights(checkpoint: str) -> str:
+  """Returns the path of a file of weights.
+
+  Args:
+    checkpoint: the file `weights_ckpt.N.npz`, or a folder of checkpoints, of
+      which the newest complete one is taken.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  checkpoint = os.path.expanduser(checkpoint)
+  if not os.path.isdir(checkpoint):
+    path = checkpoint
+  else:
+    number = checkpointer.get_latest_checkpoint_number(checkpoint)
+    path = os.path.join(checkpoint, f'weights_ckpt.{number}.npz')
+  if not os.path.isfile(path):
+    raise FileNotFoundError(
+      f'--checkpoint={checkpoint} has no weights (there is no {path}): give a '
+      'file weights_ckpt.N.npz, or the folder checkpoints of a run'
+    )
+  return path
+
+
+def confidence_interval(
+  returns: list[float], level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+  """Returns the bootstrap percentile interval of the mean.
+
+  Efron and Tibshirani (1993), chapter 13, with 10,000 resamples.
+
+  Args:
+    returns: at least one.
+    level: the probability that it is to hold.
+    seed: of the resampling.
+  """
+  values = np.asarray(returns, np.float64)
+  rng = np.random.default_rng(seed)
+  means = [rng.choice(values, len(values)).mean() for _ in range(10_000)]
+  tail = (1 - level) / 2
+  low, high = np.quantile(means, (tail, 1 - tail))
+  return float(low), float(high)
+
+
+def describe(returns: list[float]) -> str:
+  """Returns one line on the returns of some episodes."""
+  mean = float(np.mean(returns))
+  if len(returns) == 1:
+    return f'Return of 1 episode: {mean:g}'
+  low, high = confidence_interval(returns)
+  return (
+    f'Mean return of {len(returns)} episodes: {mean:.2f} (95 % confidence '
+    f'interval {low:.2f} to {high:.2f}; median {np.median(returns):g}, from '
+    f'{min(returns):g} to {max(returns):g})'
+  )
+
+
+def main(unused_argv: Any) -> None:
+  """Evaluates what the flags name; a mistake ends with a paragraph."""
+  with train.explaining_mistakes():
+    bindings = [*flags.FLAGS.gin_bindings, *_BINDINGS]
+    if flags.FLAGS.seed is not None:
+      bindings.append(f'Runner.seed = {flags.FLAGS.seed}')
+    run_experiment.load_gin_configs(flags.FLAGS.gin_files, bindings)
+    with tempfile.TemporaryDirectory() as folder:
+      evaluation = Evaluation(folder, flags.FLAGS.checkpoint)
+      returns = evaluation.run(flags.FLAGS.episodes)
+    print(*(f'{value:g}' for value in returns))
+    print(describe(returns), flush=True)
+
+
+if __name__ == '__main__':
+  flags.DEFINE_string(
+    'checkpoint', None, 'A file weights_ckpt.N.npz, or a folder of checkpoints.'
+  )
+  flags.DEFINE_integer('episodes', 30, 'How many to play.', lower_bound=1)
+  flags.mark_flag_as_required('checkpoint')
+  app.run(main)
