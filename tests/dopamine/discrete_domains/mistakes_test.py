@@ -404,6 +404,8 @@ def test_a_signal_ends_with_a_checkpoint(tmp_path, number):
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
     text=True,
+    # Where the tests themselves run in the background, it is ignored.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
   )
   done = tmp_path / 'checkpoints' / 'sentinel_checkpoint_complete.0'
   while not done.exists():
