@@ -138,7 +138,7 @@ def test_the_same_seed_gives_the_same_run_in_another_process(tmp_path):
     with open(tmp_path / name / 'checkpoints/ckpt.0', 'rb') as file:
       bundle = safe_pickle.load(file)
     del bundle['logs']['iteration_0']['train_average_steps_per_second']
-    del bundle['event_files']  # Named by the time.
+    del bundle['run']['event_files']  # Named by the time.
     states.append((weights, bundle))
   (weights_a, bundle_a), (weights_b, bundle_b), (weights_c, _) = states
   for key in weights_a:
