@@ -413,7 +413,7 @@ def test_a_signal_ends_with_a_checkpoint(tmp_path, number):
     time.sleep(0.05)
   assert f'in use by process {process.pid} on ' in run(tmp_path)
   process.send_signal(number)
-  _, stderr = process.communicate()
+  _, stderr = process.communicate(timeout=300)
   assert process.returncode == train.STOPPED == 75
   assert 'The checkpoint is complete: the same command goes on' in stderr
   assert 'Traceback' not in stderr
