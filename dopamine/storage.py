@@ -11,11 +11,13 @@ import contextvars
 import json
 import os
 import socket
-from typing import IO, ClassVar
+from typing import IO, Any, ClassVar
 import zlib
 
 from absl import logging
 import numpy as np
+
+from dopamine import safe_pickle
 
 try:
   import fcntl
@@ -147,6 +149,23 @@ def checksum(path: str) -> int:
     while block := file.read(2**20):
       value = zlib.crc32(block, value)
   return value
+
+
+def read_pickle(path: str) -> Any:
+  """Returns what is pickled in a file.
+
+  Raises:
+    safe_pickle.RefusedError: it is more than built-ins and NumPy values.
+    DamagedError: the file is no pickle.
+  """
+  with open(path, 'rb') as file:
+    content = file.read()
+  try:
+    return safe_pickle.loads(content)
+  except safe_pickle.RefusedError:
+    raise
+  except Exception as error:  # What a broken pickle raises is anything.
+    raise DamagedError(f'{path} is damaged ({error!r})') from error
 
 
 def read_npz(path: str) -> dict[str, np.ndarray]:

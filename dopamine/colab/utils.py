@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from dopamine import safe_pickle
 from dopamine import storage
 
 FILE_PREFIX = 'log'
@@ -95,14 +94,7 @@ def load_statistics(
   path = os.path.join(log_path, f'{FILE_PREFIX}_{iteration_number}')
   if verbose:
     print(f'Reading statistics from: {path}')
-  with open(path, 'rb') as file:
-    content = file.read()
-  try:
-    return safe_pickle.loads(content), iteration_number
-  except safe_pickle.RefusedError:
-    raise
-  except Exception as error:  # What a broken pickle raises is anything.
-    raise storage.DamagedError(f'{path} is damaged ({error!r})') from error
+  return storage.read_pickle(path), iteration_number
 
 
 def summarize_data(

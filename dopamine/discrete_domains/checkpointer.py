@@ -202,8 +202,7 @@ class Checkpointer:
 
   def remove(self, iteration_number: int) -> None:
     """Removes a checkpoint, its sentinel first."""
-    with contextlib.suppress(FileNotFoundError):
-      os.remove(self._path(self._sentinel_prefix, iteration_number))
+    self.discard(iteration_number)
     files = []
     with contextlib.suppress(storage.DamagedError):
       files = list(self._manifest(iteration_number).get('files', ()))
@@ -316,14 +315,7 @@ class Checkpointer:
     path = self._path(self._checkpoint_file_prefix, iteration_number)
     if not os.path.exists(path):
       return None
-    with open(path, 'rb') as file:
-      content = file.read()
-    try:
-      return safe_pickle.loads(content)
-    except safe_pickle.RefusedError:
-      raise
-    except Exception as error:  # What a broken pickle raises is anything.
-      raise storage.DamagedError(f'{path} is damaged ({error!r})') from error
+    return storage.read_pickle(path)
 
 
 class Place(NamedTuple):

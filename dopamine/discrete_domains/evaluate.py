@@ -67,12 +67,11 @@ class Evaluation(run_experiment.Runner):
   def run(self, num_episodes: int) -> list[float]:
     """Returns the undiscounted, unclipped returns of episodes."""
     self._state.begin_phase('eval')
-    returns = []
-    for _ in range(num_episodes):
-      _, episode_return = self._run_one_episode()
-      returns.append(float(episode_return))
-    self._close()
-    return returns
+    try:
+      episodes = [self._run_one_episode() for _ in range(num_episodes)]
+    finally:
+      self._close()
+    return [float(episode_return) for _, episode_return in episodes]
 
 
 def find_weights(checkpoint: str) -> str:

@@ -849,8 +849,8 @@ class OutOfGraphReplayBuffer:
     A file is needed until its last slot is overwritten: of 40 files, the
     oldest is on average one half wasted.
     """
-    slot = max(1, sum(a.nbytes for a in self._store.values()))
-    slot = max(1, slot // self._replay_capacity)
+    size = sum(array.nbytes for array in self._store.values())
+    slot = max(1, size // self._replay_capacity)
     return max(1, self._replay_capacity // 40, 2**15 // slot)
 
   def _spans(self, first: int, end: int) -> list[slice]:
