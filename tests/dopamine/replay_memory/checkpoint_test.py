@@ -1,6 +1,7 @@
 """Tests of what a replay memory puts in the checkpoints of a run."""
 
 import gzip
+import json
 import math
 import threading
 import time
@@ -273,3 +274,19 @@ def test_structured_values_are_exported(tmp_path):
   name = tmp_path / 'public' / '$store$_extra_ckpt.0.gz'
   with gzip.open(name) as file:
     assert np.load(file)[0] == value
+
+
+def test_a_record_that_lacks_slots_is_damaged(tmp_path):
+  memory, other = _pair(False)
+  memory._chunk_size = lambda: 10
+  _play(memory, 90, np.random.default_rng(0))
+  memory.checkpoint(tmp_path, 0)
+  path = tmp_path / 'replay_ckpt.0.npz'
+  arrays = storage.read_npz(str(path))
+  record = json.loads(arrays['record'].tobytes())
+  for lost in (0, 3, 5):
+    chunks = record['chunks'][:lost] + record['chunks'][lost + 1 :]
+    text = json.dumps(record | {'chunks': chunks}).encode()
+    np.savez(path, **arrays | {'record': np.frombuffer(text, np.uint8)})
+    with pytest.raises(storage.DamagedError, match='slots are missing'):
+      other.restore(tmp_path, 0)
