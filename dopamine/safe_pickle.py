@@ -1,7 +1,8 @@
 """Reads pickles without running the code a pickle can ask for.
 
 `load` knows built-in containers and numbers, and NumPy arrays, scalars and
-dtypes. It refuses everything else by name, before anything is called.
+dtypes. It refuses everything else by name, before anything is called. For the
+few other types that Dopamine 3 wrote, something harmless takes their place.
 """
 
 import collections
@@ -30,6 +31,52 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
   return text.encode('latin1')
 
 
+class _FrozenDict(dict):
+  """Stands in for Flax's, which is pickled as a call or as its attributes."""
+
+  def __setstate__(self, state: Any) -> None:
+    attributes = state[1] if isinstance(state, tuple) else state
+    self.update(attributes['_dict'])
+
+
+def _jax_array(unused_function: Any, args: Any, state: Any, *_: Any) -> Any:
+  """Stands in for JAX's, which are pickled as NumPy arrays are."""
+  array = _RECONSTRUCT(*args)
+  array.__setstate__(state)
+  return array
+
+
+class SavedSumTree:
+  """The attributes of a `SumTree` of Dopamine 3, such as `nodes`."""
+
+
+class _SavedTuple(tuple):
+  """Stands in for Optax's named tuples: their values alone."""
+
+  def __new__(cls, *values: Any) -> '_SavedTuple':
+    return super().__new__(cls, values)
+
+
+_RECONSTRUCT = np.zeros(1).__reduce__()[0]
+
+_STAND_INS: dict[tuple[str, str], Any] = {
+  ('flax.core.frozen_dict', 'FrozenDict'): _FrozenDict,
+  ('jax._src.array', '_reconstruct_array'): _jax_array,
+  ('jax._src.device_array', 'reconstruct_device_array'): _jax_array,
+  ('jax.interpreters.xla', '_reconstruct_device_array'): _jax_array,
+  ('dopamine.replay_memory.sum_tree', 'SumTree'): SavedSumTree,
+  ('dopamine.tf.replay_memory.sum_tree', 'SumTree'): SavedSumTree,
+}
+for _name in (
+  *('base.EmptyState', 'transform.EmptyState', 'transform.TraceState'),
+  *('transform.ScaleByAdamState', 'transform.ScaleByRmsState'),
+  *('transform.ScaleByRStdDevState', 'transform.ScaleByRssState'),
+  *('transform.ScaleByScheduleState', 'transform.ScaleState'),
+):
+  _module, _, _type = f'optax._src.{_name}'.rpartition('.')
+  _STAND_INS[_module, _type] = _SavedTuple
+
+
 def _known() -> dict[tuple[str, str], Any]:
   """Returns what a pickle may name: `{(module, name): object}`."""
   known: dict[tuple[str, str], Any]
@@ -41,14 +88,14 @@ def _known() -> dict[tuple[str, str], Any]:
   known['_codecs', 'encode'] = _encode_latin1
   # NumPy moved these between versions: ask the arrays for them.
   for core in ('numpy.core', 'numpy._core'):
-    known[f'{core}.multiarray', '_reconstruct'] = np.zeros(1).__reduce__()[0]
+    known[f'{core}.multiarray', '_reconstruct'] = _RECONSTRUCT
     known[f'{core}.multiarray', 'scalar'] = np.float64().__reduce__()[0]
     known[f'{core}.numeric', '_frombuffer'] = np.zeros(1).__reduce_ex__(5)[0]
   known |= {('numpy', x): getattr(np, x) for x in ('ndarray', 'dtype')}
   for types in np.sctypeDict.values():
     known['numpy', types.__name__] = types
   known['numpy', 'bool_'] = np.bool_
-  return known
+  return known | _STAND_INS
 
 
 class RefusedError(pickle.UnpicklingError):

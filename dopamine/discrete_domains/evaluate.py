@@ -79,21 +79,26 @@ def find_weights(checkpoint: str) -> str:
 
   Args:
     checkpoint: the file `weights_ckpt.N.npz`, or a folder of checkpoints, of
-      which the newest complete one is taken.
+      which the newest complete one is taken; or of Dopamine 1 to 3 `tf_ckpt-N`,
+      `ckpt.N` of a JAX agent, or a folder of such, complete or not.
 
   Raises:
     FileNotFoundError: there is none.
   """
   checkpoint = os.path.expanduser(checkpoint)
-  if not os.path.isdir(checkpoint):
-    path = checkpoint
-  else:
+  from dopamine import old_weights  # Loads Keras.
+
+  path = checkpoint
+  if os.path.isdir(checkpoint):
     number = checkpointer.get_latest_checkpoint_number(checkpoint)
     path = os.path.join(checkpoint, f'weights_ckpt.{number}.npz')
-  if not os.path.isfile(path):
+    if not os.path.isfile(path):
+      path = old_weights.latest(checkpoint) or path
+  if not (os.path.isfile(path) or old_weights.is_tensorflow(path)):
     raise FileNotFoundError(
       f'--checkpoint={checkpoint} has no weights (there is no {path}): give a '
-      'file weights_ckpt.N.npz, or the folder checkpoints of a run'
+      'file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or the folder checkpoints '
+      'of a run'
     )
   return path
 
@@ -147,7 +152,9 @@ def main(unused_argv: Any) -> None:
 
 if __name__ == '__main__':
   flags.DEFINE_string(
-    'checkpoint', None, 'A file weights_ckpt.N.npz, or a folder of checkpoints.'
+    'checkpoint',
+    None,
+    'A file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or a folder of such.',
   )
   flags.DEFINE_integer('episodes', 30, 'How many to play.', lower_bound=1)
   flags.mark_flag_as_required('checkpoint')

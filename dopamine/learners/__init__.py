@@ -60,10 +60,15 @@ class Update(NamedTuple):
 
 
 class Learner:
-  """What both learners share: the objective, and the state as NumPy arrays."""
+  """What both learners share: the objective, and the state as NumPy arrays.
+
+  Attributes:
+    optimizer: what moves the weights.
+  """
 
   def __init__(self, hooks: Hooks, device: str | None = None):
     self._hooks, self._device = hooks, device
+    self.optimizer = hooks.optimizer
     known = {id(v) for m in hooks.modules.values() for v in _variables(m)}
     lost = [v.path for v in hooks.trainable if id(v) not in known]
     if lost or not hooks.trainable:
@@ -200,6 +205,28 @@ def on_device(device: str | None) -> contextlib.AbstractContextManager:
 def describe_device(device: str | None = None) -> str:
   """One line on the backend, its version and the device it computes on."""
   return _backend_module().describe_device(device)
+
+
+def read_tf_checkpoint(prefix: str) -> dict[str, np.ndarray]:
+  """Returns the variables that TensorFlow's `Saver` saved, by name.
+
+  Needs TensorFlow, whichever the backend is.
+
+  Args:
+    prefix: of the files `PREFIX.index` and `PREFIX.data-*`.
+
+  Raises:
+    ImportError: TensorFlow is not installed.
+    ValueError: the files are not what was written.
+  """
+  try:
+    tf_learner = importlib.import_module('dopamine.learners.tf_learner')
+  except ImportError as error:
+    raise ImportError(
+      f'{prefix} is a checkpoint of TensorFlow, which is needed to read it: '
+      'pip install tensorflow'
+    ) from error
+  return tf_learner.read_checkpoint(prefix)
 
 
 def num_cpus() -> int:

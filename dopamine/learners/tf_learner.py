@@ -1,8 +1,11 @@
 """Gradient steps with TensorFlow: `tf.function` and `tf.GradientTape`."""
 
+import contextlib
 import functools
 
 from absl import logging
+import keras
+import numpy as np
 import tensorflow as tf
 
 from dopamine import learners
@@ -158,3 +161,18 @@ def describe_device(device=None):
     if device and learners.parse_device(device)[0] != 'cpu':
       place += f', as there is no {device}'
   return f'tensorflow {tf.__version__} on {place}'
+
+
+def read_checkpoint(prefix):
+  """See `learners.read_tf_checkpoint`."""
+  if keras.config.backend() != 'tensorflow':
+    with contextlib.suppress(RuntimeError):  # It has taken the GPUs already.
+      tf.config.set_visible_devices([], 'GPU')
+  try:
+    reader = tf.train.load_checkpoint(prefix)
+    return {
+      name: np.asarray(reader.get_tensor(name))
+      for name in sorted(reader.get_variable_to_shape_map())
+    }
+  except Exception as error:  # What a damaged file raises is anything.
+    raise ValueError(f'{prefix} is damaged ({error})') from error

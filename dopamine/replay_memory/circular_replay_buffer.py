@@ -949,31 +949,44 @@ class OutOfGraphReplayBuffer:
   def load(self, checkpoint_dir: str | os.PathLike, suffix: int | str) -> None:
     """Reads what `save` wrote, or a data set written by Dopamine 3.
 
-    Loads all or nothing. A checkpoint without markers (Dopamine's have none)
-    knows its episodes by their terminals alone, and the next `add` starts an
-    episode.
+    Arrays are read into those of the buffer where they fit, so that there are
+    not two of each. A checkpoint without markers (Dopamine's have none) knows
+    its episodes by their terminals alone, and the next `add` starts an episode.
 
     Raises:
-      NotFoundError: naming the files that are missing.
+      NotFoundError: naming the files that are missing. Nothing was changed.
+      storage.DamagedError: naming the file that is. The buffer is empty.
     """
     names = self._checkpointable_elements()
     files = {name: _filename(checkpoint_dir, name, suffix) for name in names}
     missing = [file for file in files.values() if not os.path.exists(file)]
     if missing:
       raise NotFoundError(f'Missing files: {", ".join(missing)}')
-    elements = {name: _read(file) for name, file in files.items()}
+    stored = [n for n in files if n.startswith(STORE_FILENAME_PREFIX)]
+    small = {n: _read(f) for n, f in files.items() if n not in stored}
+    markers, is_episode_start = np.zeros(self._replay_capacity, np.uint8), True
     markers_file = _filename(checkpoint_dir, _MARKERS_NAME, suffix)
     if os.path.exists(markers_file):
       saved = _read(markers_file)
       markers = saved['markers'].copy()
       is_episode_start = bool(saved['next_is_episode_start'])
-    else:
-      markers = np.zeros(self._replay_capacity, np.uint8)
-      is_episode_start = True
-    self._restore_elements(elements)
+    self._restore_elements(small)
+    self.rewrite_checkpoints()
+    try:
+      for name in stored:
+        array = _read(files[name], into=names[name])
+        self._store[name.removeprefix(STORE_FILENAME_PREFIX)] = array
+    except BaseException:
+      self._empty()
+      raise
     self._markers = markers
     self._next_experience_is_episode_start = is_episode_start
-    self.rewrite_checkpoints()
+
+  def _empty(self) -> None:
+    """Forgets all transitions."""
+    self.add_count = np.array(0)
+    self._markers = np.zeros(self._replay_capacity, np.uint8)
+    self._next_experience_is_episode_start = True
 
   def check_shapes(
     self, checkpoint_dir: str | os.PathLike, suffix: int | str
@@ -1136,28 +1149,53 @@ def _open_zipped(filename: str) -> Iterator[gzip.GzipFile]:
   try:
     with gzip.open(filename, 'rb') as file:
       yield file
-  except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-    raise storage.DamagedError(f'{filename} is damaged ({error})') from error
+  except safe_pickle.RefusedError as error:
+    raise safe_pickle.RefusedError(f'{filename}: {error}') from error
+  except Exception as error:  # What a broken file raises is anything.
+    is_of_the_disk = isinstance(error, OSError | storage.DamagedError)
+    if is_of_the_disk and not isinstance(error, gzip.BadGzipFile):
+      raise
+    raise storage.DamagedError(f'{filename} is damaged ({error!r})') from error
 
 
-def _read(filename: str) -> Any:
-  """Returns the array or the pickled value in a gzipped file."""
+def _read(filename: str, into: np.ndarray | None = None) -> Any:
+  """Returns the array or the pickled value in a gzipped file.
+
+  Args:
+    filename: of the file.
+    into: gets the values of an array of its shape and dtype, and is returned.
+  """
   with _open_zipped(filename) as file:
-    is_array = file.peek(6)[:6] == np.lib.format.MAGIC_PREFIX
-    if is_array:
-      return np.load(file, allow_pickle=False)
-    return safe_pickle.load(cast(IO[bytes], file))
+    if file.peek(6)[:6] != np.lib.format.MAGIC_PREFIX:
+      value = safe_pickle.load(cast(IO[bytes], file))
+    elif into is not None and _header(file) == (into.shape, False, into.dtype):
+      value, view = into, _bytes(into)
+      while count := file.readinto(view[: 2**24]):
+        view = view[count:]
+      if len(view):
+        raise EOFError('it ends before the array does')
+    else:
+      file.seek(0)
+      value = np.load(file, allow_pickle=False)
+    if file.read(1):  # Else the checksum at the end would not be looked at.
+      raise EOFError('there is more in it than an array')
+    return value
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+  """Returns shape, whether it is in Fortran's order, and dtype of an array."""
+  version = np.lib.format.read_magic(file)
+  read: Callable = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+  }[version]
+  return read(file)
 
 
 def _read_header(filename: str) -> tuple[tuple[int, ...], np.dtype]:
   """Returns shape and dtype of the array in a gzipped file."""
   with _open_zipped(filename) as file:
-    version = np.lib.format.read_magic(file)
-    read: Callable = {
-      (1, 0): np.lib.format.read_array_header_1_0,
-      (2, 0): np.lib.format.read_array_header_2_0,
-    }[version]
-    shape, _, dtype = read(file)
+    shape, _, dtype = _header(cast(IO[bytes], file))
     return shape, dtype
 
 

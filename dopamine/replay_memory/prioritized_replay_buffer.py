@@ -12,6 +12,7 @@ from typing import Any
 import gin
 import numpy as np
 
+from dopamine import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import sum_tree
 
@@ -149,18 +150,13 @@ class OutOfGraphPrioritizedReplayBuffer(
   @property
   def _sum_tree_dtype(self) -> np.dtype:
     """The dtype of the one record that the saved tree is."""
-    return np.dtype(
-      [
-        ('priorities', np.float64, (self._replay_capacity,)),
-        ('max_recorded_priority', np.float64),
-      ]
-    )
+    return _tree_dtype((self._replay_capacity,))
 
   def _checkpointable_elements(self) -> dict[str, Any]:
     """Returns what is saved, by name: of the tree, what the rest follows from.
 
     `sum_tree` is an array of no dimensions, with the fields `priorities`, one
-    per slot, and `max_recorded_priority`.
+    per slot, and `max_recorded_priority`. Dopamine 3 pickled its tree.
     """
     elements = super()._checkpointable_elements()
     leaves = self.sum_tree.nodes[-1][: self._replay_capacity]
@@ -172,11 +168,32 @@ class OutOfGraphPrioritizedReplayBuffer(
   def _restore_elements(self, elements: dict[str, Any]) -> None:
     elements = dict(elements)
     saved = elements.pop('sum_tree')
+    if isinstance(saved, safe_pickle.SavedSumTree):
+      saved = self._converted(saved)
     self._check_sum_tree(getattr(saved, 'dtype', None), 'sum_tree')
     # First what may be refused. No old value has a part in the new sums.
     self.sum_tree.set(np.arange(self._replay_capacity), saved['priorities'])
     self.sum_tree.max_recorded_priority = float(saved['max_recorded_priority'])
     super()._restore_elements(elements)
+
+  def _empty(self) -> None:
+    super()._empty()
+    self.sum_tree.set(np.arange(self._replay_capacity), 0.0)
+
+  def _converted(self, tree: safe_pickle.SavedSumTree) -> np.ndarray | None:
+    """What a tree of Dopamine 3 is as saved here; None if it is none.
+
+    Its leaves are padded to a power of two, which is all there is to tell the
+    capacity by.
+    """
+    try:
+      leaves = np.array(tree.nodes[-1], np.float64)
+      largest = float(tree.max_recorded_priority)
+    except (AttributeError, IndexError, TypeError, ValueError):
+      return None
+    if leaves.shape == self.sum_tree.nodes[-1].shape:
+      leaves = leaves[: self._replay_capacity]
+    return np.array((leaves, largest), _tree_dtype(leaves.shape))
 
   def check_shapes(
     self, checkpoint_dir: str | os.PathLike, suffix: int | str
@@ -190,8 +207,11 @@ class OutOfGraphPrioritizedReplayBuffer(
     if os.path.exists(file):
       try:
         _, dtype = circular_replay_buffer._read_header(file)
-      except ValueError:
-        dtype = None  # No array: Dopamine 3 pickled its tree.
+      except ValueError:  # No array: Dopamine 3 pickled its tree.
+        tree = circular_replay_buffer._read(file)
+        if isinstance(tree, safe_pickle.SavedSumTree):
+          tree = self._converted(tree)
+        dtype = getattr(tree, 'dtype', None)
       self._check_sum_tree(dtype, file)
 
   def _check_sum_tree(self, dtype: np.dtype | None, name: str) -> None:
@@ -206,6 +226,15 @@ class OutOfGraphPrioritizedReplayBuffer(
       f'replay_capacity={self._replay_capacity}. Build it as the saved one '
       'was, or start in an empty directory.'
     )
+
+
+def _tree_dtype(shape: tuple[int, ...]) -> np.dtype:
+  return np.dtype(
+    [
+      ('priorities', np.float64, shape),
+      ('max_recorded_priority', np.float64),
+    ]
+  )
 
 
 def _check_indices(indices: np.ndarray) -> None:

@@ -34,6 +34,7 @@ from dopamine import checks
 from dopamine import learners
 from dopamine import losses
 from dopamine import networks
+from dopamine import old_weights
 from dopamine import optimizers
 from dopamine import safe_pickle
 from dopamine import seeding
@@ -823,7 +824,7 @@ class DQNAgent:
     return found
 
   def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):
-    """Restores what `bundle_and_checkpoint` saved.
+    """Restores what `bundle_and_checkpoint` saved, here or in Dopamine 3.
 
     Args:
       checkpoint_dir: the folder it was given.
@@ -840,11 +841,16 @@ class DQNAgent:
       ValueError: a file does not fit this agent; the message says which.
     """
     path = self._weights_path(checkpoint_dir, iteration_number)
+    old = None
     if not os.path.exists(path):
-      raise FileNotFoundError(
-        f'checkpoint {iteration_number} has no weights: {path} is missing. '
-        'Start afresh in an empty base_dir, or restore the file'
+      old = old_weights.of_checkpoint(
+        checkpoint_dir, iteration_number, bundle_dictionary
       )
+      if old is None:
+        raise FileNotFoundError(
+          f'checkpoint {iteration_number} has no weights: {path} is missing. '
+          'Start afresh in an empty base_dir, or restore the file'
+        )
     missing = None
     if bundle_dictionary is None:
       missing = "the agent's record is missing"
@@ -869,7 +875,10 @@ class DQNAgent:
       return False
     if missing:
       logging.warning('Resuming from a partial checkpoint: %s', missing)
-    self._learner.set_state(storage.read_npz(path))
+    if old is None:
+      self._learner.set_state(storage.read_npz(path))
+    else:
+      self._take_old_weights(old, self._learner.optimizer)
     if bundle_dictionary is not None:
       self._restore(dict(bundle_dictionary))
     return True
@@ -878,13 +887,33 @@ class DQNAgent:
     """Takes the weights of a checkpoint, to act with; nothing else changes.
 
     Args:
-      path: of a file `weights_ckpt.N.npz`.
+      path: of a file `weights_ckpt.N.npz`; or of Dopamine 1 to 3, `tf_ckpt-N`,
+        or `ckpt.N` of a JAX agent.
 
     Raises:
+      FileNotFoundError: it is not there.
       storage.DamagedError: the file is not what was written.
       ValueError: it does not fit this agent; names the variable.
     """
-    self._learner.set_weights(storage.read_npz(path))
+    path = os.fspath(path)
+    if path.endswith('.npz'):
+      self._learner.set_weights(storage.read_npz(path))
+    else:
+      self._take_old_weights(old_weights.read(path))
+
+  def _take_old_weights(self, old, optimizer=None):
+    """Takes `old_weights.OldWeights`, which know two networks."""
+    others = set(self._modules()) - {'online_convnet', 'target_convnet'}
+    if others:
+      raise ValueError(
+        f'{old.path} holds the weights of two networks, but '
+        f'{type(self).__name__} has {", ".join(sorted(others))} as well, which '
+        'Dopamine did not know'
+      )
+    with learners.on_device(self.tf_device):
+      old_weights.assign(
+        old, self.online_convnet, self.target_convnet, optimizer
+      )
 
   def _restore(self, bundle):
     """Restores attributes from the bundle's entries of the same name."""
@@ -903,7 +932,13 @@ class DQNAgent:
         value.bit_generator.state = state
       setattr(self, name, value)
     for name, value in bundle.items():
-      if name in vars(self):
+      if name == 'state':  # Dopamine's had another dtype, its JAX agents' no B.
+        self.state = np.asarray(value, self.state.dtype).reshape(
+          self.state.shape
+        )
+      elif name == 'training_steps':
+        self.training_steps = int(value)
+      elif name in vars(self):
         setattr(self, name, value)
 
 

@@ -1,0 +1,367 @@
+"""Weights that Dopamine 1 to 3 saved go on giving the values they gave."""
+
+import functools
+import os
+import pathlib
+import pickle
+import re
+
+import gin
+import keras
+import numpy as np
+from numpy.testing import assert_allclose
+from numpy.testing import assert_array_equal
+import pytest
+
+from dopamine import networks
+from dopamine import old_weights
+from dopamine import optimizers
+from dopamine import safe_pickle
+from dopamine import storage
+from dopamine.agents.dqn import dqn_agent
+from dopamine.agents.implicit_quantile import implicit_quantile_agent
+from dopamine.agents.rainbow import rainbow_agent
+from tests.dopamine import old_files
+
+AGENTS = {
+  'dqn': (dqn_agent.DQNAgent, {}),
+  'rainbow': (rainbow_agent.RainbowAgent, {'num_atoms': old_files.ATOMS}),
+  'iqn': (
+    implicit_quantile_agent.ImplicitQuantileAgent,
+    {'quantile_embedding_dim': old_files.EMBEDDING},
+  ),
+  'cartpole': (
+    dqn_agent.DQNAgent,
+    {'network': networks.CartpoleDQNNetwork},
+  ),
+  'cartpole_rainbow': (
+    rainbow_agent.RainbowAgent,
+    {
+      'network': networks.CartpoleRainbowNetwork,
+      'num_atoms': old_files.ATOMS,
+    },
+  ),
+}
+
+OPTIMIZERS = {
+  'rmsprop': optimizers.rmsprop,
+  'rmsprop_momentum': functools.partial(
+    optimizers.RMSProp, momentum=0.9, centered=False
+  ),
+  'rmsprop_plain': functools.partial(optimizers.RMSProp, centered=False),
+  'adam': optimizers.adam,
+}
+
+
+def make_agent(kind, optimizer='rmsprop', **kwargs):
+  cls, settings = AGENTS[kind]
+  is_vector = kind.startswith('cartpole')
+  defaults = dict(
+    num_actions=old_files.A,
+    observation_shape=(4,) if is_vector else old_files.SHAPE,
+    observation_dtype=np.float64 if is_vector else np.uint8,
+    stack_size=1 if is_vector else old_files.STACK,
+    optimizer=OPTIMIZERS[optimizer],
+    seed=5,
+  )
+  gin.bind_parameter('OutOfGraphReplayBuffer.replay_capacity', 50)
+  try:
+    return cls(**(defaults | settings | kwargs))
+  finally:
+    gin.clear_config()
+
+
+def values(agent, kind):
+  """What both networks of an agent say of the states."""
+  states, found = old_files.states(kind), []
+  for network in (agent.online_convnet, agent.target_convnet):
+    if kind == 'iqn':
+      outputs = network(
+        states, num_quantiles=7, quantiles=old_files.quantiles()
+      )
+      found.append(np.asarray(outputs.quantile_values))
+    else:
+      found.append(np.asarray(network(states).q_values))
+  return found
+
+
+def assert_same_values(agent, kind, online, target):
+  for found, expected in zip(
+    values(agent, kind), (online, target), strict=True
+  ):
+    assert np.abs(expected).max() > 0.01
+    # To 1e-6 of what is summed: float32 has no more.
+    largest = old_files.SUPPORT[-1] if 'rainbow' in kind else 1.0
+    scale = max(largest, np.abs(expected).max())
+    assert_allclose(found, expected, rtol=0, atol=1e-6 * scale)
+
+
+# TensorFlow's -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('era', old_files.ERAS)
+@pytest.mark.parametrize('kind', AGENTS)
+def test_values_are_those_of_the_file(tmp_path, kind, era):
+  old = old_files.write_tf(tmp_path, 199, kind, era)
+  agent = make_agent(kind)
+  agent.load_weights(tmp_path / 'tf_ckpt-199')
+  assert_same_values(agent, kind, old['Online'], old['Target'])
+
+
+@pytest.mark.parametrize('era', ['slim', 'keras'])
+@pytest.mark.parametrize(
+  'kind, optimizer',
+  [
+    *(('dqn', name) for name in OPTIMIZERS),
+    ('rainbow', 'adam'),
+    ('iqn', 'adam'),
+    ('cartpole', 'rmsprop'),
+  ],
+)
+def test_training_goes_on(tmp_path, kind, optimizer, era):
+  """The next update is the one that the old optimizer would have made."""
+  old = old_files.write_tf(tmp_path, 3, kind, era, optimizer)
+  agent = make_agent(kind, optimizer, allow_partial_reload=True)
+  assert agent.unbundle(tmp_path, 3, None)
+  assert_same_values(agent, kind, old['Online'], old['Target'])
+  names = old_files.layer_names(kind, era, 'Online')
+  order = old_files.OURS.get(kind, range(len(names)))
+  names = [name for i in order for name in names[i]]
+  gradients = [g for i in order for g in old['gradients'][i]]
+  weights = agent.online_convnet.trainable_variables
+  for name, variable in zip(names, weights, strict=True):
+    assert_array_equal(variable, old['before'][name])
+  agent._learner.optimizer.apply(
+    [keras.ops.convert_to_tensor(g) for g in gradients], weights
+  )
+  for name, variable in zip(names, weights, strict=True):
+    moved = old['after'][name] - old['before'][name]
+    found = np.asarray(variable) - old['before'][name]
+    assert np.abs(moved).max() > 1e-5
+    assert_allclose(found, moved, rtol=2e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize('backup', ['', '.index', '.meta', '.data-00000-of-00001'])
+def test_any_file_of_a_checkpoint_names_it(tmp_path, backup):
+  old = old_files.write_tf(tmp_path, 3, 'cartpole', 'keras')
+  agent = make_agent('cartpole')
+  agent.load_weights(f'{tmp_path}/tf_ckpt-3{backup}')
+  assert_same_values(agent, 'cartpole', old['Online'], old['Target'])
+
+
+def test_another_optimizer_starts_afresh_and_says_so(tmp_path, caplog):
+  old_files.write_tf(tmp_path, 3, 'cartpole', 'keras', 'adam')
+  agent = make_agent('cartpole', 'rmsprop', allow_partial_reload=True)
+  with caplog.at_level('WARNING'):
+    agent.unbundle(tmp_path, 3, None)
+  assert re.search(
+    r'tf_ckpt-3 has nothing of Online\S+kernel .*RMSProp .*afresh', caplog.text
+  )
+  assert_array_equal(agent._learner.optimizer._mean_squares[0], 1.0)
+
+
+@pytest.mark.parametrize(
+  'written, kind, settings, text',
+  [
+    ('dqn', 'dqn', {'num_actions': 4}, r'fully_connected_1/kernel .*\(512, 3\).*\(512, 4\)'),
+    ('dqn', 'rainbow', {}, r'fully_connected_1/kernel .*\(512, 3\).*\(512, 15\)'),
+    ('rainbow', 'dqn', {}, r'fully_connected_1/kernel .*\(512, 15\).*\(512, 3\)'),
+    ('iqn', 'dqn', {}, 'has 6 layers .*Online/dense/kernel.*the network 5'),
+    ('dqn', 'iqn', {}, 'has 5 layers .*the network 6 .*quantile_embedding'),
+    ('dqn', 'dqn', {'stack_size': 1}, r'Conv/kernel .*\(8, 8, 4, 32\).*\(8, 8, 1, 32\)'),
+    ('cartpole', 'dqn', {}, 'has 3 layers'),
+  ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named(tmp_path, written, kind, settings, text):
+  old_files.write_tf(tmp_path, 7, written, 'keras')
+  agent = make_agent(kind, **settings)
+  before = agent.online_convnet.get_weights()
+  with pytest.raises(ValueError, match=text) as error:
+    agent.load_weights(tmp_path / 'tf_ckpt-7')
+  assert 'tf_ckpt-7' in str(error.value)
+  for a, b in zip(before, agent.online_convnet.get_weights(), strict=True):
+    assert_array_equal(a, b)
+
+
+def test_other_variables_are_no_agent(tmp_path):
+  tf, v1 = old_files.tf, old_files.v1
+  with tf.Graph().as_default(), v1.Session() as session:
+    v1.get_variable('policy/kernel', initializer=np.ones(3, np.float32))
+    saver = v1.train.Saver()
+    session.run(v1.global_variables_initializer())
+    saver.save(session, str(tmp_path / 'tf_ckpt'), global_step=1)
+  with pytest.raises(storage.DamagedError, match='Online/.*policy/kernel'):
+    old_weights.read(str(tmp_path / 'tf_ckpt-1'))
+
+
+def test_an_agent_with_a_third_network_says_that_it_has_one(tmp_path):
+  class Agent(dqn_agent.DQNAgent):
+    def _build_networks(self):
+      super()._build_networks()
+      self.encoder = keras.layers.Dense(2)
+      self.encoder.build((None, 3))
+
+  old_files.write_tf(tmp_path, 3, 'cartpole', 'keras')
+  AGENTS['third'] = (Agent, AGENTS['cartpole'][1])
+  try:
+    agent = make_agent('third', observation_shape=(4,), stack_size=1)
+  finally:
+    del AGENTS['third']
+  with pytest.raises(ValueError, match='Agent has encoder as well'):
+    agent.load_weights(tmp_path / 'tf_ckpt-3')
+
+
+# JAX's ------------------------------------------------------------------------
+
+
+def write_jax(folder, number, online, target, **others):
+  bundle = {'online_params': online, 'target_params': target, **others}
+  path = pathlib.Path(folder, f'ckpt.{number}')
+  path.write_bytes(pickle.dumps(bundle))
+  return path
+
+
+@pytest.mark.parametrize('form', ['linen', 'dict', 'pre-linen'])
+@pytest.mark.parametrize('kind', AGENTS)
+def test_values_are_those_of_flax(tmp_path, kind, form):
+  if form == 'pre-linen' and kind.startswith('cartpole'):
+    form = 'dict'
+  online, online_values = old_files.flax_params(kind, form, 1)
+  target, target_values = old_files.flax_params(kind, form, 2)
+  path = write_jax(tmp_path, 199, online, target, state=np.zeros(3))
+  agent = make_agent(kind)
+  agent.load_weights(path)
+  assert_same_values(agent, kind, online_values, target_values)
+  agent = make_agent(kind, allow_partial_reload=True)
+  state = np.arange(agent.state.size, dtype=np.float64).reshape(
+    agent.state.shape[1:]
+  )
+  data = dict(state=state, training_steps=np.int64(77))
+  path = write_jax(tmp_path, 3, online, target, **data)
+  assert agent.unbundle(tmp_path, 3, storage.read_pickle(str(path)))
+  assert_same_values(agent, kind, online_values, target_values)
+  assert agent.training_steps == 77 and type(agent.training_steps) is int
+  assert_array_equal(agent.state[0], state.astype(agent.state.dtype))
+
+
+def test_pickles_of_older_jax_and_flax(tmp_path):
+  """FrozenDicts by their attributes, arrays by the names of their time."""
+  online, online_values = old_files.flax_params('dqn', 'linen')
+  modern = write_jax(tmp_path, 1, online, online).read_bytes()
+  pickled = pickle.loads(modern)
+  assert type(pickled['online_params']).__name__ == 'FrozenDict'
+
+  class FrozenDict:
+    __slots__ = ('_dict', '_hash')
+
+    def __reduce__(self):
+      return _new, (FrozenDict,), (None, {'_dict': self._dict, '_hash': None})
+
+  FrozenDict.__module__ = 'flax.core.frozen_dict'
+  FrozenDict.__qualname__ = 'FrozenDict'
+  import copyreg
+
+  import flax.core.frozen_dict as module
+
+  _new = copyreg.__newobj__
+  old = FrozenDict()
+  old._dict = pickled['online_params'].unfreeze()
+  original, module.FrozenDict = module.FrozenDict, FrozenDict
+  try:
+    data = pickle.dumps({'online_params': old}, 3)
+  finally:
+    module.FrozenDict = original
+  assert b'flax.core.frozen_dict\nFrozenDict\n' in data
+  for name in (
+    b'jax._src.device_array\nreconstruct_device_array\n',
+    b'jax._src.array\n_reconstruct_array\n',
+  ):
+    path = tmp_path / 'ckpt.2'
+    path.write_bytes(data.replace(b'jax._src.array\n_reconstruct_array\n', name))
+    agent = make_agent('dqn')
+    agent.load_weights(path)
+    assert_same_values(agent, 'dqn', online_values, online_values)
+
+
+def test_what_is_no_checkpoint_of_a_jax_agent_says_so(tmp_path):
+  path = tmp_path / 'ckpt.3'
+  path.write_bytes(pickle.dumps({'state': np.zeros(3), 'training_steps': 4}))
+  agent = make_agent('dqn')
+  with pytest.raises(
+    storage.DamagedError, match='ckpt.3 .*no online_params.*state.*tf_ckpt-N'
+  ):
+    agent.load_weights(path)
+  with pytest.raises(FileNotFoundError):
+    agent.load_weights(tmp_path / 'ckpt.4')
+  params, _ = old_files.flax_params('rainbow', 'linen')
+  path = write_jax(tmp_path, 5, params, params)
+  with pytest.raises(
+    ValueError, match=r'ckpt.5.*\(15,\)|params/Dense_1/\S+ in \S+ckpt.5 has'
+  ):
+    agent.load_weights(path)
+
+
+# Damage and malice ------------------------------------------------------------
+
+
+class Call:
+  def __init__(self, path):
+    self._path = path
+
+  def __reduce__(self):
+    return os.mkdir, (self._path,)
+
+
+def test_a_malicious_pickle_runs_nothing(tmp_path):
+  made = str(tmp_path / 'made')
+  params, _ = old_files.flax_params('cartpole', 'linen')
+  agent = make_agent('cartpole')
+  nested = {'params': {'layers_0': {'kernel': Call(made)}}}
+  for bundle in (
+    Call(made),
+    {'online_params': Call(made)},
+    {'online_params': nested, 'target_params': params},
+    {'online_params': params, 'logs': [Call(made)]},
+  ):
+    path = tmp_path / 'ckpt.1'
+    path.write_bytes(pickle.dumps(bundle))
+    with pytest.raises(safe_pickle.RefusedError, match='mkdir'):
+      agent.load_weights(path)
+  assert not os.path.exists(made)
+
+
+def test_truncated_and_flipped_files_are_damaged(tmp_path):
+  """Of each file of a small checkpoint, and every byte of the index's end."""
+  old = old_files.write_tf(tmp_path, 3, 'cartpole', 'keras')
+  del old
+  prefix = str(tmp_path / 'tf_ckpt-3')
+  whole = old_weights.read(prefix)
+  rng = np.random.default_rng(0)
+  num_damaged = 0
+  for end in ('.index', '.data-00000-of-00001'):
+    path = pathlib.Path(prefix + end)
+    content = path.read_bytes()
+    size = len(content)
+    places = [*rng.integers(0, size, 60)]
+    if end == '.index':
+      places += range(size - 48, size)
+    damaged = [content[: int(n)] for n in (0, 1, size // 2, size - 1)]
+    for place in places:
+      flipped = bytearray(content)
+      flipped[place] ^= 1 << int(rng.integers(8))
+      damaged.append(bytes(flipped))
+    for other in damaged:
+      path.write_bytes(other)
+      try:
+        found = old_weights.read(prefix)
+      except storage.DamagedError as error:
+        assert 'tf_ckpt-3' in str(error)
+        num_damaged += 1
+        continue
+      # A byte that nothing depends on, as the padding of a footer.
+      for mine, theirs in zip(found[1:], whole[1:], strict=True):
+        assert mine.keys() == theirs.keys()
+        for name, array in mine.items():
+          assert_array_equal(array, theirs[name])
+    path.write_bytes(content)
+  assert num_damaged > 100
