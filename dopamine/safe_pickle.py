@@ -47,7 +47,15 @@ def _jax_array(unused_function: Any, args: Any, state: Any, *_: Any) -> Any:
 
 
 class SavedSumTree:
-  """The attributes of a `SumTree` of Dopamine 3, such as `nodes`."""
+  """The attributes of a `SumTree` of Dopamine 3.
+
+  Attributes:
+    nodes: the levels, root first, leaves padded to a power of two.
+    max_recorded_priority: the largest that was ever set.
+  """
+
+  nodes: Any
+  max_recorded_priority: Any
 
 
 class _SavedTuple(tuple):
@@ -57,7 +65,7 @@ class _SavedTuple(tuple):
     return super().__new__(cls, values)
 
 
-_RECONSTRUCT = np.zeros(1).__reduce__()[0]
+_RECONSTRUCT: Any = np.zeros(1).__reduce__()[0]
 
 _STAND_INS: dict[tuple[str, str], Any] = {
   ('flax.core.frozen_dict', 'FrozenDict'): _FrozenDict,

@@ -15,7 +15,6 @@ import os
 import time
 from typing import IO, Any, NamedTuple, cast
 import uuid
-import zlib
 
 from absl import logging
 import cv2
@@ -1170,7 +1169,7 @@ def _read(filename: str, into: np.ndarray | None = None) -> Any:
       value = safe_pickle.load(cast(IO[bytes], file))
     elif into is not None and _header(file) == (into.shape, False, into.dtype):
       value, view = into, _bytes(into)
-      while count := file.readinto(view[: 2**24]):
+      while count := file.readinto(view[: 2**20]):
         view = view[count:]
       if len(view):
         raise EOFError('it ends before the array does')
@@ -1182,7 +1181,7 @@ def _read(filename: str, into: np.ndarray | None = None) -> Any:
     return value
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
   """Returns shape, whether it is in Fortran's order, and dtype of an array."""
   version = np.lib.format.read_magic(file)
   read: Callable = {
@@ -1195,7 +1194,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 def _read_header(filename: str) -> tuple[tuple[int, ...], np.dtype]:
   """Returns shape and dtype of the array in a gzipped file."""
   with _open_zipped(filename) as file:
-    shape, _, dtype = _header(cast(IO[bytes], file))
+    shape, _, dtype = _header(file)
     return shape, dtype
 
 

@@ -205,6 +205,7 @@ class OutOfGraphPrioritizedReplayBuffer(
     super().check_shapes(checkpoint_dir, suffix)
     file = circular_replay_buffer._filename(checkpoint_dir, 'sum_tree', suffix)
     if os.path.exists(file):
+      dtype: np.dtype | None
       try:
         _, dtype = circular_replay_buffer._read_header(file)
       except ValueError:  # No array: Dopamine 3 pickled its tree.

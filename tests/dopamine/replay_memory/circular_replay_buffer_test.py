@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from dopamine import storage
 from dopamine.replay_memory import circular_replay_buffer
 
 ReplayElement = circular_replay_buffer.ReplayElement
@@ -804,6 +805,51 @@ def test_save_holds_no_second_copy(tmp_path):
   _, peak = tracemalloc.get_traced_memory()
   tracemalloc.stop()
   assert peak < 40 * 2**20
+
+
+def test_load_holds_no_second_copy(tmp_path):
+  memory = _memory(observation_shape=(1024,), replay_capacity=8192)  # 64 MiB.
+  for i in range(9):
+    memory.add(np.full(1024, i), i, i, False)
+  memory.save(tmp_path, 3)
+  fresh = _memory(observation_shape=(1024,), replay_capacity=8192)
+  store = fresh._store['observation']
+  tracemalloc.start()
+  fresh.load(tmp_path, 3)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert peak < 4 * 2**20
+  assert fresh._store['observation'] is store
+  np.testing.assert_array_equal(store, memory._store['observation'])
+
+
+@pytest.mark.parametrize('damage', ['short', 'flipped', 'longer', 'pickled'])
+def test_a_damaged_array_leaves_the_buffer_empty(tmp_path, damage):
+  memory = _memory()
+  for i in range(9):
+    memory.add(i, i, i, False)
+  memory.save(tmp_path, 3)
+  file = tmp_path / '$store$_reward_ckpt.3.gz'
+  content = gzip.decompress(file.read_bytes())
+  zipped = bytearray(gzip.compress(content))
+  if damage == 'short':
+    zipped = zipped[:-9]
+  elif damage == 'flipped':  # Only the checksum tells.
+    zipped[-8] ^= 1
+  elif damage == 'longer':
+    zipped = gzip.compress(content + b'more')
+  else:
+    zipped = gzip.compress(b'\x80\x04no pickle')
+  file.write_bytes(zipped)
+  with pytest.raises(storage.DamagedError, match='reward_ckpt.3.gz is damaged'):
+    memory.load(tmp_path, 3)
+  assert memory.is_empty() and memory.cursor() == 0
+  for i in range(20, 26):
+    memory.add(i, i, i, False)
+  assert memory.add_count == 6
+  assert [i for i in range(9) if memory.is_valid_transition(i)] == list(
+    range(5)
+  )
 
 
 def test_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
