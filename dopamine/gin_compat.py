@@ -13,6 +13,7 @@ parameters that gin lets through and a constructor would not.
 from collections.abc import Iterable, Sequence
 import difflib
 import inspect
+import math
 import re
 import sys
 import tokenize
@@ -104,11 +105,130 @@ def _momentum(
   return keras.optimizers.SGD(learning_rate, momentum, use_nesterov)
 
 
-_OPTIMIZERS = {
+def _adagrad(
+  learning_rate,
+  initial_accumulator_value=0.1,
+  use_locking=False,
+  name='Adagrad',
+):
+  """TF1's Adagrad, which has no epsilon."""
+  del use_locking, name
+  checks.rates('AdagradOptimizer', learning_rate=learning_rate)
+  import keras
+
+  from dopamine import optimizers
+
+  learning_rate = optimizers.as_rate(learning_rate)
+  return keras.optimizers.Adagrad(
+    learning_rate, initial_accumulator_value, epsilon=0.0
+  )
+
+
+def _schedule(name):
+  """Keras's schedule: of updates, which TF1's `global_step` would count."""
+  import keras
+
+  return getattr(keras.optimizers.schedules, name)
+
+
+def _exponential_decay(
+  learning_rate,
+  global_step=None,
+  decay_steps=gin.REQUIRED,
+  decay_rate=gin.REQUIRED,
+  staircase=False,
+  name=None,
+):
+  """learning_rate * decay_rate ** (updates / decay_steps)."""
+  del global_step, name
+  make = _schedule('ExponentialDecay')
+  return make(learning_rate, decay_steps, decay_rate, staircase)
+
+
+def _natural_exp_decay(
+  learning_rate,
+  global_step=None,
+  decay_steps=gin.REQUIRED,
+  decay_rate=gin.REQUIRED,
+  staircase=False,
+  name=None,
+):
+  """learning_rate * exp(-decay_rate * updates / decay_steps)."""
+  del global_step, name
+  make = _schedule('ExponentialDecay')
+  return make(learning_rate, decay_steps, math.exp(-decay_rate), staircase)
+
+
+def _inverse_time_decay(
+  learning_rate,
+  global_step=None,
+  decay_steps=gin.REQUIRED,
+  decay_rate=gin.REQUIRED,
+  staircase=False,
+  name=None,
+):
+  """learning_rate / (1 + decay_rate * updates / decay_steps)."""
+  del global_step, name
+  make = _schedule('InverseTimeDecay')
+  return make(learning_rate, decay_steps, decay_rate, staircase)
+
+
+def _polynomial_decay(
+  learning_rate,
+  global_step=None,
+  decay_steps=gin.REQUIRED,
+  end_learning_rate=0.0001,
+  power=1.0,
+  cycle=False,
+  name=None,
+):
+  """From learning_rate to end_learning_rate in `decay_steps` updates."""
+  del global_step, name
+  make = _schedule('PolynomialDecay')
+  return make(learning_rate, decay_steps, end_learning_rate, power, cycle)
+
+
+def _cosine_decay(
+  learning_rate,
+  global_step=None,
+  decay_steps=gin.REQUIRED,
+  alpha=0.0,
+  name=None,
+):
+  """From learning_rate to alpha * learning_rate along half a cosine."""
+  del global_step, name
+  return _schedule('CosineDecay')(learning_rate, decay_steps, alpha)
+
+
+def _piecewise_constant(
+  x=None, boundaries=gin.REQUIRED, values=gin.REQUIRED, name=None
+):
+  """values[i] until more than boundaries[i] updates were made."""
+  del x, name
+  make = _schedule('PiecewiseConstantDecay')
+  return make(list(boundaries), [float(value) for value in values])
+
+
+def _global_step():
+  """Nothing: schedules count the updates of their optimizer."""
+
+
+# What `gin.tf.external_configurables` registers of `tf.train`.
+_TRAIN = {
   'RMSPropOptimizer': _rmsprop,
   'AdamOptimizer': _adam,
+  'AdagradOptimizer': _adagrad,
   'GradientDescentOptimizer': _gradient_descent,
   'MomentumOptimizer': _momentum,
+  'exponential_decay': _exponential_decay,
+  'natural_exp_decay': _natural_exp_decay,
+  'inverse_time_decay': _inverse_time_decay,
+  'polynomial_decay': _polynomial_decay,
+  'cosine_decay': _cosine_decay,
+  'piecewise_constant': _piecewise_constant,
+  'piecewise_constant_decay': _piecewise_constant,
+  'get_global_step': _global_step,
+  'get_or_create_global_step': _global_step,
 }
 
 _ACTIVATIONS = (
@@ -152,6 +272,46 @@ def _activation(name):
 
 
 # Parsing ----------------------------------------------------------------------
+
+# What a line of a gin file for Dopamine 4 says, and what it says here.
+_DOPAMINE_4 = (
+  (
+    r'import dopamine\.jax\.replay_memory\.\S+',
+    'import dopamine.replay_memory.circular_replay_buffer',
+  ),
+  (r'(.*)\bdopamine\.tf\.(.*)', r'\1dopamine.\2'),
+  (
+    r'(?:[\w.]*\.)?ReplayBuffer\.max_capacity(\s*=.*)',
+    r'OutOfGraphReplayBuffer.replay_capacity\1',
+  ),
+  (
+    r'(?:[\w.]*\.)?ReplayBuffer\.(batch_size\s*=.*)',
+    r'OutOfGraphReplayBuffer.\1',
+  ),
+)
+
+
+def check_version(texts: Iterable[str]) -> None:
+  """Refuses lines that only Dopamine 4 understands.
+
+  Args:
+    texts: of gin files, and bindings.
+
+  Raises:
+    ValueError: with the lines, and what to write instead.
+  """
+  found = []
+  for text in texts:
+    for line in text.splitlines():
+      for pattern, new in _DOPAMINE_4:
+        if match := re.fullmatch(pattern, line.split('#')[0].strip()):
+          found.append(f'  {match[0]}\n  ->  {match.expand(new)}')
+          break
+  if found:
+    raise ValueError(
+      'These lines are for Dopamine 4; write here what is behind the arrow:\n'
+      + '\n'.join(found)
+    )
 
 
 def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
@@ -325,7 +485,7 @@ def install() -> None:
     )
     sys.modules[f'gin.tf.{name}'] = module
     setattr(package, name, module)
-  for name, factory in _OPTIMIZERS.items():
+  for name, factory in _TRAIN.items():
     # What a missing argument is told with.
     factory.__name__ = factory.__qualname__ = name
     gin.external_configurable(factory, name, module='tf.train')

@@ -81,6 +81,7 @@ def load_gin_configs(
   gin_bindings = list(gin_bindings or ())
   gin_files = [_find(path) for path in gin_files or ()]
   texts = [text for path in gin_files for text in _read(path)]
+  gin_compat.check_version(texts + gin_bindings)
   name = backend.choose(texts + gin_bindings)
   modules = list(_CONFIGURABLES)
   modules += [

@@ -11,6 +11,7 @@ import pytest
 
 import dopamine  # noqa: F401 Installs the stand-ins.
 from dopamine import optimizers
+from dopamine.discrete_domains import run_experiment
 
 
 @gin.configurable
@@ -76,6 +77,121 @@ def test_keras_optimizers_under_their_tensorflow_names():
   )
   assert type(optimizer) is keras.optimizers.Adam
   assert float(optimizer.learning_rate) == pytest.approx(0.5)
+
+
+def test_adagrad_is_tf1s():
+  optimizer, _, _ = parse(
+    'holder.optimizer = @tf.train.AdagradOptimizer()',
+    'tf.train.AdagradOptimizer.learning_rate = 0.5',
+  )
+  variable = keras.Variable([1.0, 2.0])
+  optimizer.apply([keras.ops.convert_to_tensor([0.3, -4.0])], [variable])
+  # accumulator + g^2, and no epsilon.
+  moved = 0.5 * np.array([0.3, -4.0]) / np.sqrt(0.1 + np.array([0.09, 16.0]))
+  np.testing.assert_allclose(variable, np.array([1.0, 2.0]) - moved, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'name, bindings, expected',
+  [
+    ('exponential_decay', 'decay_rate = 0.5', lambda t: 0.1 * 0.5 ** (t / 4)),
+    (
+      'exponential_decay',
+      'decay_rate = 0.5; staircase = True',
+      lambda t: 0.1 * 0.5 ** (t // 4),
+    ),
+    (
+      'natural_exp_decay',
+      'decay_rate = 0.5',
+      lambda t: 0.1 * np.exp(-0.5 * t / 4),
+    ),
+    (
+      'inverse_time_decay',
+      'decay_rate = 0.5',
+      lambda t: 0.1 / (1 + 0.5 * t / 4),
+    ),
+    (
+      'polynomial_decay',
+      'end_learning_rate = 0.02; power = 2.0',
+      lambda t: 0.08 * (1 - min(t, 4) / 4) ** 2 + 0.02,
+    ),
+    (
+      'cosine_decay',
+      'alpha = 0.1',
+      lambda t: 0.1 * (0.9 * (1 + np.cos(np.pi * min(t, 4) / 4)) / 2 + 0.1),
+    ),
+    (
+      'piecewise_constant',
+      'boundaries = [2, 3]; values = [1, 0.5, 0.25]',
+      lambda t: 1.0 if t <= 2 else 0.5 if t <= 3 else 0.25,
+    ),
+  ],
+)
+def test_learning_rate_decays(name, bindings, expected):
+  bindings = bindings.split('; ')
+  if name != 'piecewise_constant':
+    bindings += ['learning_rate = 0.1', 'decay_steps = 4']
+    bindings += ['global_step = @tf.train.get_or_create_global_step()']
+  optimizer, _, _ = parse(
+    'import gin.tf.external_configurables',
+    'holder.optimizer = @tf.train.GradientDescentOptimizer()',
+    f'tf.train.GradientDescentOptimizer.learning_rate = @tf.train.{name}()',
+    *(f'tf.train.{name}.{binding}' for binding in bindings),
+  )
+  variable = keras.Variable([0.0])
+  for t in range(7):
+    before = float(variable[0])
+    optimizer.apply([keras.ops.convert_to_tensor([1.0])], [variable])
+    rate = before - float(variable[0])
+    assert rate == pytest.approx(expected(t), rel=1e-4), t
+
+
+def test_a_decay_that_lacks_an_argument_names_it():
+  with pytest.raises(RuntimeError, match='exponential_decay.*decay_steps'):
+    parse(
+      'holder.optimizer = @tf.train.GradientDescentOptimizer()',
+      'GradientDescentOptimizer.learning_rate = @tf.train.exponential_decay()',
+      'exponential_decay.learning_rate = 0.1',
+    )
+
+
+@pytest.mark.parametrize(
+  'line, instead',
+  [
+    (
+      'ReplayBuffer.max_capacity = 1000000  # In frames.',
+      'OutOfGraphReplayBuffer.replay_capacity = 1000000',
+    ),
+    (
+      'dopamine.jax.replay_memory.replay_buffer.ReplayBuffer.batch_size = 8',
+      'OutOfGraphReplayBuffer.batch_size = 8',
+    ),
+    (
+      'import dopamine.tf.agents.dqn.dqn_agent',
+      'import dopamine.agents.dqn.dqn_agent',
+    ),
+    (
+      'import dopamine.jax.replay_memory.replay_buffer',
+      'import dopamine.replay_memory.circular_replay_buffer',
+    ),
+    (
+      'DQNAgent.epsilon_fn = @dopamine.tf.agents.dqn.dqn_agent.identity_epsilon',
+      'DQNAgent.epsilon_fn = @dopamine.agents.dqn.dqn_agent.identity_epsilon',
+    ),
+  ],
+)
+def test_a_line_for_dopamine_4_is_told_what_to_write(tmp_path, line, instead):
+  path = tmp_path / 'four.gin'
+  path.write_text(f'DQNAgent.gamma = 0.9\n{line}\n')
+  for files, bindings in (([str(path)], []), ([], [line])):
+    with pytest.raises(ValueError) as error:
+      run_experiment.load_gin_configs(files, bindings)
+    assert str(error.value).splitlines()[1:] == [
+      f'  {line.split("#")[0].strip()}',
+      f'  ->  {instead}',
+    ]
+  path.write_text(f'DQNAgent.gamma = 0.9\n{instead}\n')
+  run_experiment.load_gin_configs([str(path)], [])
 
 
 def test_each_agent_gets_an_optimizer_of_its_own():
