@@ -7,6 +7,7 @@ maximum of the last two grayscale screens and shrinks it to 84x84. Neither adds
 no-op starts or presses FIRE at the start.
 """
 
+from collections.abc import Iterable
 import difflib
 import math
 from typing import Any
@@ -189,6 +190,28 @@ def create_atari_environment(
     seed=seeding.integer(seeding.resolve(seed), 'environment'),
   )
   return AtariPreprocessing(environment)
+
+
+@gin.configurable(denylist=['variables'])
+def maybe_transform_variable_names(
+  variables: Iterable[Any], legacy_checkpoint_load: bool = False
+) -> dict[str, Any] | None:
+  """Returns variables by the names that they had in Dopamine 1 and 2.
+
+  Nothing here needs it: whichever names old weights have, they load.
+
+  Args:
+    variables: of Keras or TensorFlow.
+    legacy_checkpoint_load: False returns None.
+  """
+  if not legacy_checkpoint_load:
+    return None
+  names = {}
+  for variable in variables:
+    name = getattr(variable, 'path', variable.name).split(':')[0]
+    name = name.replace('bias', 'biases').replace('kernel', 'weights')
+    names[name] = variable
+  return names
 
 
 # Preprocessing ----------------------------------------------------------------

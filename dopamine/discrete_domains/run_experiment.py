@@ -61,6 +61,7 @@ _CONFIGURABLES = (
   'dopamine.replay_memory.circular_replay_buffer',
   'dopamine.replay_memory.prioritized_replay_buffer',
   'dopamine.discrete_domains.gym_lib',
+  'dopamine.discrete_domains.legacy_networks',
 )
 
 

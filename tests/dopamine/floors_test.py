@@ -16,6 +16,8 @@ FRAMEWORKS = {'tensorflow', 'jax', 'torch'}
 FORBIDDEN = [
   ('dopamine.jax', {'tensorflow'}),
   ('dopamine.replay_memory', FRAMEWORKS | {'keras'}),
+  # Networks, under the name that Dopamine 3 had for them.
+  ('dopamine.discrete_domains.legacy_networks', {'tensorflow'}),
   ('dopamine.discrete_domains', FRAMEWORKS | {'keras'}),
   ('dopamine.backend', FRAMEWORKS | {'keras'}),
   ('dopamine.checks', FRAMEWORKS | {'keras'}),

@@ -175,8 +175,8 @@ def test_a_decay_that_lacks_an_argument_names_it():
       'import dopamine.replay_memory.circular_replay_buffer',
     ),
     (
-      'DQNAgent.epsilon_fn = @dopamine.tf.agents.dqn.dqn_agent.identity_epsilon',
-      'DQNAgent.epsilon_fn = @dopamine.agents.dqn.dqn_agent.identity_epsilon',
+      'dopamine.tf.agents.dqn.dqn_agent.DQNAgent.gamma = 0.5',
+      'dopamine.agents.dqn.dqn_agent.DQNAgent.gamma = 0.5',
     ),
   ],
 )
