@@ -11,6 +11,7 @@ import inspect
 import math
 import os
 import re
+import sys
 import time
 from typing import Any
 
@@ -440,6 +441,8 @@ class Runner:
     with seeding.run_seed(environment_seed):
       self._environment = create_environment_fn()
     run_checks.check_environment(self._environment)
+    if 'dopamine.learners' in sys.modules:  # Else nobody learns.
+      sys.modules['dopamine.learners'].prepare()
     with seeding.run_seed(self._seed):
       self._agent = create_agent_fn(
         self._sess, self._environment, summary_writer=self._summary_writer

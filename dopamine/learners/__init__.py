@@ -193,6 +193,17 @@ def create(hooks: Hooks, device: str | None = None) -> Learner:
   return _backend_module().Learner(hooks, device)
 
 
+def prepare() -> None:
+  """Makes the process ready to compute.
+
+  With TensorFlow: GPU memory as it is needed; and eager mode where a script
+  called `tf.compat.v1.disable_v2_behavior()`, which must come before anything
+  makes a variable, an optimizer's learning rate included.
+  """
+  if keras.config.backend() == 'tensorflow':
+    _backend_module().prepare()
+
+
 def on_device(device: str | None) -> contextlib.AbstractContextManager:
   """Places what is built inside on `device`, e.g. '/gpu:0', where it exists.
 

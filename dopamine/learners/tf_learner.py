@@ -118,8 +118,8 @@ class Learner(learners.Learner):
 
 
 @functools.cache
-def _prepare():
-  """Makes the process ready: eager mode, and GPU memory as it is needed."""
+def prepare():
+  """See `learners.prepare`."""
   if not tf.executing_eagerly():
     tf.compat.v1.enable_v2_behavior()
     logging.warning(
@@ -143,13 +143,13 @@ def _device_name(device):
 
 def on_device(device):
   """See `learners.on_device`."""
-  _prepare()
+  prepare()
   return tf.device(_device_name(device) if device else None)
 
 
 def describe_device(device=None):
   """See `learners.describe_device`."""
-  _prepare()
+  prepare()
   gpus = tf.config.list_physical_devices('GPU')
   name = _device_name(device) if device else ('/gpu:0' if gpus else '/cpu:0')
   if name.startswith('/gpu'):

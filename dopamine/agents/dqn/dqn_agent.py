@@ -39,6 +39,7 @@ from dopamine import optimizers
 from dopamine import safe_pickle
 from dopamine import seeding
 from dopamine import storage
+from dopamine.agents import old_code
 from dopamine.discrete_domains import atari_lib
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
@@ -70,14 +71,30 @@ def identity_epsilon(unused_decay_period, unused_step, unused_warmup, epsilon):
   return epsilon
 
 
-# Hooks of Dopamine 3.2.1 -> what took their place.
-_OLD_HOOKS = {
-  '_build_train_op': '_loss(batch)',
-  '_build_sync_op': '_sync_weights()',
-  '_build_networks_and_optimizer': '_build_networks()',
-  '_sample_from_replay_buffer': '_sample_batches(num_batches)',
-  '_training_step_update': '_update(num_updates, num_steps)',
-}
+class _DType:
+  """A NumPy dtype, which also answers as TensorFlow's do.
+
+  Overrides of `_build_replay_buffer` ask for its `as_numpy_dtype`.
+  """
+
+  def __init__(self, dtype):
+    self.dtype = dtype
+
+  def __getattr__(self, name):
+    return getattr(self.dtype, name)
+
+  def __eq__(self, other):
+    return self.dtype == other
+
+  def __hash__(self):
+    return hash(self.dtype)
+
+  def __repr__(self):
+    return str(self.dtype)
+
+  @property
+  def as_numpy_dtype(self):
+    return self.dtype.type
 
 
 @gin.configurable
@@ -193,6 +210,7 @@ class DQNAgent:
     self.num_actions = num_actions
     self.observation_shape = observation_shape
     self.observation_dtype = observation_dtype
+    self.observation_dtype = _DType(checks.dtype(self, 'observation_dtype'))
     self.stack_size = stack_size
     self.network = network
     self.gamma = gamma
@@ -223,12 +241,12 @@ class DQNAgent:
     self._last_observation = None
     self._unchecked_losses = []
     self._settings = None
-    self._refuse_old_hooks()
+    old_code.refuse(self)
     self._stores_episode_end = accepts(self._store_transition, 'episode_end')
 
     self.state = np.zeros(
       (1, *self.observation_shape, self.stack_size),
-      checks.dtype(self, 'observation_dtype'),
+      self.observation_dtype.dtype,
     )
     with seeding.run_seed(self.seed):
       self._replay = self._make_replay(use_staging)
@@ -467,26 +485,6 @@ class DQNAgent:
         items = {f'{name}/{i}': item for i, item in enumerate(value)}
       found |= {n: item for n, item in items.items() if isinstance(item, kinds)}
     return found
-
-  def _refuse_old_hooks(self):
-    """Refuses overrides that nothing would call any more."""
-    for name, replacement in _OLD_HOOKS.items():
-      if hasattr(self, name):
-        raise TypeError(
-          f'{type(self).__name__}.{name} is a hook that nothing calls any '
-          f'more: override {replacement} instead, see docs/migrating.md'
-        )
-    for name in dir(self):
-      if not name.startswith('_build_target_'):
-        continue
-      hook = inspect.getattr_static(self, name)
-      if (
-        inspect.isfunction(hook) and len(inspect.signature(hook).parameters) < 2
-      ):
-        raise TypeError(
-          f'{type(self).__name__}.{name}() must take a batch: '
-          f'{name}(self, batch), see docs/migrating.md'
-        )
 
   # Acting --------------------------------------------------------------------
 

@@ -1,12 +1,14 @@
 """DQN with the defaults of Dopamine's JAX agents."""
 
 import functools
+import sys
 
 import gin
 import keras
 
 from dopamine import checks
 from dopamine import losses
+from dopamine import networks as all_networks
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
 from dopamine.jax import networks
@@ -67,15 +69,38 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     return losses.squared(errors)
 
   def _create_network(self, name):
-    if not self._preprocesses:
-      return super()._create_network(name)
     original = self.network
-    self.network = functools.partial(original, inputs_preprocessed=True)
+    if _is_flax(original):
+      from dopamine.jax import flax_networks
+
+      self.network = functools.partial(flax_networks.FlaxNetwork, original)
+    if self._preprocesses:
+      self.network = functools.partial(self.network, inputs_preprocessed=True)
     try:
       network = super()._create_network(name)
     finally:
       self.network = original
-    return _Preprocessed(network, self.preprocess_fn)
+    if self._preprocesses:
+      network = _Preprocessed(network, self.preprocess_fn)
+    return network
+
+  @property
+  def online_params(self):
+    """The online network's parameters.
+
+    Of a Flax network as Flax has them, of others a list of arrays.
+    """
+    network = all_networks.unwrapped(self.online_convnet)
+    if hasattr(network, 'params'):
+      return network.params
+    return [weight.value for weight in network.weights]
+
+
+def _is_flax(network):
+  """Whether `network` makes Flax modules: a class, or a partial of one."""
+  linen = sys.modules.get('flax.linen')  # Else nobody has one.
+  cls = getattr(network, 'func', network)
+  return bool(linen) and isinstance(cls, type) and issubclass(cls, linen.Module)
 
 
 class _Preprocessed(keras.Model):

@@ -1,0 +1,103 @@
+"""Flax modules as the networks of agents.
+
+A Jax agent takes a `flax.linen.Module` class as its `network`, written as for
+Dopamine 3: for one state, without batch.
+"""
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+
+class FlaxNetwork(keras.Model):
+  """A Flax module whose parameters are Keras's, one for each array.
+
+  It is called as Dopamine 3's agents did: `module(x)`; with atoms, `module(x,
+  support)`; and where it has a field `quantile_embedding_dim`, `module(x,
+  num_quantiles, key)`, with a key of its own for each state.
+
+  Args:
+    make_module: `make_module(num_actions=...)`, and what else of `num_atoms`,
+      `quantile_embedding_dim`, `dueling`, ... it has a field for.
+    num_actions: A.
+    size: the number of atoms or quantiles, or the quantile levels' dimension.
+    support: `[N]` atoms.
+    name: of the model.
+    **fields: further fields of the module.
+
+  Attributes:
+    module: the Flax module.
+  """
+
+  def __init__(
+    self,
+    make_module,
+    num_actions,
+    size=None,
+    support=None,
+    *,
+    name=None,
+    **fields,
+  ):
+    super().__init__(name=name)
+    known = getattr(make_module, 'func', make_module).__dataclass_fields__
+    if size is not None:
+      fields['num_atoms'] = fields['quantile_embedding_dim'] = size
+    fields = {key: value for key, value in fields.items() if key in known}
+    self.module = make_module(num_actions=num_actions, **fields)
+    self._draws = 'quantile_embedding_dim' in fields
+    self._support = support
+    self.seed_generator = keras.random.SeedGenerator()
+
+  def build(self, state_shape):
+    """Makes the parameters."""
+    key = jnp.asarray(self.seed_generator.next(), jnp.uint32)
+    state = jnp.zeros(state_shape[1:])
+    variables = self.module.init(key, *self._arguments(state, 1, key))
+    if set(variables) - {'params'}:
+      raise ValueError(
+        f'{type(self.module).__name__} has {sorted(variables)}: of a Flax '
+        "network's collections only 'params' can be kept"
+      )
+    leaves, self._tree = jax.tree_util.tree_flatten_with_path(dict(variables))
+    self._leaves = []
+    for path, value in leaves:
+      name = '.'.join(str(part.key) for part in path)
+      weight = self.add_weight(value.shape, name=name)
+      weight.assign(np.asarray(value))
+      self._leaves.append(weight)
+
+  @property
+  def params(self):
+    """The parameters as Flax has them: nested dicts of arrays."""
+    return jax.tree_util.tree_unflatten(
+      self._tree, [leaf.value for leaf in self._leaves]
+    )
+
+  def call(self, state, num_quantiles=None):
+    """What the module returns for each state of `[B, ...]`.
+
+    Of IQN: `quantile_values` `[N * B, A]`, row n * B + b, and `quantiles`.
+    """
+    state, params = jnp.asarray(state), self.params
+    keys = None
+    if self._draws:
+      key = jnp.asarray(self.seed_generator.next(), jnp.uint32)
+      keys = jax.random.split(key, state.shape[0])
+    outputs = jax.vmap(
+      lambda x, key: self.module.apply(
+        params, *self._arguments(x, num_quantiles, key)
+      )
+    )(state, keys)
+    if not self._draws:
+      return outputs
+    rows = num_quantiles * state.shape[0]
+    return jax.tree_util.tree_map(
+      lambda x: jnp.swapaxes(x, 0, 1).reshape(rows, -1), outputs
+    )
+
+  def _arguments(self, x, num_quantiles, key):
+    if self._draws:
+      return x, num_quantiles, key
+    return (x,) if self._support is None else (x, self._support)
