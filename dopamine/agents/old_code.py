@@ -111,10 +111,10 @@ def _read(code: types.CodeType) -> set[str]:
       elif owner:
         names.add(f'{owner}.{name}')
       owner = name if owner == 'self' else ''
-    elif (
-      instruction.opname.startswith('LOAD_') and instruction.argval == 'self'
-    ):
-      owner = 'self'
     elif instruction.opname != 'CACHE':
-      owner = ''
+      loaded = instruction.argval
+      if isinstance(loaded, tuple):  # Python 3.13 loads two at once.
+        loaded = loaded[-1]
+      is_load = instruction.opname.startswith('LOAD_')
+      owner = 'self' if is_load and loaded == 'self' else ''
   return names
