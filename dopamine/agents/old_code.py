@@ -114,7 +114,8 @@ def _read(code: types.CodeType) -> set[str]:
     elif instruction.opname != 'CACHE':
       loaded = instruction.argval
       if isinstance(loaded, tuple):  # Python 3.13 loads two at once.
-        loaded = loaded[-1]
-      is_load = instruction.opname.startswith('LOAD_')
+        loaded = loaded[-1] if loaded else None
+      is_load = instruction.opname.startswith('LOAD_FAST')
+      is_load |= instruction.opname == 'LOAD_DEREF'
       owner = 'self' if is_load and loaded == 'self' else ''
   return names
