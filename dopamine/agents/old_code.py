@@ -115,7 +115,7 @@ def _read(code: types.CodeType) -> set[str]:
       loaded = instruction.argval
       if isinstance(loaded, tuple):  # Python 3.13 loads two at once.
         loaded = loaded[-1] if loaded else None
-      is_load = instruction.opname.startswith('LOAD_FAST')
-      is_load |= instruction.opname == 'LOAD_DEREF'
+      kind = instruction.opname  # Of 3.13 also STORE_FAST_LOAD_FAST.
+      is_load = 'LOAD_FAST' in kind or kind == 'LOAD_DEREF'
       owner = 'self' if is_load and loaded == 'self' else ''
   return names
