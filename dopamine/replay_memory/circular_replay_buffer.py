@@ -902,6 +902,9 @@ class OutOfGraphReplayBuffer:
 
   # Saving --------------------------------------------------------------------
 
+  # What `load` can do without.
+  _not_in_data_sets: frozenset[str] = frozenset()
+
   def _checkpointable_elements(self) -> dict[str, Any]:
     """Returns what is saved, by name: the store and the public attributes."""
     elements = {STORE_FILENAME_PREFIX + k: v for k, v in self._store.items()}
@@ -958,9 +961,11 @@ class OutOfGraphReplayBuffer:
     """
     names = self._checkpointable_elements()
     files = {name: _filename(checkpoint_dir, name, suffix) for name in names}
-    missing = [file for file in files.values() if not os.path.exists(file)]
+    missing = {n: file for n, file in files.items() if not os.path.exists(file)}
+    for name in self._not_in_data_sets & missing.keys():
+      del missing[name], files[name]
     if missing:
-      raise NotFoundError(f'Missing files: {", ".join(missing)}')
+      raise NotFoundError(f'Missing files: {", ".join(missing.values())}')
     stored = [n for n in files if n.startswith(STORE_FILENAME_PREFIX)]
     small = {n: _read(f) for n, f in files.items() if n not in stored}
     markers, is_episode_start = np.zeros(self._replay_capacity, np.uint8), True
@@ -1395,8 +1400,12 @@ class WrappedReplayBuffer:
     """
     if os.path.exists(_record_path(checkpoint_dir, iteration_number)):
       self.memory.restore(checkpoint_dir, iteration_number)
-    else:
-      self.load(checkpoint_dir, iteration_number)
+      return
+    for name in getattr(self.memory, '_not_in_data_sets', ()):
+      path = _filename(checkpoint_dir, name, iteration_number)
+      if not os.path.exists(path):  # Of a run, it is part of the state.
+        raise NotFoundError(f'Missing files: {path}')
+    self.load(checkpoint_dir, iteration_number)
 
   def save(self, checkpoint_dir: str | os.PathLike, iteration_number: int):
     """Saves the memory: see `OutOfGraphReplayBuffer.save`."""

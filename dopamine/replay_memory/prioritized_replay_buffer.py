@@ -9,6 +9,7 @@ import inspect
 import os
 from typing import Any
 
+from absl import logging
 import gin
 import numpy as np
 
@@ -152,6 +153,9 @@ class OutOfGraphPrioritizedReplayBuffer(
     """The dtype of the one record that the saved tree is."""
     return _tree_dtype((self._replay_capacity,))
 
+  # A data set that a uniform buffer saved gets equal priorities.
+  _not_in_data_sets = frozenset(('sum_tree',))
+
   def _checkpointable_elements(self) -> dict[str, Any]:
     """Returns what is saved, by name: of the tree, what the rest follows from.
 
@@ -167,7 +171,13 @@ class OutOfGraphPrioritizedReplayBuffer(
 
   def _restore_elements(self, elements: dict[str, Any]) -> None:
     elements = dict(elements)
-    saved = elements.pop('sum_tree')
+    saved = elements.pop('sum_tree', None)
+    if saved is None:
+      logging.warning(
+        'The transitions come without priorities: all are as likely'
+      )
+      priorities = np.arange(self._replay_capacity) < elements['add_count']
+      saved = np.array((priorities, 1.0), self._sum_tree_dtype)
     if isinstance(saved, safe_pickle.SavedSumTree):
       saved = self._converted(saved)
     self._check_sum_tree(getattr(saved, 'dtype', None), 'sum_tree')

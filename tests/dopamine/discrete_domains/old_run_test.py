@@ -15,6 +15,7 @@ import pytest
 from dopamine.discrete_domains import evaluate
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.replay_memory import sum_tree
 from tests.dopamine import old_files
 
@@ -330,12 +331,14 @@ def test_old_weights_alone_are_evaluated(
 def test_a_data_set_loads_into_both_buffers(tmp_path):
   """As that of DQN: of 50 parts, each as large as the memory."""
   arrays = {i: write_replay(tmp_path, i, seed=i) for i in range(2)}
-  memory = circular_replay_buffer.OutOfGraphReplayBuffer(
-    (4, 1), 1, CAPACITY, 8, observation_dtype=np.float64
-  )
-  for i, expected in arrays.items():
-    memory.load(tmp_path, i)
-    for name, array in expected.items():
-      assert_array_equal(memory._store[name], array)
-    batch = memory.sample_transition_batch()
-    assert_array_equal(batch[0][..., 0], expected['observation'][batch[-1]])
+  for build in (
+    circular_replay_buffer.OutOfGraphReplayBuffer,
+    prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer,
+  ):
+    memory = build((4, 1), 1, CAPACITY, 8, observation_dtype=np.float64)
+    for i, expected in arrays.items():
+      memory.load(tmp_path, i)
+      for name, array in expected.items():
+        assert_array_equal(memory._store[name], array)
+      state, *_, indices = memory.sample_transition_batch()[:8]
+      assert_array_equal(state[..., 0], expected['observation'][indices])

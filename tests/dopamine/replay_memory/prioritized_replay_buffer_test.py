@@ -678,7 +678,7 @@ def test_missing_tree_is_named_and_nothing_is_loaded(tmp_path):
   fresh = _memory()
   text = 'sum_tree_ckpt.3.gz'
   with pytest.raises(circular_replay_buffer.NotFoundError, match=text):
-    fresh.load(tmp_path, 3)
+    Wrapped((), 1, wrapped_memory=fresh).restore(tmp_path, 3)
   assert fresh.is_empty() and not _priorities(fresh).any()
 
 
@@ -753,12 +753,28 @@ def test_another_build_is_refused(tmp_path, change):
   _assert_untouched(replay.memory)
 
 
-def test_a_uniform_checkpoint_is_refused(tmp_path):
-  circular_replay_buffer.OutOfGraphReplayBuffer(
+def test_a_uniform_data_set_gets_equal_priorities(tmp_path, caplog):
+  uniform = circular_replay_buffer.OutOfGraphReplayBuffer(
     (), 1, 20, observation_dtype=np.float64
-  ).save(tmp_path, 3)
+  )
+  for i in range(12):
+    uniform.add(i, i, i, i == 7)
+  uniform.save(tmp_path, 3)
+  memory = _filled(count=5)
+  with caplog.at_level('WARNING'):
+    memory.load(tmp_path, 3)
+  assert 'without priorities' in caplog.text
+  assert _priorities(memory).tolist() == [1] * 12 + [0] * 8
+  assert memory.sum_tree.max_recorded_priority == 1
+  drawn = memory.sample_index_batch(1100)
+  counts = np.bincount(drawn, minlength=20)
+  assert not counts[11:].any()  # The last has no next state.
+  assert counts[:11].min() > 60
+  # Of a run that goes on, priorities are part of the state.
+  replay = Wrapped((), 1, wrapped_memory=_filled(count=5))
   with pytest.raises(circular_replay_buffer.NotFoundError, match='sum_tree'):
-    _memory().load(tmp_path, 3)
+    replay.restore(tmp_path, 3)
+  _assert_untouched(replay.memory)
 
 
 # WrappedPrioritizedReplayBuffer ----------------------------------------------
