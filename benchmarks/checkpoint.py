@@ -344,7 +344,9 @@ def measure(
   del memory
   forget(directory)
   say('restoring')
-  return about, rows + measure_restoring(frames, folders, expected)
+  rows += measure_restoring(frames, folders, expected)
+  say('starting a run with it')
+  return about, rows + measure_resuming(game, frames, folders)
 
 
 def measure_saving(
@@ -449,6 +451,38 @@ def measure_restoring(
     Row('restored after', ours, 20, 'aim', 's', 1),
     Row('', ours, original, LEVEL_1, 's'),
   ]
+
+
+DQN = 'dopamine/agents/dqn/configs/dqn.gin'
+
+# Makes a run that is saved with the memory of another folder.
+_MAKE_RUN = """
+import sys
+from dopamine.discrete_domains import run_experiment
+
+gin_file, base_dir, folder, *bindings = sys.argv[1:]
+run_experiment.load_gin_configs([gin_file], bindings)
+runner = run_experiment.create_runner(base_dir)
+runner._agent._replay.restore(folder, 4)
+runner._save_iteration(0, {})
+runner._close()
+print('started')
+"""
+
+
+def measure_resuming(game: str, frames: int, folders: Folders) -> list[Row]:
+  """The row of starting a run of DQN where it was left, memory full."""
+  import throughput  # Loads Keras, which nothing above needs.
+
+  base_dir = os.path.join(os.path.dirname(folders.run), 'base_dir')
+  bindings = (
+    f'create_atari_environment.game_name = "{game}"',
+    f'WrappedReplayBuffer.replay_capacity = {frames}',
+  )
+  throughput.seconds(_MAKE_RUN, DQN, base_dir, folders.run, *bindings)
+  forget(base_dir)
+  took = throughput.seconds_to_start(DQN, base_dir, *bindings)
+  return [Row('resumed: start to first step', took, 20, 'aim', 's', 1)]
 
 
 # Reporting --------------------------------------------------------------------

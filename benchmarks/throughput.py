@@ -611,8 +611,8 @@ class Started(Exception):
 def step(self, action):
   raise Started
 
-gin_file, base_dir = sys.argv[1:]
-run_experiment.load_gin_configs([gin_file], [])
+gin_file, base_dir, *bindings = sys.argv[1:]
+run_experiment.load_gin_configs([gin_file], bindings)
 run_experiment.Runner._run_one_step = step
 try:
   run_experiment.create_runner(base_dir).run_experiment()
@@ -621,19 +621,25 @@ except Started:
 """
 
 
+def seconds(code: str, *arguments: str) -> float:
+  """Runs code in a process of its own, which must end by saying 'started'."""
+  start = time.perf_counter()
+  done = subprocess.run(
+    [sys.executable, '-c', code, *arguments], capture_output=True, text=True
+  )
+  took = time.perf_counter() - start
+  if done.returncode or not done.stdout.endswith('started\n'):
+    raise RuntimeError(done.stderr)
+  return took
+
+
+def seconds_to_start(gin_file: str, base_dir: str, *bindings: str) -> float:
+  """From starting Python to the first step of a run."""
+  return seconds(_START, gin_file, base_dir, *bindings)
+
+
 def measure_start(repeats: int) -> list[Row]:
   """The rows of starting a run, with the published settings."""
-
-  def seconds(code: str, *arguments: str) -> float:
-    start = time.perf_counter()
-    done = subprocess.run(
-      [sys.executable, '-c', code, *arguments], capture_output=True, text=True
-    )
-    took = time.perf_counter() - start
-    if done.returncode or not done.stdout.endswith('started\n'):
-      raise RuntimeError(done.stderr)
-    return took
-
   bare = f'import {backend.current()}, keras; print("started")'
   rows = []
   for task in TASKS:
@@ -641,7 +647,7 @@ def measure_start(repeats: int) -> list[Row]:
     for _ in range(repeats):  # In pairs: files come from the disk at first.
       limits.append(seconds(bare))
       with tempfile.TemporaryDirectory() as base_dir:
-        ours.append(seconds(_START, task.gin_file, base_dir))
+        ours.append(seconds_to_start(task.gin_file, base_dir))
     rows.append(
       Row(
         f'{task.name}, start to first step',
