@@ -6,7 +6,8 @@ saved nested dicts in the pickle `ckpt.N`.
 
 Names changed from release to release (`weights` became `kernel`, `Dense_3`
 became `Dense_0`, networks got scopes of their own); the order of the layers
-did not. So layers are matched by kind and order, and by shape.
+did not. So the layers of our networks are matched by kind and order; those of
+others by their names, or else by their shapes where no two are alike.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ import keras
 import numpy as np
 
 from dopamine import learners
+from dopamine import networks
 from dopamine import optimizers
 from dopamine import storage
 
@@ -46,12 +48,20 @@ class OldWeights(NamedTuple):
 
 def latest(folder: str) -> str | None:
   """The path that `read` takes of the newest weights in a folder, if any."""
-  matches = (
-    re.fullmatch(r'tf_ckpt-(\d+)\.index|ckpt\.(\d+)', name)
-    for name in os.listdir(folder)
-  )
-  # Beside ckpt.N of a TensorFlow agent there is tf_ckpt-N.
-  found = [(int(m[1] or m[2]), bool(m[1]), m[0]) for m in matches if m]
+  names = set(os.listdir(folder))
+  found = []
+  for name in names:
+    match = re.fullmatch(r'tf_ckpt-(\d+)\.index|ckpt\.(\d+)', name)
+    if match:
+      number, is_tf = match[1] or match[2], bool(match[1])
+      if is_tf and not any(
+        n.startswith(f'tf_ckpt-{number}.data') for n in names
+      ):
+        continue
+      # What a run completed comes before what it began to write. Beside ckpt.N
+      # of a TensorFlow agent there is tf_ckpt-N.
+      is_complete = f'sentinel_checkpoint_complete.{number}' in names
+      found.append((is_complete, int(number), is_tf, name))
   return os.path.join(folder, max(found)[-1]) if found else None
 
 
@@ -95,27 +105,29 @@ def read(path: str) -> OldWeights:
     storage.DamagedError: it is not what was written, or holds no weights.
   """
   if not is_tensorflow(path):
+    if '.data-' in os.path.basename(path):
+      raise FileNotFoundError(f'{_prefix(path)}.index is missing')
     return of_bundle(path, storage.read_pickle(path))
   path = _prefix(path)
   try:
     arrays = learners.read_tf_checkpoint(path)
   except ValueError as error:
     raise storage.DamagedError(str(error)) from error
-  networks: dict[str, dict[str, np.ndarray]] = {'Online': {}, 'Target': {}}
+  found: dict[str, dict[str, np.ndarray]] = {'Online': {}, 'Target': {}}
   rest = {}
   for name, array in arrays.items():
     scope = re.search(r'(?:^|/)(Online|Target)/', name)
     is_slot = name.rpartition('/')[0] in arrays
     if scope and not is_slot:
-      networks[scope[1]][name] = array
+      found[scope[1]][name] = array
     else:
       rest[name] = array
-  if not networks['Online']:
+  if not found['Online']:
     raise storage.DamagedError(
       f'{path} has no variable Online/..., which the weights of an agent are '
       f'named; it has {_some(arrays)}'
     )
-  return OldWeights(path, networks['Online'], networks['Target'], rest)
+  return OldWeights(path, found['Online'], found['Target'], rest)
 
 
 def of_bundle(path: str, bundle: Any) -> OldWeights:
@@ -139,7 +151,12 @@ def of_bundle(path: str, bundle: Any) -> OldWeights:
       '. Those of a TensorFlow agent are in tf_ckpt-N.index and its data file'
     )
   target = target if isinstance(target, Mapping) else {}
-  return OldWeights(path, dict(_flat(online)), dict(_flat(target)), {})
+  try:
+    return OldWeights(path, dict(_flat(online)), dict(_flat(target)), {})
+  except (RecursionError, TypeError, ValueError) as error:
+    raise storage.DamagedError(
+      f'{path} has parameters that are no dicts of arrays ({error})'
+    ) from error
 
 
 def _flat(params: Mapping, scope: str = '') -> Iterator[tuple[str, np.ndarray]]:
@@ -148,7 +165,10 @@ def _flat(params: Mapping, scope: str = '') -> Iterator[tuple[str, np.ndarray]]:
     if isinstance(value, Mapping):
       yield from _flat(value, path)
     else:
-      yield path, np.asarray(value)
+      array = np.asarray(value)
+      if array.dtype.kind not in 'biuf':
+        raise TypeError(f'{path} is of {array.dtype}')
+      yield path, array
 
 
 def _some(names: Any) -> str:
@@ -200,16 +220,21 @@ def match(
   Raises:
     ValueError: see `assign`.
   """
-  theirs, ours = _old_layers(arrays), _layers(network)
+  network = getattr(network, 'wrapped', network)
   kind = type(network).__name__
-  if len(theirs) != len(ours):
-    raise ValueError(
-      f'{path} does not fit {kind}: it has {len(theirs)} layers with weights '
-      f'({_names(theirs)}), the network {len(ours)} ({_names(ours)}). '
-      'Build the agent and the network that wrote it'
-    )
+  names = {_relative(name): name for name in arrays}
+  ours = [_relative(_path(variable)) for variable in network.weights]
+  if len(set(ours)) == len(ours) and set(ours) == set(names):
+    layers = [
+      ({'': (names[name], arrays[names[name]])}, {'': (_path(v), v)})
+      for name, v in zip(ours, network.weights, strict=True)
+    ]
+  elif type(network).__module__ == networks.__name__:
+    layers = _in_order(path, kind, _old_layers(arrays), _layers(network))
+  else:
+    layers = _by_shape(path, kind, _old_layers(arrays), _layers(network))
   found = []
-  for their, our in zip(theirs, ours, strict=True):
+  for their, our in layers:
     if set(their) != set(our):
       raise ValueError(
         f'{path} does not fit {kind}: the layer of {_names([their])} has '
@@ -225,6 +250,66 @@ def match(
         )
       found.append((old_name, array, variable))
   return found
+
+
+def _in_order(path, kind, theirs, ours):
+  """Pairs the layers of one of our networks, which are as they were."""
+  if len(theirs) != len(ours):
+    raise ValueError(
+      f'{path} does not fit {kind}: it has {len(theirs)} layers with weights '
+      f'({_names(theirs)}), the network {len(ours)} ({_names(ours)}). '
+      'Build the agent and the network that wrote it'
+    )
+  return zip(theirs, ours, strict=True)
+
+
+def _by_shape(path, kind, theirs, ours):
+  """Pairs the layers of a network of which nothing is known but its shapes."""
+
+  def shape(layer):
+    return tuple(
+      sorted((part, tuple(a.shape)) for part, (_, a) in layer.items())
+    )
+
+  pairs = []
+  for our in ours:
+    same = [layer for layer in theirs if shape(layer) == shape(our)]
+    if not same:
+      parts = ', '.join(f'{part} {size}' for part, size in shape(our))
+      raise ValueError(
+        f'{path} does not fit {kind}: it has no layer with the shapes of '
+        f'{_names([our])}, {parts}; it has {_shapes(theirs)}'
+      )
+    if len(same) > 1 or sum(shape(layer) == shape(our) for layer in ours) > 1:
+      raise ValueError(
+        f'{path}: which layer of {kind} is {_names(same)} cannot be told, as '
+        f'others of {_names(ours)} have the same shapes. Name the layers as in '
+        'the file'
+      )
+    pairs.append((same[0], our))
+  if len(pairs) < len(theirs):
+    raise ValueError(
+      f'{path} does not fit {kind}: it has {len(theirs)} layers, '
+      f'{_shapes(theirs)}, the network {len(ours)} ({_names(ours)})'
+    )
+  return pairs
+
+
+def _shapes(layers) -> str:
+  kernels = map(_kernel, layers)
+  return ', '.join(f'{name} {tuple(array.shape)}' for name, array in kernels)
+
+
+def _path(variable: keras.Variable) -> str:
+  """Where a variable is; a Flax network has its own names with dots."""
+  return variable.path.replace('.', '/')
+
+
+def _relative(name: str) -> str:
+  """A name without its network, and as parts are called now."""
+  name = re.sub(r'^(?:.*?/)?(?:Online|Target)/', '', name)
+  layer, slash, part = name.rpartition('/')
+  return layer + slash + _PARTS.get(part, part)
 
 
 def _kernel(layer) -> tuple[str, Any]:
@@ -247,11 +332,11 @@ def _layers(network) -> list[dict[str, tuple[str, keras.Variable]]]:
   """Part -> (path, variable) of each layer, in the order of old networks."""
   layers: list[dict] = []
   last = None
-  for variable in getattr(network, 'wrapped', network).weights:
-    layer = variable.path.rpartition('/')[0]
-    if layer != last or variable.name in layers[-1]:  # Names may be equal.
+  for variable in network.weights:
+    layer, _, part = _path(variable).rpartition('/')
+    if layer != last or part in layers[-1]:  # Names may be equal.
       layers.append({})
-    layers[-1][variable.name] = variable.path, variable
+    layers[-1][part] = variable.path, variable
     last = layer
 
   def place(layer):
@@ -269,7 +354,7 @@ def _old_layers(arrays) -> list[dict[str, tuple[str, np.ndarray]]]:
     *scopes, leaf = name.split('/')
     # Without scopes of the layers there are kernel, kernel_1, kernel_2, ...
     part, number = _split(leaf)
-    key = (*map(_split, scopes), number)
+    key = (*map(_split, scopes), ('', number))
     layers.setdefault(key, {})[_PARTS.get(part, part)] = name, array
 
   def place(item):
@@ -286,8 +371,8 @@ def _is_dense(kernel) -> bool:
 
 def _split(name: str) -> tuple[str, int]:
   """`('Conv', 2)` of `Conv_2`, `('Conv', 0)` of `Conv`."""
-  base, number = re.fullmatch(r'(.*?)(?:_(\d+))?', name).groups()
-  return base, int(number or 0)
+  match = re.fullmatch(r'(.*?)(?:_(\d{1,9}))?', name, re.DOTALL)
+  return match[1], int(match[2] or 0)
 
 
 # Optimizers -------------------------------------------------------------------

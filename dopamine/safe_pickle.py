@@ -8,7 +8,7 @@ few other types that Dopamine 3 wrote, something harmless takes their place.
 import collections
 import io
 import pickle
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -31,19 +31,8 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
   return text.encode('latin1')
 
 
-class _FrozenDict(dict):
+class FrozenDict(dict):
   """Stands in for Flax's, which is pickled as a call or as its attributes."""
-
-  def __setstate__(self, state: Any) -> None:
-    attributes = state[1] if isinstance(state, tuple) else state
-    self.update(attributes['_dict'])
-
-
-def _jax_array(unused_function: Any, args: Any, state: Any, *_: Any) -> Any:
-  """Stands in for JAX's, which are pickled as NumPy arrays are."""
-  array = _RECONSTRUCT(*args)
-  array.__setstate__(state)
-  return array
 
 
 class SavedSumTree:
@@ -58,22 +47,44 @@ class SavedSumTree:
   max_recorded_priority: Any
 
 
-class _SavedTuple(tuple):
+class SavedTuple(tuple):
   """Stands in for Optax's named tuples: their values alone."""
 
-  def __new__(cls, *values: Any) -> '_SavedTuple':
+  def __new__(cls, *values: Any) -> 'SavedTuple':
     return super().__new__(cls, values)
 
 
+def _jax_array(unused_function: Any, args: Any, state: Any, *_: Any) -> Any:
+  """Stands in for JAX's, which are pickled as NumPy arrays are."""
+  _check_call(_RECONSTRUCT, args)
+  array = _RECONSTRUCT(*args)
+  _set_array(array, state)
+  return array
+
+
+def _reconstructor(cls: Any, base: Any, state: Any) -> Any:
+  """Stands in for `copyreg._reconstructor`, as protocols 0 and 1 have it."""
+  if cls not in (FrozenDict, SavedSumTree) or base is not object or state:
+    raise RefusedError(f'refusing to make {cls!r} from {base!r}')
+  return cls()
+
+
+# NumPy moved these between versions: ask the arrays for them.
 _RECONSTRUCT: Any = np.zeros(1).__reduce__()[0]
+_SCALAR: Any = np.float64().__reduce__()[0]
+_FROM_BUFFER: Any = np.zeros(1).__reduce_ex__(5)[0]
 
 _STAND_INS: dict[tuple[str, str], Any] = {
-  ('flax.core.frozen_dict', 'FrozenDict'): _FrozenDict,
+  ('flax.core.frozen_dict', 'FrozenDict'): FrozenDict,
   ('jax._src.array', '_reconstruct_array'): _jax_array,
   ('jax._src.device_array', 'reconstruct_device_array'): _jax_array,
   ('jax.interpreters.xla', '_reconstruct_device_array'): _jax_array,
   ('dopamine.replay_memory.sum_tree', 'SumTree'): SavedSumTree,
   ('dopamine.tf.replay_memory.sum_tree', 'SumTree'): SavedSumTree,
+  ('copy_reg', '_reconstructor'): _reconstructor,
+  ('copyreg', '_reconstructor'): _reconstructor,
+  ('__builtin__', 'object'): object,
+  ('builtins', 'object'): object,
 }
 for _name in (
   *('base.EmptyState', 'transform.EmptyState', 'transform.TraceState'),
@@ -82,7 +93,16 @@ for _name in (
   *('transform.ScaleByScheduleState', 'transform.ScaleState'),
 ):
   _module, _, _type = f'optax._src.{_name}'.rpartition('.')
-  _STAND_INS[_module, _type] = _SavedTuple
+  _STAND_INS[_module, _type] = SavedTuple
+
+# Of what a pickle may name, what it may call. All else it may only hold.
+_CONTAINERS = (list, tuple, dict, set, frozenset, *_COLLECTIONS)
+_CALLABLES = (
+  *(complex, bytes, bytearray, range, slice, *_CONTAINERS),
+  *(np.dtype, _RECONSTRUCT, _SCALAR, _FROM_BUFFER),
+  *(_encode_latin1, _jax_array, _reconstructor),
+  *(FrozenDict, SavedSumTree, SavedTuple),
+)
 
 
 def _known() -> dict[tuple[str, str], Any]:
@@ -94,11 +114,10 @@ def _known() -> dict[tuple[str, str], Any]:
   known['__builtin__', 'xrange'] = range
   known |= {('collections', x.__name__): x for x in _COLLECTIONS}
   known['_codecs', 'encode'] = _encode_latin1
-  # NumPy moved these between versions: ask the arrays for them.
   for core in ('numpy.core', 'numpy._core'):
     known[f'{core}.multiarray', '_reconstruct'] = _RECONSTRUCT
-    known[f'{core}.multiarray', 'scalar'] = np.float64().__reduce__()[0]
-    known[f'{core}.numeric', '_frombuffer'] = np.zeros(1).__reduce_ex__(5)[0]
+    known[f'{core}.multiarray', 'scalar'] = _SCALAR
+    known[f'{core}.numeric', '_frombuffer'] = _FROM_BUFFER
   known |= {('numpy', x): getattr(np, x) for x in ('ndarray', 'dtype')}
   for types in np.sctypeDict.values():
     known['numpy', types.__name__] = types
@@ -124,17 +143,140 @@ def allow(*names: str) -> None:
   _allowed.update(names)
 
 
-class _Unpickler(pickle.Unpickler):
+def _check_call(function: Any, args: Any) -> None:
+  """Refuses what is not there to be called, and arguments that do harm."""
+  if not any(function is known for known in _CALLABLES):
+    raise RefusedError(f'refusing to call {function!r}')
+  if not isinstance(args, tuple):
+    raise RefusedError(f'refusing to call {function!r} with {type(args)}')
+  first = args[0] if args else None
+  if function is _RECONSTRUCT and first is not np.ndarray:
+    raise RefusedError(f'refusing to make an array of {first!r}')
+  if function is _FROM_BUFFER and type(first) not in (bytes, bytearray):
+    raise RefusedError(f'refusing to share the memory of {type(first)}')
+  # A few bytes must not ask for gigabytes.
+  of_size = isinstance(first, int) and function in (bytes, bytearray)
+  if of_size or (isinstance(first, range) and function in _CONTAINERS):
+    raise RefusedError(f'refusing to make {function!r} of {first!r}')
+
+
+def _set_array(array: np.ndarray, state: Any) -> None:
+  """Fills an array; the dtype in `state` is one of those made here."""
+  if not (isinstance(state, tuple) and len(state) == 5):
+    raise RefusedError("refusing an array whose state is no array's")
+  array.__setstate__(state)  # type: ignore[attr-defined]
+
+
+def _dtype(dtype: np.dtype, state: Any) -> np.dtype:
+  """What `dtype.__setstate__(state)` would make of it, by public means.
+
+  NumPy believes a state: one that hides an object field has it take numbers
+  for addresses.
+  """
+  _, order, subtype, names, fields, size, *_ = state
+  if subtype is not None:
+    base, shape = subtype
+    return np.dtype((base, shape))
+  if names is not None:
+    formats, offsets = zip(*(fields[name][:2] for name in names), strict=True)
+    return np.dtype(
+      {
+        'names': list(names),
+        'formats': list(formats),
+        'offsets': list(offsets),
+        'itemsize': size,
+      }
+    )
+  if dtype.kind in 'mM' and len(state) > 8:
+    unit, count = state[8][1][:2]
+    unit = unit.decode() if isinstance(unit, bytes) else unit
+    dtype = np.dtype(f'{dtype.kind}8[{int(count)}{unit}]')
+  return dtype.newbyteorder(order)
+
+
+class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
+  """Calls, makes and changes nothing but what is known.
+
+  Python's own: the one in C sets attributes of whatever a pickle names.
+  """
+
+  dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+
   def find_class(self, module: str, name: str) -> Any:
     if (module, name) in _KNOWN:
       return _KNOWN[module, name]
     if f'{module}.{name}' in _allowed:
-      return super().find_class(module, name)
+      found = super().find_class(module, name)
+      self._trusted().append(found)
+      return found
     raise RefusedError(
       f'refusing to load {module}.{name}: a pickle may hold built-in '
       'containers and numbers, and NumPy values. If you trust where the file '
       f"came from, call dopamine.safe_pickle.allow('{module}.{name}') first."
     )
+
+  def _trusted(self) -> list[Any]:
+    return vars(self).setdefault('_found', [])
+
+  def _is_trusted(self, value: Any) -> bool:
+    return any(value is trusted for trusted in self._trusted())
+
+  def _call(self, function: Any, args: Any, kwargs: Any = None) -> Any:
+    if not self._is_trusted(function):
+      _check_call(function, args)
+    return function(*args, **(kwargs or {}))
+
+  def load_reduce(self) -> None:
+    args = self.stack.pop()
+    self.stack[-1] = self._call(self.stack[-1], args)
+
+  def load_newobj(self) -> None:
+    args = self.stack.pop()
+    self._make(args, {})
+
+  def load_newobj_ex(self) -> None:
+    kwargs = self.stack.pop()
+    args = self.stack.pop()
+    self._make(args, kwargs)
+
+  def _make(self, args: Any, kwargs: Any) -> None:
+    cls = self.stack[-1]
+    if cls in (FrozenDict, SavedSumTree, SavedTuple) or self._is_trusted(cls):
+      self.stack[-1] = cls.__new__(cls, *args, **kwargs)
+    else:
+      raise RefusedError(f'refusing to make {cls!r}')
+
+  def _instantiate(self, klass: Any, args: Any) -> None:
+    self.append(self._call(klass, tuple(args)))
+
+  def load_build(self) -> None:
+    instance = self.stack[-2]
+    if self._is_trusted(type(instance)):
+      super().load_build()
+      return
+    state = self.stack.pop()
+    if isinstance(instance, np.dtype):
+      dtype = self.stack[-1] = _dtype(instance, state)
+      for key, value in self.memo.items():
+        if value is instance:
+          self.memo[key] = dtype
+    elif type(instance) is np.ndarray:
+      _set_array(instance, state)
+    elif type(instance) in (FrozenDict, SavedSumTree):
+      # Of a class with slots, what they hold comes second.
+      attributes = state[1] if isinstance(state, tuple) else state
+      if type(instance) is FrozenDict:
+        instance.update(attributes['_dict'])
+      else:
+        instance.nodes = attributes['nodes']
+        instance.max_recorded_priority = attributes['max_recorded_priority']
+    else:
+      raise RefusedError(f'refusing to set attributes of {instance!r}')
+
+  dispatch[pickle.REDUCE[0]] = load_reduce
+  dispatch[pickle.NEWOBJ[0]] = load_newobj
+  dispatch[pickle.NEWOBJ_EX[0]] = load_newobj_ex
+  dispatch[pickle.BUILD[0]] = load_build
 
 
 def load(file: IO[bytes]) -> Any:
@@ -177,5 +319,6 @@ def dumps(value: Any) -> bytes:
     RefusedError: `value` holds something that `load` refuses; names it.
   """
   pickled = pickle.dumps(value)
-  loads(pickled)
+  if not is_plain(value):
+    loads(pickled)
   return pickled

@@ -162,8 +162,8 @@ def read_pickle(path: str) -> Any:
     content = file.read()
   try:
     return safe_pickle.loads(content)
-  except safe_pickle.RefusedError:
-    raise
+  except safe_pickle.RefusedError as error:
+    raise safe_pickle.RefusedError(f'{path}: {error}') from error
   except Exception as error:  # What a broken pickle raises is anything.
     raise DamagedError(f'{path} is damaged ({error!r})') from error
 

@@ -7,6 +7,7 @@ import pickle
 import re
 
 import gin
+import jax
 import keras
 import numpy as np
 from numpy.testing import assert_allclose
@@ -305,6 +306,133 @@ def test_what_is_no_checkpoint_of_a_jax_agent_says_so(tmp_path):
     agent.load_weights(path)
 
 
+# Networks of one's own --------------------------------------------------------
+
+
+class Perceptron(keras.Model):
+  """Layers of `names` and `sizes`, attributes in another order than calls."""
+
+  def __init__(self, names, sizes, name=None):
+    super().__init__(name=name)
+    self.first = [
+      keras.layers.Dense(size, name=name)
+      for name, size in reversed(list(zip(names, sizes, strict=True)))
+    ]
+    self.flatten = keras.layers.Flatten()
+
+  def call(self, state):
+    x = self.flatten(keras.ops.cast(state, 'float32'))
+    for layer in reversed(self.first):
+      x = keras.ops.relu(layer(x)) if layer is not self.first[0] else layer(x)
+    return networks.DQNNetworkType(x)
+
+
+def own_agent(names, sizes):
+  AGENTS['own'] = (
+    dqn_agent.DQNAgent,
+    {
+      'network': lambda num_actions, name: Perceptron(names, sizes, name=name),
+      'observation_shape': (4,),
+      'observation_dtype': np.float64,
+      'stack_size': 1,
+    },
+  )
+  try:
+    return make_agent('own')
+  finally:
+    del AGENTS['own']
+
+
+def own_file(folder, names, sizes, seed=0):
+  """A file of such a network, and what the network says of the states."""
+  rng = np.random.default_rng(seed)
+  params, width = {}, 4
+  x = old_files.states('cartpole')[..., 0].astype(np.float32)
+  for name, size in zip(names, sizes, strict=True):
+    kernel = rng.normal(size=(width, size)).astype(np.float32)
+    bias = rng.normal(size=size).astype(np.float32)
+    params[name] = {'kernel': kernel, 'bias': bias}
+    x = x @ kernel + bias
+    if name != names[-1]:
+      x = np.maximum(x, 0)
+    width = size
+  return write_jax(folder, 1, params, params), x
+
+
+def test_layers_of_the_same_names_are_the_same(tmp_path):
+  """Whatever their order, and shapes that are alike."""
+  names, sizes = ['input', 'encoder', 'body', 'head'], [16, 16, 16, 3]
+  path, expected = own_file(tmp_path, names, sizes)
+  agent = own_agent(names, sizes)
+  agent.load_weights(path)
+  found = agent.online_convnet(old_files.states('cartpole')).q_values
+  assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_layers_of_other_names_are_told_by_their_shapes(tmp_path):
+  path, expected = own_file(tmp_path, ['x', 'c', 'a'], [16, 8, 3])
+  agent = own_agent(['one', 'two', 'three'], [16, 8, 3])
+  agent.load_weights(path)
+  found = agent.online_convnet(old_files.states('cartpole')).q_values
+  assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  'names, sizes, text',
+  [
+    (['x', 'y', 'z', 'q'], [16, 16, 16, 3], 'which layer .* is .*Name the'),
+    (['fc', 'fc', 'fc', 'fc'], [16, 16, 16, 3], 'which layer .* is .*Name the'),
+    (['x', 'y', 'z', 'q'], [16, 16, 8, 3], r'no layer .*q/kernel.*\(8, 3\)'),
+    (['x', 'y', 'q'], [16, 16, 3], 'which layer|has 4 layers'),
+    (['x', 'q'], [16, 3], 'has 4 layers'),
+  ],
+)
+def test_layers_that_cannot_be_told_are_refused(tmp_path, names, sizes, text):
+  path, _ = own_file(tmp_path, ['in', 'b', 'a', 'out'], [16, 16, 16, 3])
+  with pytest.raises(ValueError, match=text) as error:
+    own_agent(names, sizes).load_weights(path)
+  assert 'ckpt.1' in str(error.value)
+
+
+@pytest.mark.skipif(keras.config.backend() != 'jax', reason='of JAX')
+def test_a_flax_network_gets_its_parameters_back(tmp_path):
+  from tests.dopamine import research_code_test as research
+
+  agent = research.flax_agent('dqn', seed=1)
+  params = jax.tree_util.tree_map(np.asarray, agent.online_params)
+  path = write_jax(tmp_path, 1, params, params)
+  other = research.flax_agent('dqn', seed=2)
+  other.load_weights(path)
+  states = old_files.states('cartpole')[..., None]
+  assert_array_equal(
+    other.online_convnet(states).q_values, agent.online_convnet(states).q_values
+  )
+  path = write_jax(tmp_path, 2, params['params'], params['params'])
+  other = research.flax_agent('dqn', seed=2)
+  other.load_weights(path)  # Without the level, as before linen: by shape.
+  assert_array_equal(
+    other.target_convnet(states).q_values, agent.online_convnet(states).q_values
+  )
+
+
+def test_another_name_for_a_network_is_no_third_one(tmp_path):
+  class Agent(dqn_agent.DQNAgent):
+    def _build_networks(self):
+      super()._build_networks()
+      self.both = [self.online_convnet, self.target_convnet]
+
+  old = old_files.write_tf(tmp_path, 3, 'cartpole', 'keras')
+  AGENTS['alias'] = (Agent, AGENTS['cartpole'][1])
+  try:
+    agent = make_agent(
+      'alias', observation_shape=(4,), stack_size=1, observation_dtype='float64'
+    )
+  finally:
+    del AGENTS['alias']
+  agent.load_weights(tmp_path / 'tf_ckpt-3')
+  assert_same_values(agent, 'cartpole', old['Online'], old['Target'])
+
+
 # Damage and malice ------------------------------------------------------------
 
 
@@ -329,9 +457,73 @@ def test_a_malicious_pickle_runs_nothing(tmp_path):
   ):
     path = tmp_path / 'ckpt.1'
     path.write_bytes(pickle.dumps(bundle))
-    with pytest.raises(safe_pickle.RefusedError, match='mkdir'):
+    with pytest.raises(safe_pickle.RefusedError, match='ckpt.1: .*mkdir'):
       agent.load_weights(path)
   assert not os.path.exists(made)
+
+
+@pytest.mark.parametrize(
+  'online, text',
+  [
+    (
+      {'params': {'log': np.ones(3), 'Dense_0': {'kernel': np.ones((4, 3))}}},
+      '',
+    ),
+    ({'a\nb': {'kernel': np.ones((4, 3))}}, ''),
+    ({'a': {'kernel': [[1.0], [1.0, 2.0]]}}, 'no dicts of arrays'),
+    ({'a': {'kernel': ['text']}}, 'a/kernel is of <U4'),
+    ({f'x_{"9" * 5000}': {'kernel': np.ones((4, 3))}}, 'not fit'),
+  ],
+)
+def test_parameters_of_any_kind_are_an_error_that_names_the_file(
+  tmp_path, online, text
+):
+  agent = make_agent('cartpole')
+  path = write_jax(tmp_path, 1, online, online)
+  with pytest.raises(ValueError, match=text) as error:
+    agent.load_weights(path)
+  assert 'ckpt.1' in str(error.value)
+
+
+def test_parameters_that_hold_themselves(tmp_path):
+  online = {}
+  online['again'] = online
+  path = write_jax(tmp_path, 1, online, online)
+  with pytest.raises(storage.DamagedError, match='ckpt.1 .*recursion'):
+    make_agent('cartpole').load_weights(path)
+
+
+def test_the_data_without_the_index(tmp_path):
+  old_files.write_tf(tmp_path, 3, 'cartpole', 'keras')
+  os.remove(tmp_path / 'tf_ckpt-3.index')
+  with pytest.raises(FileNotFoundError, match='tf_ckpt-3.index is missing'):
+    make_agent('cartpole').load_weights(
+      tmp_path / 'tf_ckpt-3.data-00000-of-00001'
+    )
+
+
+def test_the_newest_that_is_complete(tmp_path):
+  for name in ('ckpt.198', 'ckpt.199', 'ckpt.200', 'tf_ckpt-201.index'):
+    (tmp_path / name).touch()
+  assert old_weights.latest(str(tmp_path)) == str(tmp_path / 'ckpt.200')
+  for number in (197, 198, 199):
+    (tmp_path / f'sentinel_checkpoint_complete.{number}').touch()
+  assert old_weights.latest(str(tmp_path)) == str(tmp_path / 'ckpt.199')
+  (tmp_path / 'tf_ckpt-199.index').touch()
+  (tmp_path / 'tf_ckpt-199.data-00000-of-00001').touch()
+  assert old_weights.latest(str(tmp_path)) == str(
+    tmp_path / 'tf_ckpt-199.index'
+  )
+
+
+def test_a_generator_of_no_known_kind_is_refused():
+  agent = make_agent('cartpole')
+  before = np.random.get_state()[1].tolist()
+  for kind in ('seed', 'test', 'Generator', 'nothing'):
+    state = {'numpy.random.Generator': {'bit_generator': kind}}
+    with pytest.raises(storage.DamagedError, match=kind):
+      agent._restore({'attributes': {'own': state}})
+  assert np.random.get_state()[1].tolist() == before
 
 
 def test_truncated_and_flipped_files_are_damaged(tmp_path):

@@ -106,3 +106,108 @@ def test_a_type_is_loaded_once_its_name_is_allowed(monkeypatch):
     _load(data)
   safe_pickle.allow('collections.UserDict')
   assert _load(data) == {'a': 1}
+
+
+# What a pickle may not do with what it may name ------------------------------
+
+
+def _op(*parts):
+  """A pickle of opcodes and of objects, which are pickled where they stand."""
+  data = pickle.PROTO + b'\x04'
+  for part in parts:
+    if isinstance(part, bytes):
+      data += part
+    else:
+      data += pickle.dumps(part, 3)[2:-1]  # 4 numbers what it remembers.
+  return data + pickle.STOP
+
+
+def _name(module, name):
+  return _op(module, name)[2:-1] + pickle.STACK_GLOBAL
+
+
+@pytest.mark.parametrize('key', safe_pickle._KNOWN, ids='.'.join)
+def test_nothing_that_a_pickle_may_name_is_changed(key):
+  value = safe_pickle._KNOWN[key]
+  before = dict(vars(value)) if hasattr(value, '__dict__') else {}
+  for state in (
+    {'attribute': 1},
+    (None, {'attribute': 1, 'most_common': list, '__defaults__': (1,)}),
+  ):
+    with pytest.raises((pickle.UnpicklingError, TypeError)):
+      _load(_op(_name(*key), state, pickle.BUILD))
+  assert (dict(vars(value)) if hasattr(value, '__dict__') else {}) == before
+  assert not hasattr(value, 'attribute')
+
+
+@pytest.mark.parametrize(
+  'data',
+  [
+    # A dtype whose state hides that a field is an object: NumPy would take the
+    # bytes of an array for addresses.
+    _op(
+      *(_name('numpy', 'dtype'), ('V8', False, True), pickle.REDUCE),
+      (3, '|', None, ('a',), {'a': (np.dtype('O'), 0)}, 8, 1, 0),
+      pickle.BUILD,
+    ),
+    _op(_name('numpy', 'ndarray'), ((1,), np.dtype('O'), b'12345678'), b'R'),
+    _op(_name('numpy', 'ndarray'), ((2,),), pickle.NEWOBJ),
+    _op(_name('builtins', 'bytearray'), (2**40,), pickle.REDUCE),
+    _op(_name('builtins', 'list'), (range(10**10),), pickle.REDUCE),
+    _op(_name('builtins', 'int'), ('1',), pickle.REDUCE),
+    _op(
+      _name('numpy._core.multiarray', '_reconstruct'), (list, (0,), b'b'), b'R'
+    ),
+    _op(
+      _name('numpy._core.numeric', '_frombuffer'),
+      (np.zeros(8), np.dtype('f8'), (8,), 'C'),
+      pickle.REDUCE,
+    ),
+    _op(_name('copyreg', '_reconstructor'), (dict, object, None), b'R'),
+  ],
+)
+def test_what_would_do_harm_is_refused(data):
+  with pytest.raises(pickle.UnpicklingError, match='refusing'):
+    found = _load(data)
+    # Of the first, the dtype knows what it holds.
+    assert found.hasobject
+    raise pickle.UnpicklingError('refusing')
+
+
+def test_a_dtype_keeps_its_layout():
+  for dtype in (
+    np.dtype('>f4'),
+    np.dtype([('a', '<i2'), ('b', '>f8', (2, 3))]),
+    np.dtype({'names': ['x', 'y'], 'formats': ['u1', 'i8'], 'offsets': [8, 0]}),
+    np.dtype([('a', 'u1'), ('b', 'i8')], align=True),
+    np.dtype('M8[3ns]'),
+    np.dtype('U7'),
+    np.dtype([('o', 'O')]),
+  ):
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+      array = np.zeros(3, dtype)
+      data = pickle.dumps([array, dtype, array[0]], protocol)
+      loaded, expected = _load(data), pickle.loads(data)
+      assert loaded[1] == dtype and loaded[1].fields == dtype.fields
+      for i in (0, 2):
+        assert loaded[i].dtype == expected[i].dtype
+        np.testing.assert_array_equal(loaded[i], expected[i])
+
+
+def test_an_allowed_type_may_have_attributes(monkeypatch):
+  monkeypatch.setattr(safe_pickle, '_allowed', set())
+  value = Point()
+  value.x = [1]
+  for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+    safe_pickle._allowed.clear()
+    data = pickle.dumps({'p': value}, protocol)
+    with pytest.raises(pickle.UnpicklingError, match='Point|_reconstructor'):
+      _load(data)
+    safe_pickle.allow(f'{__name__}.Point')
+    if protocol < 2:  # They have a function make it, which is not allowed.
+      continue
+    assert _load(data)['p'].x == [1]
+
+
+class Point:
+  pass

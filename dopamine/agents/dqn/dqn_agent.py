@@ -901,7 +901,12 @@ class DQNAgent:
 
   def _take_old_weights(self, old, optimizer=None):
     """Takes `old_weights.OldWeights`, which know two networks."""
-    others = set(self._modules()) - {'online_convnet', 'target_convnet'}
+    known = (self.online_convnet, self.target_convnet)
+    others = [
+      name
+      for name, module in self._modules().items()
+      if not any(module is network for network in known)
+    ]
     if others:
       raise ValueError(
         f'{old.path} holds the weights of two networks, but '
@@ -925,6 +930,11 @@ class DQNAgent:
         state = value[_GENERATOR]
         value = vars(self).get(name)  # Others may hold it too.
         if not isinstance(value, np.random.Generator):
+          if state['bit_generator'] not in _BIT_GENERATORS:
+            raise storage.DamagedError(
+              f'the checkpoint has {name} drawn from no generator of NumPy, '
+              f'but from {state["bit_generator"]!r}'
+            )
           bit_generator = getattr(np.random, state['bit_generator'])
           value = np.random.Generator(bit_generator())
         value.bit_generator.state = state
@@ -946,6 +956,7 @@ _SAVED_OTHERWISE = frozenset(
 )
 
 _GENERATOR = 'numpy.random.Generator'
+_BIT_GENERATORS = ('MT19937', 'PCG64', 'PCG64DXSM', 'Philox', 'SFC64')
 
 
 @functools.lru_cache
