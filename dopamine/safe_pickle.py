@@ -194,13 +194,16 @@ def _dtype(dtype: np.dtype, state: Any) -> np.dtype:
   return dtype.newbyteorder(order)
 
 
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
+_Base: Any = pickle._Unpickler  # type: ignore[attr-defined]
+
+
+class _Unpickler(_Base):
   """Calls, makes and changes nothing but what is known.
 
   Python's own: the one in C sets attributes of whatever a pickle names.
   """
 
-  dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+  dispatch: ClassVar[dict[int, Any]] = dict(_Base.dispatch)
 
   def find_class(self, module: str, name: str) -> Any:
     if (module, name) in _KNOWN:

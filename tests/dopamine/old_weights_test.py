@@ -467,9 +467,9 @@ def test_a_malicious_pickle_runs_nothing(tmp_path):
   [
     (
       {'params': {'log': np.ones(3), 'Dense_0': {'kernel': np.ones((4, 3))}}},
-      '',
+      'not fit',
     ),
-    ({'a\nb': {'kernel': np.ones((4, 3))}}, ''),
+    ({'a\nb': {'kernel': np.ones((4, 3))}}, 'not fit'),
     ({'a': {'kernel': [[1.0], [1.0, 2.0]]}}, 'no dicts of arrays'),
     ({'a': {'kernel': ['text']}}, 'a/kernel is of <U4'),
     ({f'x_{"9" * 5000}': {'kernel': np.ones((4, 3))}}, 'not fit'),
