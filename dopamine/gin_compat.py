@@ -213,6 +213,18 @@ def _global_step():
   """Nothing: schedules count the updates of their optimizer."""
 
 
+def _unknown_optimizer(name):
+  """One that no Dopamine agent came with."""
+
+  def optimizer(**unused_settings):
+    raise ValueError(
+      f'tf.train.{name} is not known here: use one of @tf.keras.optimizers, '
+      f'{", ".join(_KERAS_OPTIMIZERS)}, with arguments of its own'
+    )
+
+  return optimizer
+
+
 # What `gin.tf.external_configurables` registers of `tf.train`.
 _TRAIN = {
   'RMSPropOptimizer': _rmsprop,
@@ -229,6 +241,16 @@ _TRAIN = {
   'piecewise_constant_decay': _piecewise_constant,
   'get_global_step': _global_step,
   'get_or_create_global_step': _global_step,
+  **{
+    name: _unknown_optimizer(name)
+    for name in (
+      'AdadeltaOptimizer',
+      'AdagradDAOptimizer',
+      'FtrlOptimizer',
+      'ProximalAdagradOptimizer',
+      'ProximalGradientDescentOptimizer',
+    )
+  },
 }
 
 _ACTIVATIONS = (
@@ -246,17 +268,26 @@ _KERAS_OPTIMIZERS = (
 ).split()
 
 
-def _keras_optimizer(name):
+_KERAS_SCHEDULES = (
+  'CosineDecay CosineDecayRestarts ExponentialDecay InverseTimeDecay '
+  'PiecewiseConstantDecay PolynomialDecay'
+).split()
+
+
+def _keras_optimizer(name, module='optimizers'):
   def optimizer(*args, **kwargs):
     import keras
 
+    package = keras.optimizers
+    if module != 'optimizers':
+      package = keras.optimizers.schedules
     try:
-      return getattr(keras.optimizers, name)(*args, **kwargs)
+      return getattr(package, name)(*args, **kwargs)
     except (TypeError, ValueError) as error:
-      raise ValueError(f'tf.keras.optimizers.{name}: {error}') from None
+      raise ValueError(f'tf.keras.{module}.{name}: {error}') from None
 
   optimizer.__name__ = optimizer.__qualname__ = name
-  optimizer.__doc__ = f'`keras.optimizers.{name}`.'
+  optimizer.__doc__ = f'`keras.{module}.{name}`.'
   return optimizer
 
 
@@ -273,7 +304,9 @@ def _activation(name):
 
 # Parsing ----------------------------------------------------------------------
 
-# What a line of a gin file for Dopamine 4 says, and what it says here.
+# What a line of a gin file for Dopamine 4 says, and what it says here. A class
+# of this name may be the user's own, in a module of another name.
+_REPLAY_BUFFER_4 = r'(?:(?:dopamine\.[\w.]*)?\breplay_buffer\.)?ReplayBuffer'
 _DOPAMINE_4 = (
   (
     r'import dopamine\.jax\.replay_memory\.\S+',
@@ -281,11 +314,11 @@ _DOPAMINE_4 = (
   ),
   (r'(.*)\bdopamine\.tf\.(.*)', r'\1dopamine.\2'),
   (
-    r'(?:[\w.]*\.)?ReplayBuffer\.max_capacity(\s*=.*)',
+    _REPLAY_BUFFER_4 + r'\.max_capacity(\s*=.*)',
     r'OutOfGraphReplayBuffer.replay_capacity\1',
   ),
   (
-    r'(?:[\w.]*\.)?ReplayBuffer\.(batch_size\s*=.*)',
+    _REPLAY_BUFFER_4 + r'\.(batch_size\s*=.*)',
     r'OutOfGraphReplayBuffer.\1',
   ),
 )
@@ -492,6 +525,11 @@ def install() -> None:
   for name in _KERAS_OPTIMIZERS:
     gin.external_configurable(
       _keras_optimizer(name), name, module='tf.keras.optimizers'
+    )
+  schedules = 'optimizers.schedules'
+  for name in _KERAS_SCHEDULES:
+    gin.external_configurable(
+      _keras_optimizer(name, schedules), name, module=f'tf.keras.{schedules}'
     )
   for name in _ACTIVATIONS:
     gin.external_configurable(_activation(name), name, module='tf.nn')

@@ -210,7 +210,7 @@ class _Unpickler(_Base):
       return _KNOWN[module, name]
     if f'{module}.{name}' in _allowed:
       found = super().find_class(module, name)
-      self._trusted().append(found)
+      self._trusted.append(found)
       return found
     raise RefusedError(
       f'refusing to load {module}.{name}: a pickle may hold built-in '
@@ -218,11 +218,12 @@ class _Unpickler(_Base):
       f"came from, call dopamine.safe_pickle.allow('{module}.{name}') first."
     )
 
-  def _trusted(self) -> list[Any]:
-    return vars(self).setdefault('_found', [])
+  def __init__(self, *args: Any, **kwargs: Any):
+    super().__init__(*args, **kwargs)
+    self._trusted: list[Any] = []
 
   def _is_trusted(self, value: Any) -> bool:
-    return any(value is trusted for trusted in self._trusted())
+    return any(value is trusted for trusted in self._trusted)
 
   def _call(self, function: Any, args: Any, kwargs: Any = None) -> Any:
     if not self._is_trusted(function):

@@ -64,27 +64,49 @@ def refuse(agent) -> None:
     if cls is not object and not cls.__module__.startswith('dopamine.')
   ]
   methods = {
-    f'{cls.__name__}.{method}': function.__code__
+    f'{cls.__name__}.{method}': code
     for cls in classes
-    for method, function in vars(cls).items()
-    if inspect.isfunction(function)
+    for method, value in vars(cls).items()
+    for code in _codes(value)
   }
-  given = set().union(*(_stored(code) for code in methods.values()))
+  given = set().union(*map(_stored, methods.values()))
   given |= {attribute for cls in classes for attribute in vars(cls)}
   for method, code in methods.items():
-    names = {i.argval for i in _instructions(code)}
-    if '_rng' in _read(code) and 'split' in names:
+    read = _read(code) - given - _constants(code)
+    if 'split(self._rng' in read:
       raise TypeError(
         f'{method} splits self._rng, which is a NumPy generator here and no '
         'key of JAX: see the row of _rng in docs/migrating.md'
       )
     for attribute, replacement in ATTRIBUTES.items():
-      if attribute in _read(code) - given:
+      if attribute in read:
         raise TypeError(
           f'{method} uses self.{attribute}, which is no more: use '
           f'{replacement} instead, see the row of {attribute} in '
           'docs/migrating.md'
         )
+
+
+def _codes(value):
+  """The code of a method, below what gin and other decorators made of it."""
+  functions = [value]
+  if isinstance(value, property):
+    functions = [value.fget, value.fset]
+  elif isinstance(value, (staticmethod, classmethod)):
+    functions = [value.__func__]
+  for function in functions:
+    function = inspect.unwrap(function) if callable(function) else None
+    if inspect.isfunction(function):
+      yield function.__code__
+
+
+def _constants(code: types.CodeType) -> set[str]:
+  """Texts of a function: what it asks for with `hasattr`, it may read."""
+  return {
+    i.argval
+    for i in _instructions(code)
+    if i.opname == 'LOAD_CONST' and isinstance(i.argval, str)
+  }
 
 
 def _instructions(code: types.CodeType):
@@ -101,21 +123,32 @@ def _stored(code: types.CodeType) -> set[str]:
 
 
 def _read(code: types.CodeType) -> set[str]:
-  """The attributes that it reads of `self`, and those of these it reads."""
-  names, owner = set(), ''
+  """The attributes that a function reads of `self`.
+
+  And those of these that it reads, as `_sess.run`; and `split(self._rng`, if
+  that is the first argument of a `split`.
+  """
+  names, owner, before = set(), '', ''
   for instruction in _instructions(code):
-    if instruction.opname in ('LOAD_ATTR', 'LOAD_METHOD'):
-      name = instruction.argval
-      if owner == 'self':
-        names.add(name)
-      elif owner:
-        names.add(f'{owner}.{name}')
-      owner = name if owner == 'self' else ''
-    elif instruction.opname != 'CACHE':
-      loaded = instruction.argval
-      if isinstance(loaded, tuple):  # Python 3.13 loads two at once.
-        loaded = loaded[-1] if loaded else None
-      kind = instruction.opname  # Of 3.13 also STORE_FAST_LOAD_FAST.
+    kind, value = instruction.opname, instruction.argval
+    if kind in ('CACHE', 'PUSH_NULL', 'PRECALL'):
+      continue
+    if kind in ('LOAD_ATTR', 'LOAD_METHOD') and owner == 'self':
+      names.add(value)
+      if before == 'split':
+        names.add(f'split(self.{value}')
+      owner = value
+    elif kind in ('LOAD_ATTR', 'LOAD_METHOD'):
+      if owner:
+        names.add(f'{owner}.{value}')
+      owner, before = '', value
+    else:
+      if isinstance(value, tuple):  # Python 3.13 loads two at once.
+        value = value[-1] if value else None
+      # Of 3.13 also STORE_FAST_LOAD_FAST.
       is_load = 'LOAD_FAST' in kind or kind == 'LOAD_DEREF'
-      owner = 'self' if is_load and loaded == 'self' else ''
+      if is_load and value == 'self':
+        owner = 'self'
+      else:
+        owner, before = '', value if kind == 'LOAD_GLOBAL' else ''
   return names

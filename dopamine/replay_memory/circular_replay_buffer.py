@@ -792,7 +792,7 @@ class OutOfGraphReplayBuffer:
     self._check_described(record['buffer'], path)
     names = self._checkpointable_elements()
     own = [n for n in names if not n.startswith(STORE_FILENAME_PREFIX)]
-    lacking = [name for name in own if name not in elements]
+    lacking = [n for n in (*own, _MARKERS_NAME) if n not in elements]
     if lacking:
       raise ValueError(
         f'{path} was saved by another kind of replay memory: it has no '
@@ -968,13 +968,28 @@ class OutOfGraphReplayBuffer:
       raise NotFoundError(f'Missing files: {", ".join(missing.values())}')
     stored = [n for n in files if n.startswith(STORE_FILENAME_PREFIX)]
     small = {n: _read(f) for n, f in files.items() if n not in stored}
+    count = np.asarray(small['add_count'])
+    if count.dtype.kind not in 'iu' or (count < 0).any():
+      raise storage.DamagedError(
+        f'{files["add_count"]} holds {count}, which is no number of transitions'
+      )
     markers, is_episode_start = np.zeros(self._replay_capacity, np.uint8), True
     markers_file = _filename(checkpoint_dir, _MARKERS_NAME, suffix)
     if os.path.exists(markers_file):
       saved = _read(markers_file)
-      markers = saved['markers'].copy()
-      is_episode_start = bool(saved['next_is_episode_start'])
-    self._restore_elements(small)
+      try:
+        is_episode_start = bool(saved['next_is_episode_start'])
+        markers[:] = saved['markers']
+      except (IndexError, TypeError, ValueError) as error:
+        raise storage.DamagedError(
+          f'{markers_file} does not fit replay_capacity='
+          f'{self._replay_capacity} ({error})'
+        ) from error
+    try:
+      self._restore_elements(small)
+    except ValueError as error:
+      error.add_note(f'in {checkpoint_dir}, checkpoint {suffix}')
+      raise
     self.rewrite_checkpoints()
     try:
       for name in stored:
@@ -1180,7 +1195,10 @@ def _read(filename: str, into: np.ndarray | None = None) -> Any:
         raise EOFError('it ends before the array does')
     else:
       file.seek(0)
-      value = np.load(file, allow_pickle=False)
+      # In Fortran's order, an array is of no use to `checkpoint`.
+      value = np.asarray(np.load(file, allow_pickle=False), order='C')
+    if into is not None and not isinstance(value, np.ndarray):
+      raise ValueError(f'it holds no array, but {type(value).__name__}')
     if file.read(1):  # Else the checksum at the end would not be looked at.
       raise EOFError('there is more in it than an array')
     return value

@@ -181,9 +181,12 @@ class OutOfGraphPrioritizedReplayBuffer(
     if isinstance(saved, safe_pickle.SavedSumTree):
       saved = self._converted(saved)
     self._check_sum_tree(getattr(saved, 'dtype', None), 'sum_tree')
+    largest = float(saved['max_recorded_priority'])
+    if not 0 < largest < np.inf:
+      raise ValueError(f'sum_tree has max_recorded_priority={largest}')
     # First what may be refused. No old value has a part in the new sums.
     self.sum_tree.set(np.arange(self._replay_capacity), saved['priorities'])
-    self.sum_tree.max_recorded_priority = float(saved['max_recorded_priority'])
+    self.sum_tree.max_recorded_priority = largest
     super()._restore_elements(elements)
 
   def _empty(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import dopamine  # noqa: F401 Installs the stand-ins.
+from dopamine import gin_compat
 from dopamine import optimizers
 from dopamine.discrete_domains import run_experiment
 
@@ -144,6 +145,34 @@ def test_learning_rate_decays(name, bindings, expected):
     optimizer.apply([keras.ops.convert_to_tensor([1.0])], [variable])
     rate = before - float(variable[0])
     assert rate == pytest.approx(expected(t), rel=1e-4), t
+
+
+def test_keras_schedules_under_their_tensorflow_names():
+  optimizer, _, _ = parse(
+    'holder.optimizer = @tf.keras.optimizers.Adam()',
+    'tf.keras.optimizers.Adam.learning_rate = '
+    '@tf.keras.optimizers.schedules.ExponentialDecay()',
+    'ExponentialDecay.initial_learning_rate = 0.5',
+    'ExponentialDecay.decay_steps = 2',
+    'ExponentialDecay.decay_rate = 0.25',
+  )
+  assert float(optimizer.learning_rate) == 0.5
+  optimizer.build([keras.Variable([0.0])])
+  optimizer.iterations.assign(1)
+  assert float(optimizer.learning_rate) == pytest.approx(0.25)
+
+
+def test_an_optimizer_that_is_not_known_says_what_to_use():
+  with pytest.raises(ValueError, match='FtrlOptimizer.*@tf.keras.*Ftrl'):
+    parse(
+      'holder.optimizer = @tf.train.FtrlOptimizer()',
+      'tf.train.FtrlOptimizer.learning_rate = 0.1',
+    )
+
+
+def test_a_replay_buffer_of_ones_own_is_not_dopamine_4s():
+  gin_compat.check_version(['my_lab.ReplayBuffer.batch_size = 3'])
+  gin_compat.check_version(['WrappedReplayBuffer.batch_size = 3'])
 
 
 def test_a_decay_that_lacks_an_argument_names_it():

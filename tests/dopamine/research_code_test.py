@@ -812,6 +812,77 @@ def test_an_attribute_that_the_agent_sets_is_its_own():
   Agent(None, 2)
 
 
+class Fine(ExtraStorageAgent):
+  """Names that are no offence."""
+
+  def _select_action(self):
+    words, size = 'a,b'.split(','), len('split')
+    if hasattr(self, 'target_network_params'):
+      return self.target_network_params
+    return int(self._rng.random() * 0 + len(words) - size + 4)
+
+  def parts(self, batch):
+    return keras.ops.split(batch.state, 2), self._rng
+
+
+@gin.configurable
+class GinAgent(ExtraStorageAgent):
+  """gin puts a function of its own in the place of `__init__`."""
+
+  def __init__(self, sess, num_actions):
+    self.network_def = 'mine'
+    super().__init__(sess, num_actions)
+
+  def use(self):
+    return self.network_def
+
+
+def test_code_that_works_is_not_refused():
+  agent = Fine(None, 2)
+  assert agent.begin_episode(np.zeros((4, 1))) in (0, 1)
+  assert GinAgent(None, 2).use() == 'mine'
+
+
+def test_decorated_code_is_looked_at_too():
+  def decorated(function):
+    @functools.wraps(function)
+    def call(*args):
+      return function(*args)
+
+    return call
+
+  class Decorated(ExtraStorageAgent):
+    @decorated
+    def values(self):
+      return self._q_argmax
+
+  class Property(ExtraStorageAgent):
+    @property
+    def values(self):
+      return self._q_argmax
+
+  @gin.configurable
+  class InInit(ExtraStorageAgent):
+    def __init__(self, sess, num_actions):
+      super().__init__(sess, num_actions)
+      self.values = self._q_argmax
+
+  class Imported(ExtraStorageAgent):
+    def _select_action(self):
+      self._rng, key = split(self._rng)
+      return key
+
+  for cls in (Decorated, Property, InInit):
+    with pytest.raises(TypeError, match=f'{cls.__name__}.*self._q_argmax'):
+      cls(None, 2)
+  with pytest.raises(TypeError, match='splits self._rng'):
+    Imported(None, 2)
+
+
+def split(key):
+  return key, key
+
+
 @only_tf
 def test_a_script_that_disabled_version_2(tmp_path):
   """In a process of its own: it is a switch of the whole process."""

@@ -852,6 +852,46 @@ def test_a_damaged_array_leaves_the_buffer_empty(tmp_path, damage):
   )
 
 
+def test_an_array_in_fortrans_order_is_checkpointed_as_any(tmp_path):
+  memory = _memory(observation_shape=(3,))
+  for i in range(9):
+    memory.add([i, 2 * i, 3 * i], i, i, False)
+  memory.save(tmp_path, 3)
+  expected = memory._store['observation'].copy()
+  _write_array(tmp_path, '$store$_observation', np.asfortranarray(expected))
+  loaded, restored = (_memory(observation_shape=(3,)) for _ in range(2))
+  loaded.load(tmp_path, 3)
+  loaded.checkpoint(tmp_path, 4)
+  restored.restore(tmp_path, 4)
+  for other in (loaded, restored):
+    np.testing.assert_array_equal(other._store['observation'], expected)
+
+
+@pytest.mark.parametrize(
+  'name, content, text',
+  [
+    ('$store$_reward', pickle.dumps([1.0]), 'no array, but list'),
+    ('add_count', np.array(-5), '-5, which is no number of transitions'),
+    ('add_count', np.array(13.5), '13.5, which is no number'),
+    ('episode_markers', np.zeros(3), 'does not fit replay_capacity=20'),
+  ],
+)
+def test_what_is_no_part_of_a_memory_is_named(tmp_path, name, content, text):
+  memory = _memory()
+  memory.add(5, 0, 0.0, False)
+  memory.save(tmp_path, 3)
+  with gzip.open(tmp_path / f'{name}_ckpt.3.gz', 'wb') as file:
+    if isinstance(content, bytes):
+      file.write(content)
+    else:
+      np.save(file, content)
+  fresh = _memory()
+  with pytest.raises(storage.DamagedError, match=text) as error:
+    fresh.load(tmp_path, 3)
+  assert f'{name}_ckpt.3.gz' in str(error.value)
+  assert fresh.is_empty()
+
+
 def test_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
   memory = _memory()
   memory.save(tmp_path, 3)

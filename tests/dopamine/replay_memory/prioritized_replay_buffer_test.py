@@ -724,6 +724,20 @@ def test_a_tree_that_does_not_fit_is_refused(tmp_path, tree, text):
 
 
 @pytest.mark.parametrize('bad', [-1.0, np.nan])
+def test_a_damaged_maximum_is_refused(tmp_path, bad):
+  replay = Wrapped((), 1, wrapped_memory=_filled(count=12))
+  replay.save(tmp_path, 3)
+  record = _record([1.0] * 20)
+  record['max_recorded_priority'] = bad
+  _save_tree(tmp_path, record)
+  replay.memory = _filled(count=5)
+  with pytest.raises(ValueError, match=f'max_recorded_priority={bad}') as error:
+    replay.load(tmp_path, 3)
+  assert str(tmp_path) in error.value.__notes__[0]
+  _assert_untouched(replay.memory)
+
+
+@pytest.mark.parametrize('bad', [-1.0, np.nan])
 def test_a_damaged_tree_is_refused(tmp_path, bad):
   replay = Wrapped((), 1, wrapped_memory=_filled(count=12))
   replay.save(tmp_path, 3)
