@@ -298,19 +298,33 @@ def loads(pickled: bytes) -> Any:
 
 def is_plain(value: Any) -> bool:
   """Whether `dumps` takes `value`, found out without pickling it."""
-  if isinstance(value, np.ndarray):
-    return type(value) is np.ndarray and not value.dtype.hasobject
-  if type(value) in (*_BUILTINS[:7], type(None), range, slice, np.dtype):
+  if type(value) in _SCALARS:
     return True
+  if isinstance(value, np.ndarray):
+    return type(value) is np.ndarray and _is_plain_dtype(value.dtype)
+  if isinstance(value, np.dtype):
+    return _is_plain_dtype(value)
   if isinstance(value, np.generic):
-    return not value.dtype.hasobject
+    return _is_plain_dtype(value.dtype)
   if type(value) in (dict, *_COLLECTIONS) and isinstance(value, dict):
     return all(is_plain(k) and is_plain(v) for k, v in value.items()) and (
       getattr(value, 'default_factory', None) in (None, *_BUILTINS)
     )
   if type(value) in (tuple, list, set, frozenset, collections.deque):
-    return all(map(is_plain, value))
+    # Most are long lists of numbers.
+    return set(map(type, value)) <= _SCALARS or all(map(is_plain, value))
   return False
+
+
+_SCALARS = {*_BUILTINS[:7], type(None), range, slice}
+
+
+def _is_plain_dtype(dtype: np.dtype) -> bool:
+  """Whether it is one of NumPy's own that holds no objects."""
+  if dtype.names is not None:
+    return all(_is_plain_dtype(dtype[name]) for name in dtype.names)
+  base = dtype.base
+  return base.kind in 'biufcmMSUV' and base.type.__module__ == 'numpy'
 
 
 def dumps(value: Any) -> bytes:

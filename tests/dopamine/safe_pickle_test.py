@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -207,6 +208,34 @@ def test_an_allowed_type_may_have_attributes(monkeypatch):
     if protocol < 2:  # They have a function make it, which is not allowed.
       continue
     assert _load(data)['p'].x == [1]
+
+
+@pytest.mark.parametrize(
+  'value, is_plain',
+  [
+    ([1, 2.0, None, 'x', (True,)], True),
+    ({'a': np.zeros(3, 'i2'), 'b': np.float32(1), 'c': np.dtype('U3')}, True),
+    (np.zeros(2, [('a', 'i4'), ('b', 'f8', (2,))]), True),
+    (np.array(['2020-01-01'], 'M8[D]'), True),
+    (collections.defaultdict(list, a=[1]), True),
+    (np.array([None]), False),
+    (np.zeros(2, [('a', 'O')]), False),
+    (np.zeros(2, ml_dtypes.bfloat16), False),
+    (np.zeros(2, [('a', ml_dtypes.bfloat16)]), False),
+    (np.dtype(ml_dtypes.bfloat16), False),
+    ([1, Call(os.mkdir, 'x')], False),
+  ],
+)
+def test_what_is_plain_is_read_again(value, is_plain):
+  assert safe_pickle.is_plain(value) == is_plain
+  if is_plain:
+    loaded = safe_pickle.loads(safe_pickle.dumps(value))
+    assert repr(loaded) == repr(value)
+
+
+def test_a_dtype_of_others_is_refused_when_it_is_saved():
+  with pytest.raises(pickle.UnpicklingError, match='ml_dtypes'):
+    safe_pickle.dumps([np.zeros(2, ml_dtypes.bfloat16)])
 
 
 class Point:
