@@ -131,46 +131,22 @@ def _schedule(name):
   return getattr(keras.optimizers.schedules, name)
 
 
-def _exponential_decay(
-  learning_rate,
-  global_step=None,
-  decay_steps=gin.REQUIRED,
-  decay_rate=gin.REQUIRED,
-  staircase=False,
-  name=None,
-):
-  """learning_rate * decay_rate ** (updates / decay_steps)."""
-  del global_step, name
-  make = _schedule('ExponentialDecay')
-  return make(learning_rate, decay_steps, decay_rate, staircase)
+def _decay(schedule, rate=lambda decay_rate: decay_rate):
+  """One of the decays with a rate, `decay_steps` and perhaps steps."""
 
+  def decay(
+    learning_rate,
+    global_step=None,
+    decay_steps=gin.REQUIRED,
+    decay_rate=gin.REQUIRED,
+    staircase=False,
+    name=None,
+  ):
+    del global_step, name
+    make = _schedule(schedule)
+    return make(learning_rate, decay_steps, rate(decay_rate), staircase)
 
-def _natural_exp_decay(
-  learning_rate,
-  global_step=None,
-  decay_steps=gin.REQUIRED,
-  decay_rate=gin.REQUIRED,
-  staircase=False,
-  name=None,
-):
-  """learning_rate * exp(-decay_rate * updates / decay_steps)."""
-  del global_step, name
-  make = _schedule('ExponentialDecay')
-  return make(learning_rate, decay_steps, math.exp(-decay_rate), staircase)
-
-
-def _inverse_time_decay(
-  learning_rate,
-  global_step=None,
-  decay_steps=gin.REQUIRED,
-  decay_rate=gin.REQUIRED,
-  staircase=False,
-  name=None,
-):
-  """learning_rate / (1 + decay_rate * updates / decay_steps)."""
-  del global_step, name
-  make = _schedule('InverseTimeDecay')
-  return make(learning_rate, decay_steps, decay_rate, staircase)
+  return decay
 
 
 def _polynomial_decay(
@@ -232,9 +208,10 @@ _TRAIN = {
   'AdagradOptimizer': _adagrad,
   'GradientDescentOptimizer': _gradient_descent,
   'MomentumOptimizer': _momentum,
-  'exponential_decay': _exponential_decay,
-  'natural_exp_decay': _natural_exp_decay,
-  'inverse_time_decay': _inverse_time_decay,
+  # learning_rate * decay_rate ** (updates / decay_steps), and so on.
+  'exponential_decay': _decay('ExponentialDecay'),
+  'natural_exp_decay': _decay('ExponentialDecay', lambda rate: math.exp(-rate)),
+  'inverse_time_decay': _decay('InverseTimeDecay'),
   'polynomial_decay': _polynomial_decay,
   'cosine_decay': _cosine_decay,
   'piecewise_constant': _piecewise_constant,
