@@ -248,6 +248,8 @@ def match(
           f'has {tuple(variable.shape)}: build the agent, the network and the '
           'environment that wrote it'
         )
+      if not np.isfinite(array).all():
+        raise ValueError(f'{old_name} in {path} is not finite')
       found.append((old_name, array, variable))
   return found
 

@@ -485,6 +485,19 @@ def test_parameters_of_any_kind_are_an_error_that_names_the_file(
   assert 'ckpt.1' in str(error.value)
 
 
+def test_weights_that_are_not_finite_are_named(tmp_path):
+  params, _ = old_files.flax_params('cartpole', 'dict')
+  params = jax.tree_util.tree_map(np.array, params)  # That can be written.
+  params['params']['layers_1']['bias'][3] = np.nan
+  path = write_jax(tmp_path, 1, params, params)
+  agent = make_agent('cartpole')
+  before = agent.online_convnet.get_weights()
+  with pytest.raises(ValueError, match='params/layers_1/bias in .* not finite'):
+    agent.load_weights(path)
+  for a, b in zip(before, agent.online_convnet.get_weights(), strict=True):
+    assert_array_equal(a, b)
+
+
 def test_parameters_that_hold_themselves(tmp_path):
   online = {}
   online['again'] = online
