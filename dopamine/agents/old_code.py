@@ -58,25 +58,15 @@ def refuse(agent) -> None:
         f'{name}.{hook}() must take a batch: {hook}(self, batch), see the row '
         f'of {hook} in docs/migrating.md'
       )
-  classes = [
-    cls
-    for cls in type(agent).__mro__
-    if cls is not object and not cls.__module__.startswith('dopamine.')
-  ]
-  methods = {
-    f'{cls.__name__}.{method}': code
-    for cls in classes
-    for method, value in vars(cls).items()
-    for code in _codes(value)
-  }
+  methods = _methods(type(agent))
   given = set().union(*map(_stored, methods.values()))
-  given |= {attribute for cls in classes for attribute in vars(cls)}
+  given |= {name for cls in _own_classes(type(agent)) for name in vars(cls)}
   for method, code in methods.items():
     read = _read(code) - given - _constants(code)
-    if 'split(self._rng' in read:
+    if 'split(self._rng' in read and not hasattr(type(agent), 'online_params'):
       raise TypeError(
-        f'{method} splits self._rng, which is a NumPy generator here and no '
-        'key of JAX: see the row of _rng in docs/migrating.md'
+        f'{method} splits self._rng, which is a NumPy generator and a key of '
+        'JAX in Jax agents alone: see the row of _rng in docs/migrating.md'
       )
     for attribute, replacement in ATTRIBUTES.items():
       if attribute in read:
@@ -85,6 +75,37 @@ def refuse(agent) -> None:
           f'{replacement} instead, see the row of {attribute} in '
           'docs/migrating.md'
         )
+
+
+def draws_by_key(cls: type) -> bool:
+  """Whether a subclass takes `self._rng` for a key of JAX.
+
+  Its methods split it, or hand it to a function that returns the next one.
+  """
+  return any(
+    'split(self._rng' in _read(code)
+    or ('_rng' in _read(code) and '_rng' in _stored(code))
+    for code in _methods(cls).values()
+  )
+
+
+def _own_classes(cls: type) -> list[type]:
+  """A class and its parents, as far as they are not of this package."""
+  return [
+    parent
+    for parent in cls.__mro__
+    if parent is not object and not parent.__module__.startswith('dopamine.')
+  ]
+
+
+def _methods(cls: type) -> dict[str, types.CodeType]:
+  """What a subclass wrote, by names such as 'MyAgent._loss'."""
+  return {
+    f'{parent.__name__}.{method}': code
+    for parent in _own_classes(cls)
+    for method, value in vars(parent).items()
+    for code in _codes(value)
+  }
 
 
 def _codes(value):

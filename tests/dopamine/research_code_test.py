@@ -673,6 +673,44 @@ def test_a_flax_network_with_other_collections_is_refused():
 
 
 @only_jax
+def test_an_override_that_splits_the_key(tmp_path):
+  from dopamine.jax.agents.implicit_quantile import implicit_quantile_agent
+
+  class Agent(implicit_quantile_agent.JaxImplicitQuantileAgent):
+    def step(self, reward, observation):
+      self.action = super().step(reward, observation)
+      self._rng, key = jax.random.split(self._rng)
+      if jax.random.uniform(key) < 0.5:
+        self._rng, key = jax.random.split(self._rng)
+        self.action = int(jax.random.randint(key, (), 0, self.num_actions))
+      return self.action
+
+  def create(sess, environment, summary_writer=None):
+    return Agent(2, network=FlaxIQNNetwork, seed=4, **CARTPOLE)
+
+  gin.bind_parameter('Runner.seed', 9)
+  first, second = run_and_resume(tmp_path / 'resumed', create)
+  whole, *_ = run(tmp_path / 'whole', create, 3)
+  np.testing.assert_array_equal(whole._rng, second._rng)
+  assert first._rng.shape == (2,) and first._rng.dtype == np.uint32
+  assert not np.array_equal(first._rng, create(None, None)._rng)
+  assert not np.array_equal(first._rng, second._rng)
+  assert isinstance(first._generator, np.random.Generator)
+
+
+@only_jax
+def test_an_override_that_draws_from_numpy_keeps_the_generator():
+  class Agent(type(flax_agent('dqn'))):
+    def _select_action(self):
+      return int(self._rng.integers(2))
+
+  agent = Agent(2, network=FlaxDQNNetwork, **CARTPOLE)
+  assert agent.begin_episode(np.zeros((4, 1))) in (0, 1)
+  agent._rng = np.random.default_rng(3)
+  assert agent._rng is agent._generator
+
+
+@only_jax
 def test_build_replay_buffer_without_arguments(tmp_path):
   from dopamine.jax.agents.dqn import dqn_agent as jax_dqn_agent
 

@@ -235,7 +235,7 @@ class DQNAgent:
     self._check_settings()
     self.cumulative_gamma = gamma**update_horizon
     self.training_steps = 0
-    self._rng = seeding.generator(self.seed, 'agent')
+    self._generator = seeding.generator(self.seed, 'agent')
     self.action = None
     self._observation = None
     self._last_observation = None
@@ -370,6 +370,15 @@ class DQNAgent:
       target.assign(online)
 
   # Building ------------------------------------------------------------------
+
+  @property
+  def _rng(self):
+    """The agent's own generator, of NumPy: what is drawn from it repeats."""
+    return self._generator
+
+  @_rng.setter
+  def _rng(self, generator):
+    self._generator = generator
 
   def _check_settings(self):
     """Refuses settings that cannot work; integers become `int`."""
@@ -564,8 +573,8 @@ class DQNAgent:
         self.min_replay_history,
         self.epsilon_train,
       )
-    if self._rng.random() <= epsilon:
-      return int(self._rng.integers(self.num_actions))
+    if self._generator.random() <= epsilon:
+      return int(self._generator.integers(self.num_actions))
     q_values = self._learner.predict(self.state, *self._acting_draws(1))
     return int(np.argmax(q_values))
 
@@ -784,7 +793,7 @@ class DQNAgent:
       'state': self.state.copy(),
       'training_steps': self.training_steps,
       'generators': {
-        'agent': self._rng.bit_generator.state,
+        'agent': self._generator.bit_generator.state,
         'replay': getattr(self._replay.memory, 'generator_state', None),
       },
       'attributes': self._changed_attributes(),
@@ -922,7 +931,7 @@ class DQNAgent:
     """Restores attributes from the bundle's entries of the same name."""
     generators = bundle.pop('generators', None)
     if generators is not None:
-      self._rng.bit_generator.state = generators['agent']
+      self._generator.bit_generator.state = generators['agent']
       if generators['replay'] is not None:
         self._replay.memory.generator_state = generators['replay']
     for name, value in bundle.pop('attributes', {}).items():
@@ -952,7 +961,7 @@ class DQNAgent:
 
 # Attributes that `_changed_attributes` leaves to others.
 _SAVED_OTHERWISE = frozenset(
-  ('_rng', '_settings', '_unchecked_losses', 'state', 'eval_mode')
+  ('_generator', '_settings', '_unchecked_losses', 'state', 'eval_mode')
 )
 
 _GENERATOR = 'numpy.random.Generator'

@@ -124,7 +124,7 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     if not self._num_noise:
       return batches
     shape = (num_batches, 3, self._num_noise)
-    noise = self._rng.standard_normal(shape, np.float32)
+    noise = self._generator.standard_normal(shape, np.float32)
     return dqn_agent.extend(batches, noise=noise)
 
   def _acting_draws(self, num_states):
@@ -133,7 +133,7 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     if self.eval_mode:
       return (np.zeros((num_states, self._num_noise), np.float32),)
     shape = (num_states, self._num_noise)
-    return (self._rng.standard_normal(shape, np.float32),)
+    return (self._generator.standard_normal(shape, np.float32),)
 
   def _update(self, num_updates, num_steps):
     super()._update(num_updates * self._num_updates_per_train_step, num_steps)

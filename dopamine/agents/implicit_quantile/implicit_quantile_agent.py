@@ -144,4 +144,4 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
 
   def _draw(self, *shape):
     """Quantile levels, uniform in [0, 1)."""
-    return self._rng.random(shape, np.float32)
+    return self._generator.random(shape, np.float32)

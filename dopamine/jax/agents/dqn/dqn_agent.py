@@ -5,11 +5,14 @@ import sys
 
 import gin
 import keras
+import numpy as np
 
 from dopamine import checks
 from dopamine import losses
 from dopamine import networks as all_networks
 from dopamine import optimizers
+from dopamine import seeding
+from dopamine.agents import old_code
 from dopamine.agents.dqn import dqn_agent
 from dopamine.jax import networks
 
@@ -53,6 +56,8 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     if loss_type not in ('huber', 'mse'):
       raise ValueError(f"loss_type={loss_type!r} must be 'huber' or 'mse'")
     self._loss_type = loss_type
+    self._key = None
+    self._draws_by_key = old_code.draws_by_key(type(self))
     self._preprocesses = preprocess_fn is not None
     self.preprocess_fn = preprocess_fn or networks.identity_preprocess_fn
     checks.functions(self, 'preprocess_fn')
@@ -83,6 +88,27 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     if self._preprocesses:
       network = _Preprocessed(network, self.preprocess_fn)
     return network
+
+  @property
+  def _rng(self):
+    """The NumPy generator; where a subclass splits it, a key of JAX.
+
+    Subclasses of Dopamine 3 say `self._rng, key = jax.random.split(self._rng)`.
+    """
+    if not self._draws_by_key:
+      return self._generator
+    import jax
+
+    if self._key is None:
+      self._rng = jax.random.PRNGKey(seeding.integer(self.seed, 'key'))
+    return jax.numpy.asarray(self._key)
+
+  @_rng.setter
+  def _rng(self, value):
+    if self._draws_by_key:
+      self._key = np.asarray(value)  # Saved as any attribute that changes.
+    else:
+      self._generator = value
 
   @property
   def online_params(self):
