@@ -77,13 +77,20 @@ train: setup
 	[ -z "$$SEED" ] || set -- "$$@" --seed="$$SEED"; \
 	$(BIN)/python -um dopamine.discrete_domains.train "$$@"
 
-# A process has one backend, so the tests run once under each.
+# A process has one backend, so the tests run once under each: both at a time, as
+# most of a test computes on one core. What JAX compiles is kept in .jax_cache.
 test: setup
-	@status=0; \
-	for backend in tensorflow jax; do \
-	  echo "Tests under $$backend"; \
-	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest $(PYTEST_ARGS) || status=1; \
-	done; \
+	@log=$$(mktemp); status=0; \
+	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.jax_cache" \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+	JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 \
+	  $(BIN)/python -m pytest $(PYTEST_ARGS) > "$$log" 2>&1 & jax=$$!; \
+	trap 'kill $$jax 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
+	echo 'Tests under tensorflow, and meanwhile under jax'; \
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PYTEST_ARGS) || status=1; \
+	echo 'Tests under jax'; \
+	wait $$jax || status=1; \
+	cat "$$log"; \
 	exit $$status
 
 test-slow: setup
@@ -108,5 +115,5 @@ bench: setup
 	$(BIN)/python benchmarks/throughput.py
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf build dist *.egg-info .*_cache .hypothesis
 	find dopamine tests benchmarks docs examples -name __pycache__ -prune -exec rm -rf {} +
