@@ -1,5 +1,5 @@
 """Dopamine: a research framework for value-based reinforcement learning."""
 
-from dopamine import gin_compat
+from dopamine import gin_tf
 
-gin_compat.install()
+gin_tf.install()

@@ -22,6 +22,7 @@ FORBIDDEN = [
   ('dopamine.backend', FRAMEWORKS | {'keras'}),
   ('dopamine.checks', FRAMEWORKS | {'keras'}),
   ('dopamine.gin_compat', FRAMEWORKS | {'keras'}),
+  ('dopamine.gin_tf', FRAMEWORKS | {'keras'}),
   ('dopamine.seeding', FRAMEWORKS | {'keras'}),
   ('dopamine.safe_pickle', FRAMEWORKS | {'keras'}),
   ('dopamine.shapes', FRAMEWORKS | {'keras'}),

@@ -1,4 +1,4 @@
-"""Tests of `dopamine.gin_compat`."""
+"""Tests of `dopamine.gin_compat` and `dopamine.gin_tf`."""
 
 import os
 import subprocess
