@@ -97,11 +97,10 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     """
     if not self._draws_by_key:
       return self._generator
-    import jax
-
-    if self._key is None:
-      self._rng = jax.random.PRNGKey(seeding.integer(self.seed, 'key'))
-    return jax.numpy.asarray(self._key)
+    if self._key is None:  # jax.random.PRNGKey of a 32-bit number.
+      number = seeding.integer(self.seed, 'key') % 2**32
+      self._key = np.array([0, number], np.uint32)
+    return self._key
 
   @_rng.setter
   def _rng(self, value):
