@@ -224,7 +224,8 @@ def match(
   kind = type(network).__name__
   names = {_relative(name): name for name in arrays}
   ours = [_relative(_path(variable)) for variable in network.weights]
-  if len(set(ours)) == len(ours) and set(ours) == set(names):
+  is_unique = len(set(ours)) == len(ours) and len(names) == len(arrays)
+  if is_unique and set(ours) == set(names):
     layers = [
       ({'': (names[name], arrays[names[name]])}, {'': (_path(v), v)})
       for name, v in zip(ours, network.weights, strict=True)
@@ -387,7 +388,11 @@ def _slots(old, pairs, optimizer) -> list[tuple[str, Any, keras.Variable]]:
     slots = _slot_names(old, name, optimizer)
     for slot, variables in slots.items():
       array = old.optimizer.get(f'{name}/{slot}')
-      if array is None or array.shape != tuple(variable.shape):
+      if (
+        array is None
+        or array.shape != tuple(variable.shape)
+        or not np.isfinite(array).all()
+      ):
         slots = {}
         break
       index = optimizer._get_variable_index(variable)
@@ -400,7 +405,8 @@ def _slots(old, pairs, optimizer) -> list[tuple[str, Any, keras.Variable]]:
       )
       return []
   power = old.optimizer.get('beta2_power')
-  if isinstance(optimizer, keras.optimizers.Adam) and power is not None:
+  is_adam = isinstance(optimizer, keras.optimizers.Adam)
+  if is_adam and np.shape(power) == () and power is not None:
     count = 10**6  # Where the power is 0, the bias corrections are 1.
     if power > np.finfo(np.float32).tiny:
       # TensorFlow's is beta ** (updates + 1).

@@ -7,7 +7,10 @@ few other types that Dopamine 3 wrote, something harmless takes their place.
 
 import collections
 import io
+import math
 import pickle
+import struct
+import sys
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -65,7 +68,7 @@ def _jax_array(unused_function: Any, args: Any, state: Any, *_: Any) -> Any:
 def _reconstructor(cls: Any, base: Any, state: Any) -> Any:
   """Stands in for `copyreg._reconstructor`, as protocols 0 and 1 have it."""
   if cls not in (FrozenDict, SavedSumTree) or base is not object or state:
-    raise RefusedError(f'refusing to make {cls!r} from {base!r}')
+    raise RefusedError(f'refusing to make {_name_of(cls)}')
   return cls()
 
 
@@ -95,6 +98,11 @@ for _name in (
   _module, _, _type = f'optax._src.{_name}'.rpartition('.')
   _STAND_INS[_module, _type] = SavedTuple
 
+# Others add theirs to this dict.
+_NUMPY_TYPES = frozenset(
+  x for x in np.sctypeDict.values() if x.__module__ == 'numpy'
+)
+
 # Of what a pickle may name, what it may call. All else it may only hold.
 _CONTAINERS = (list, tuple, dict, set, frozenset, *_COLLECTIONS)
 _CALLABLES = (
@@ -112,6 +120,8 @@ def _known() -> dict[tuple[str, str], Any]:
   # Protocols 0 to 2 use the names of Python 2.
   known |= {('__builtin__', x.__name__): x for x in _BUILTINS}
   known['__builtin__', 'xrange'] = range
+  known['__builtin__', 'long'] = int
+  known['__builtin__', 'unicode'] = str
   known |= {('collections', x.__name__): x for x in _COLLECTIONS}
   known['_codecs', 'encode'] = _encode_latin1
   for core in ('numpy.core', 'numpy._core'):
@@ -119,8 +129,7 @@ def _known() -> dict[tuple[str, str], Any]:
     known[f'{core}.multiarray', 'scalar'] = _SCALAR
     known[f'{core}.numeric', '_frombuffer'] = _FROM_BUFFER
   known |= {('numpy', x): getattr(np, x) for x in ('ndarray', 'dtype')}
-  for types in np.sctypeDict.values():
-    known['numpy', types.__name__] = types
+  known |= {('numpy', x.__name__): x for x in _NUMPY_TYPES}
   known['numpy', 'bool_'] = np.bool_
   return known | _STAND_INS
 
@@ -146,24 +155,48 @@ def allow(*names: str) -> None:
 def _check_call(function: Any, args: Any) -> None:
   """Refuses what is not there to be called, and arguments that do harm."""
   if not any(function is known for known in _CALLABLES):
-    raise RefusedError(f'refusing to call {function!r}')
-  if not isinstance(args, tuple):
-    raise RefusedError(f'refusing to call {function!r} with {type(args)}')
-  first = args[0] if args else None
-  if function is _RECONSTRUCT and first is not np.ndarray:
-    raise RefusedError(f'refusing to make an array of {first!r}')
-  if function is _FROM_BUFFER and type(first) not in (bytes, bytearray):
-    raise RefusedError(f'refusing to share the memory of {type(first)}')
+    raise RefusedError(f'refusing to call {_name_of(function)}')
+  if type(args) is not tuple:
+    raise RefusedError(f'refusing to call {_name_of(function)} without a tuple')
+  first, second = (*args, None, None)[:2]
+  does_harm = False
+  if function is _RECONSTRUCT:  # An empty array, that is filled once.
+    does_harm = args not in ((np.ndarray, (0,), b'b'), (np.ndarray, (0,), 'b'))
+  elif function is _SCALAR:  # Of an array of no dimensions, or of bytes.
+    does_harm = isinstance(second, np.ndarray) and second.shape != ()
+  elif function is _FROM_BUFFER:  # All else may be freed.
+    does_harm = type(first) not in (bytes, bytearray)
   # A few bytes must not ask for gigabytes.
-  of_size = isinstance(first, int) and function in (bytes, bytearray)
-  if of_size or (isinstance(first, range) and function in _CONTAINERS):
-    raise RefusedError(f'refusing to make {function!r} of {first!r}')
+  elif function in (bytes, bytearray):
+    does_harm = bool(args) and type(first) not in (bytes, bytearray, str)
+  elif function in _CONTAINERS:
+    does_harm = isinstance(first, range)
+  if does_harm:
+    raise RefusedError(
+      f'refusing to call {_name_of(function)} with {_name_of(type(first))}'
+    )
+
+
+def _name_of(value: Any) -> str:
+  """Of what is refused: to print it whole may take longer than to load it."""
+  return str(getattr(value, '__name__', type(value).__name__))
 
 
 def _set_array(array: np.ndarray, state: Any) -> None:
-  """Fills an array; the dtype in `state` is one of those made here."""
-  if not (isinstance(state, tuple) and len(state) == 5):
+  """Fills an array that `_RECONSTRUCT` has made.
+
+  The dtype in `state` is one of those made here. Once, because others may look
+  at its memory afterwards; and with as many objects as it has places.
+  """
+  if not (type(state) is tuple and len(state) == 5):
     raise RefusedError("refusing an array whose state is no array's")
+  _, shape, dtype, _, content = state
+  is_new = array.shape == (0,) and array.dtype == np.int8
+  is_plain = isinstance(dtype, np.dtype) and dtype.subdtype is None
+  if not is_new or not is_plain or type(shape) is not tuple:
+    raise RefusedError('refusing to fill an array so')
+  if isinstance(content, list) and len(content) != math.prod(shape):
+    raise RefusedError(f'refusing {len(content)} objects for a shape {shape}')
   array.__setstate__(state)  # type: ignore[attr-defined]
 
 
@@ -173,25 +206,31 @@ def _dtype(dtype: np.dtype, state: Any) -> np.dtype:
   NumPy believes a state: one that hides an object field has it take numbers
   for addresses.
   """
-  _, order, subtype, names, fields, size, *_ = state
+  _, order, subtype, names, fields, size, _, flags, *metadata = state
   if subtype is not None:
     base, shape = subtype
     return np.dtype((base, shape))
   if names is not None:
-    formats, offsets = zip(*(fields[name][:2] for name in names), strict=True)
-    return np.dtype(
-      {
-        'names': list(names),
-        'formats': list(formats),
-        'offsets': list(offsets),
-        'itemsize': size,
-      }
-    )
-  if dtype.kind in 'mM' and len(state) > 8:
-    unit, count = state[8][1][:2]
+    layout: Any = {
+      'names': list(names),
+      'formats': [fields[name][0] for name in names],
+      'offsets': [fields[name][1] for name in names],
+      'titles': [(*fields[name], None)[2] for name in names],
+      'itemsize': size,
+    }
+    return np.dtype(layout, align=bool(flags & 0x80))
+  if dtype.kind in 'mM' and metadata:
+    unit, count = metadata[0][1][:2]
     unit = unit.decode() if isinstance(unit, bytes) else unit
-    dtype = np.dtype(f'{dtype.kind}8[{int(count)}{unit}]')
-  return dtype.newbyteorder(order)
+    if unit != 'generic':
+      dtype = np.dtype(f'{dtype.kind}8[{int(count)}{unit}]')
+  return dtype.newbyteorder('=' if order == _NATIVE else order)
+
+
+_NATIVE = '<' if sys.byteorder == 'little' else '>'
+
+# Of arrays of objects, which may hold each other: as deep as a stack can take.
+_MAX_OBJECT_ARRAYS = 1000
 
 
 _Base: Any = pickle._Unpickler  # type: ignore[attr-defined]
@@ -221,6 +260,7 @@ class _Unpickler(_Base):
   def __init__(self, *args: Any, **kwargs: Any):
     super().__init__(*args, **kwargs)
     self._trusted: list[Any] = []
+    self._num_object_arrays = 0
 
   def _is_trusted(self, value: Any) -> bool:
     return any(value is trusted for trusted in self._trusted)
@@ -248,7 +288,7 @@ class _Unpickler(_Base):
     if cls in (FrozenDict, SavedSumTree, SavedTuple) or self._is_trusted(cls):
       self.stack[-1] = cls.__new__(cls, *args, **kwargs)
     else:
-      raise RefusedError(f'refusing to make {cls!r}')
+      raise RefusedError(f'refusing to make {_name_of(cls)}')
 
   def _instantiate(self, klass: Any, args: Any) -> None:
     self.append(self._call(klass, tuple(args)))
@@ -266,6 +306,9 @@ class _Unpickler(_Base):
           self.memo[key] = dtype
     elif type(instance) is np.ndarray:
       _set_array(instance, state)
+      self._num_object_arrays += instance.dtype.hasobject
+      if self._num_object_arrays > _MAX_OBJECT_ARRAYS:
+        raise RefusedError('refusing so many arrays of objects')
     elif type(instance) in (FrozenDict, SavedSumTree):
       # Of a class with slots, what they hold comes second.
       attributes = state[1] if isinstance(state, tuple) else state
@@ -275,12 +318,22 @@ class _Unpickler(_Base):
         instance.nodes = attributes['nodes']
         instance.max_recorded_priority = attributes['max_recorded_priority']
     else:
-      raise RefusedError(f'refusing to set attributes of {instance!r}')
+      raise RefusedError(f'refusing to set attributes of {_name_of(instance)}')
+
+  def load_bytearray8(self) -> None:
+    (size,) = struct.unpack('<Q', self.read(8))
+    self.append(bytearray(self.read(size)))  # Not of its size before.
+
+  def load_buffer(self) -> None:
+    raise RefusedError('refusing a buffer that is not in the pickle')
 
   dispatch[pickle.REDUCE[0]] = load_reduce
   dispatch[pickle.NEWOBJ[0]] = load_newobj
   dispatch[pickle.NEWOBJ_EX[0]] = load_newobj_ex
   dispatch[pickle.BUILD[0]] = load_build
+  dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+  dispatch[pickle.NEXT_BUFFER[0]] = load_buffer
+  dispatch[pickle.READONLY_BUFFER[0]] = load_buffer
 
 
 def load(file: IO[bytes]) -> Any:
@@ -297,7 +350,10 @@ def loads(pickled: bytes) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-  """Whether `dumps` takes `value`, found out without pickling it."""
+  """Whether `dumps` takes `value`, found out without pickling it.
+
+  Of what is False here, `dumps` takes some as well.
+  """
   if type(value) in _SCALARS:
     return True
   if isinstance(value, np.ndarray):
@@ -305,26 +361,34 @@ def is_plain(value: Any) -> bool:
   if isinstance(value, np.dtype):
     return _is_plain_dtype(value)
   if isinstance(value, np.generic):
-    return _is_plain_dtype(value.dtype)
-  if type(value) in (dict, *_COLLECTIONS) and isinstance(value, dict):
-    return all(is_plain(k) and is_plain(v) for k, v in value.items()) and (
-      getattr(value, 'default_factory', None) in (None, *_BUILTINS)
-    )
-  if type(value) in (tuple, list, set, frozenset, collections.deque):
+    return type(value) in _NUMPY_TYPES and _is_plain_dtype(value.dtype)
+  if type(value) in (slice, tuple, list, set, frozenset, collections.deque):
+    if isinstance(value, slice):
+      value = (value.start, value.stop, value.step)
     # Most are long lists of numbers.
     return set(map(type, value)) <= _SCALARS or all(map(is_plain, value))
+  if type(value) in (dict, *_COLLECTIONS):
+    factory = getattr(value, 'default_factory', None)
+    return (
+      not getattr(value, '__dict__', None)  # Of an OrderedDict or Counter.
+      and any(factory is known for known in (None, *_BUILTINS))
+      and all(is_plain(k) and is_plain(v) for k, v in value.items())
+    )
   return False
 
 
-_SCALARS = {*_BUILTINS[:7], type(None), range, slice}
+_SCALARS = {*_BUILTINS[:7], type(None), range}
 
 
 def _is_plain_dtype(dtype: np.dtype) -> bool:
   """Whether it is one of NumPy's own that holds no objects."""
+  if dtype.type not in _NUMPY_TYPES or dtype.metadata:
+    return False
+  if dtype.subdtype is not None:
+    return _is_plain_dtype(dtype.base)
   if dtype.names is not None:
     return all(_is_plain_dtype(dtype[name]) for name in dtype.names)
-  base = dtype.base
-  return base.kind in 'biufcmMSUV' and base.type.__module__ == 'numpy'
+  return dtype.kind in 'biufcmMSUV'
 
 
 def dumps(value: Any) -> bytes:
@@ -337,6 +401,10 @@ def dumps(value: Any) -> bytes:
     RefusedError: `value` holds something that `load` refuses; names it.
   """
   pickled = pickle.dumps(value)
-  if not is_plain(value):
+  try:
+    is_sure = is_plain(value)
+  except RecursionError:  # It holds itself.
+    is_sure = False
+  if not is_sure:
     loads(pickled)
   return pickled

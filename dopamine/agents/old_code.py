@@ -6,6 +6,7 @@ of a run, and never by being left out silently.
 """
 
 import dis
+import functools
 import inspect
 import types
 
@@ -41,7 +42,7 @@ def refuse(agent) -> None:
   """Raises TypeError if the class of `agent` is such a subclass."""
   name = type(agent).__name__
   for hook, replacement in HOOKS.items():
-    if hasattr(agent, hook):
+    if inspect.getattr_static(agent, hook, None) is not None:
       raise TypeError(
         f'{name}.{hook} is a hook that nothing calls any more: override '
         f'{replacement} instead, see the row of {hook} in docs/migrating.md'
@@ -61,8 +62,9 @@ def refuse(agent) -> None:
   methods = _methods(type(agent))
   given = set().union(*map(_stored, methods.values()))
   given |= {name for cls in _own_classes(type(agent)) for name in vars(cls)}
+  given |= set().union(*map(_constants, methods.values()))  # By setattr.
   for method, code in methods.items():
-    read = _read(code) - given - _constants(code)
+    read = _read(code) - given
     if 'split(self._rng' in read and not hasattr(type(agent), 'online_params'):
       raise TypeError(
         f'{method} splits self._rng, which is a NumPy generator and a key of '
@@ -84,9 +86,15 @@ def draws_by_key(cls: type) -> bool:
   """
   return any(
     'split(self._rng' in _read(code)
-    or ('_rng' in _read(code) and '_rng' in _stored(code))
+    or (_hands_on_rng(code) and '_rng' in _stored(code))
     for code in _methods(cls).values()
   )
+
+
+def _hands_on_rng(code: types.CodeType) -> bool:
+  """Whether a function reads `self._rng`, and not only a method of it."""
+  read = _read(code)
+  return '_rng' in read and not any(name.startswith('_rng.') for name in read)
 
 
 def _own_classes(cls: type) -> list[type]:
@@ -99,13 +107,16 @@ def _own_classes(cls: type) -> list[type]:
 
 
 def _methods(cls: type) -> dict[str, types.CodeType]:
-  """What a subclass wrote, by names such as 'MyAgent._loss'."""
-  return {
-    f'{parent.__name__}.{method}': code
-    for parent in _own_classes(cls)
-    for method, value in vars(parent).items()
-    for code in _codes(value)
-  }
+  """What a subclass wrote and what it inherits, as 'MyAgent._loss'."""
+  found = {}
+  for parent in reversed(_own_classes(cls)):
+    for method, value in vars(parent).items():
+      for code in _codes(value):
+        calls_super = any(i.argval == 'super' for i in _instructions(code))
+        if not calls_super:  # It takes the place of what is inherited.
+          found = {k: v for k, v in found.items() if k[1] != method}
+        found[parent.__name__, method] = code
+  return {'.'.join(names): code for names, code in found.items()}
 
 
 def _codes(value):
@@ -115,6 +126,8 @@ def _codes(value):
     functions = [value.fget, value.fset]
   elif isinstance(value, (staticmethod, classmethod)):
     functions = [value.__func__]
+  elif isinstance(value, functools.cached_property):
+    functions = [value.func]
   for function in functions:
     function = inspect.unwrap(function) if callable(function) else None
     if inspect.isfunction(function):
@@ -152,7 +165,7 @@ def _read(code: types.CodeType) -> set[str]:
   names, owner, before = set(), '', ''
   for instruction in _instructions(code):
     kind, value = instruction.opname, instruction.argval
-    if kind in ('CACHE', 'PUSH_NULL', 'PRECALL'):
+    if kind in ('CACHE', 'COPY', 'EXTENDED_ARG', 'PRECALL', 'PUSH_NULL'):
       continue
     if kind in ('LOAD_ATTR', 'LOAD_METHOD') and owner == 'self':
       names.add(value)

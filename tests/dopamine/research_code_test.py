@@ -863,6 +863,17 @@ class Fine(ExtraStorageAgent):
     return keras.ops.split(batch.state, 2), self._rng
 
 
+class Replaced(SessionAgent, ExtraStorageAgent):
+  """What it inherits is never called."""
+
+  def _select_action(self):
+    self._saver = 3
+    return self._saver
+
+  def reseed(self):
+    self._rng = np.random.default_rng(self._rng.integers(9))
+
+
 @gin.configurable
 class GinAgent(ExtraStorageAgent):
   """gin puts a function of its own in the place of `__init__`."""
@@ -879,6 +890,8 @@ def test_code_that_works_is_not_refused():
   agent = Fine(None, 2)
   assert agent.begin_episode(np.zeros((4, 1))) in (0, 1)
   assert GinAgent(None, 2).use() == 'mine'
+  assert Replaced(None, 2)._select_action() == 3
+  assert not old_code.draws_by_key(Replaced)
 
 
 def test_decorated_code_is_looked_at_too():

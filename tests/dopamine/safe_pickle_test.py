@@ -175,6 +175,68 @@ def test_what_would_do_harm_is_refused(data):
     raise pickle.UnpicklingError('refusing')
 
 
+_EMPTY = (
+  _name('numpy._core.multiarray', '_reconstruct')
+  + _op(np.zeros(0).__reduce__()[1])[2:-1]
+  + pickle.REDUCE
+)
+
+
+def _state(shape, dtype, content):
+  return _op((1, shape, dtype, False, content))[2:-1]
+
+
+@pytest.mark.parametrize(
+  'parts',
+  [
+    # Filled twice: what looks at its memory would read what is freed.
+    (_EMPTY, _state((2,), np.dtype('i8'), bytes(16)), b'b')
+    + (_state((0,), np.dtype('i1'), b''), b'b'),
+    # Of a shape that nobody fills: what was in the memory before.
+    (_name('numpy._core.multiarray', '_reconstruct'),)
+    + (_op((np.ndarray, (1200,), b'b'))[2:-1], pickle.REDUCE),
+    # Fewer objects than places.
+    (_EMPTY, _state((3,), np.dtype('O'), []), b'b'),
+    (_EMPTY, _state((3,), np.dtype([('a', 'O')]), [1]), b'b'),
+    # Each element an array: NumPy has no such.
+    (_EMPTY, _state((1,), np.dtype(('i8', (2,))), bytes(16)), b'b'),
+    # A number from an array without one.
+    (_name('numpy._core.multiarray', 'scalar'), pickle.MARK)
+    + (_op(np.dtype('V1000'))[2:-1], _op(np.zeros(0))[2:-1])
+    + (pickle.TUPLE, pickle.REDUCE),
+    (_op(bytearray(3))[2:-1], pickle.READONLY_BUFFER),
+    (pickle.NEXT_BUFFER,),
+  ],
+)
+def test_no_memory_but_its_own_is_read(parts):
+  with pytest.raises(pickle.UnpicklingError, match='refusing'):
+    _load(pickle.PROTO + b'\x04' + b''.join(parts) + pickle.STOP)
+
+
+def test_a_few_bytes_do_not_ask_for_gigabytes():
+  with pytest.raises((EOFError, pickle.UnpicklingError)):
+    _load(pickle.BYTEARRAY8 + (2**40).to_bytes(8, 'little') + b'.')
+  # Tuples of tuples, which are short as long as nobody prints them.
+  nested = b'K\x01' + b'2\x86' * 60
+  with pytest.raises(pickle.UnpicklingError, match='refusing') as error:
+    _load(nested + b'Nb.')
+  assert len(str(error.value)) < 200
+
+
+def test_arrays_in_arrays_are_not_too_deep():
+  def nested(depth):
+    state = b''.join(_op(x)[2:-1] for x in (1, (), np.dtype('O'), False))
+    data = pickle.NONE
+    for _ in range(depth):
+      data = _EMPTY + pickle.MARK + state + pickle.MARK + data
+      data += pickle.LIST + pickle.TUPLE + pickle.BUILD
+    return pickle.PROTO + b'\x04' + data + pickle.STOP
+
+  assert _load(nested(1000)).shape == ()
+  with pytest.raises(pickle.UnpicklingError, match='so many arrays'):
+    _load(nested(1001))
+
+
 def test_a_dtype_keeps_its_layout():
   for dtype in (
     np.dtype('>f4'),
@@ -184,12 +246,16 @@ def test_a_dtype_keeps_its_layout():
     np.dtype('M8[3ns]'),
     np.dtype('U7'),
     np.dtype([('o', 'O')]),
+    np.dtype([]),
+    np.dtype([(('Title', 'a'), 'i4'), ('b', 'f8')]),
   ):
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
       array = np.zeros(3, dtype)
       data = pickle.dumps([array, dtype, array[0]], protocol)
       loaded, expected = _load(data), pickle.loads(data)
       assert loaded[1] == dtype and loaded[1].fields == dtype.fields
+      assert loaded[1].isalignedstruct == dtype.isalignedstruct
+      assert repr(loaded[1]) == repr(expected[1])
       for i in (0, 2):
         assert loaded[i].dtype == expected[i].dtype
         np.testing.assert_array_equal(loaded[i], expected[i])
@@ -218,6 +284,10 @@ def test_an_allowed_type_may_have_attributes(monkeypatch):
     (np.zeros(2, [('a', 'i4'), ('b', 'f8', (2,))]), True),
     (np.array(['2020-01-01'], 'M8[D]'), True),
     (collections.defaultdict(list, a=[1]), True),
+    (slice(1, None, 2), True),
+    (slice(Call(os.mkdir, 'x'), 1), False),
+    (np.zeros(2, [('a', [('b', 'O')], (1,))]), False),
+    (np.dtype('i4', metadata={'x': 1}), False),
     (np.array([None]), False),
     (np.zeros(2, [('a', 'O')]), False),
     (np.zeros(2, ml_dtypes.bfloat16), False),

@@ -883,7 +883,7 @@ class DQNAgent:
     if missing:
       logging.warning('Resuming from a partial checkpoint: %s', missing)
     if old is None:
-      self._learner.set_state(storage.read_npz(path))
+      self._read_weights(path, self._learner.set_state)
     else:
       self._take_old_weights(old, self._learner.optimizer)
     if bundle_dictionary is not None:
@@ -904,9 +904,16 @@ class DQNAgent:
     """
     path = os.fspath(path)
     if path.endswith('.npz'):
-      self._learner.set_weights(storage.read_npz(path))
+      self._read_weights(path, self._learner.set_weights)
     else:
       self._take_old_weights(old_weights.read(path))
+
+  def _read_weights(self, path, assign):
+    state = storage.read_npz(path)
+    try:
+      assign(state)
+    except ValueError as error:
+      raise ValueError(f'{path}: {error}') from error
 
   def _take_old_weights(self, old, optimizer=None):
     """Takes `old_weights.OldWeights`, which know two networks."""
