@@ -11,8 +11,9 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tensorflow as tf
+import pytest
 
+tf = pytest.importorskip('tensorflow')
 v1 = tf.compat.v1
 
 A = 3  # Actions.

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from dopamine.agents import old_code
 from dopamine.agents.dqn import dqn_agent
@@ -30,6 +29,7 @@ from dopamine.replay_memory import circular_replay_buffer
 from dopamine.utils import test_utils
 from tests.dopamine import small
 
+tf = pytest.importorskip('tensorflow')  # Old code makes its optimizers.
 IS_JAX = keras.config.backend() == 'jax'
 only_jax = pytest.mark.skipif(not IS_JAX, reason='of the JAX backend')
 only_tf = pytest.mark.skipif(IS_JAX, reason='of the TensorFlow backend')
