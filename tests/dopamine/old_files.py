@@ -30,6 +30,7 @@ _FEATURES = 2 * 2 * 64
 LAYERS = {
   'dqn': [*_CONVOLUTIONS, (_FEATURES, 512), (512, A)],
   'rainbow': [*_CONVOLUTIONS, (_FEATURES, 512), (512, A * ATOMS)],
+  'quantile': [*_CONVOLUTIONS, (_FEATURES, 512), (512, A * ATOMS)],
   'iqn': [*_CONVOLUTIONS, (EMBEDDING, _FEATURES), (_FEATURES, 512), (512, A)],
   'cartpole': [(4, 512), (512, 512), (512, A)],
   'cartpole_rainbow': [(4, 512), (512, 512), (512, A * ATOMS)],
@@ -122,6 +123,8 @@ def values(kind, layers, xp):
   for layer in hidden:
     x = relu(layer(x))
   x = last(x)
+  if kind == 'quantile':
+    x = total(xp.reshape(x, (-1, A, ATOMS)), -1) / ATOMS
   if kind.endswith('rainbow'):
     x = softmax(xp.reshape(x, (-1, A, ATOMS)))
     x = total(x * SUPPORT, -1)
@@ -246,7 +249,7 @@ def flax_params(kind, form, seed=1):
       'pre-linen', without the level 'params', layers numbered across types.
     seed: of the parameters.
   """
-  network = Network if kind in ('dqn', 'rainbow', 'iqn') else ClassicControl
+  network = ClassicControl if kind.startswith('cartpole') else Network
   network = network(kind)
   params = network.init(jax.random.PRNGKey(seed))
   # Biases start at 0, which would not tell them apart.

@@ -21,12 +21,17 @@ from dopamine import safe_pickle
 from dopamine import storage
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
+from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
 from tests.dopamine import old_files
 
 AGENTS = {
   'dqn': (dqn_agent.DQNAgent, {}),
   'rainbow': (rainbow_agent.RainbowAgent, {'num_atoms': old_files.ATOMS}),
+  'quantile': (
+    quantile_agent.QuantileAgent,
+    {'num_atoms': old_files.ATOMS},
+  ),
   'iqn': (
     implicit_quantile_agent.ImplicitQuantileAgent,
     {'quantile_embedding_dim': old_files.EMBEDDING},

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dopamine import safe_pickle
+from dopamine.replay_memory import sum_tree
 
 
 class Call:
@@ -310,3 +311,26 @@ def test_a_dtype_of_others_is_refused_when_it_is_saved():
 
 class Point:
   pass
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_the_sum_tree_of_dopamine_3(monkeypatch, protocol):
+  class SumTree:
+    def __init__(self):
+      self.nodes = [[3.0], [1.0, 2.0]]
+      self.max_recorded_priority = 2.0
+
+  SumTree.__module__, SumTree.__qualname__ = sum_tree.__name__, 'SumTree'
+  with monkeypatch.context() as patch:
+    patch.setattr(sum_tree, 'SumTree', SumTree)
+    data = pickle.dumps({'tree': SumTree()}, protocol)
+  tree = _load(data)['tree']
+  assert type(tree) is safe_pickle.SavedSumTree
+  assert tree.nodes == [[3.0], [1.0, 2.0]] and tree.max_recorded_priority == 2
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_numbers_and_texts_of_python_2(protocol):
+  value = collections.defaultdict(int, a=1, b=2**70)
+  assert _load(pickle.dumps(value, protocol)) == value
+  assert _load(b'c__builtin__\nlong\n.') is int
