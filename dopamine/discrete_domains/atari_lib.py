@@ -25,7 +25,7 @@ from dopamine import seeding
 from dopamine.discrete_domains import gym_lib
 
 NATURE_DQN_OBSERVATION_SHAPE = (84, 84)
-NATURE_DQN_DTYPE = np.uint8
+NATURE_DQN_DTYPE = checks.DType(np.uint8)
 NATURE_DQN_STACK_SIZE = 4
 
 # Until 3.2.1 these networks lived here, and gin files and scripts name them so.

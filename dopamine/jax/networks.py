@@ -9,6 +9,7 @@ import gin
 from keras import layers
 import numpy as np
 
+from dopamine import checks
 from dopamine import networks
 from dopamine.discrete_domains import gym_lib
 
@@ -28,7 +29,9 @@ gin.external_configurable(
 preprocess_atari_inputs = networks.scale_pixels
 
 for _task in ('CARTPOLE', 'ACROBOT', 'LUNAR', 'MOUNTAINCAR'):
-  gin.constant(f'jax_networks.{_task}_OBSERVATION_DTYPE', np.float64)
+  gin.constant(
+    f'jax_networks.{_task}_OBSERVATION_DTYPE', checks.DType(np.float64)
+  )
   if _task != 'LUNAR':
     for _end in ('MIN_VALS', 'MAX_VALS'):
       _values = tuple(getattr(gym_lib, f'{_task}_{_end}').tolist())

@@ -1,5 +1,6 @@
 """Settings are refused by name, with the value and what it must be."""
 
+import copy
 import math
 import types
 
@@ -89,3 +90,13 @@ def test_arrays_are_numbers():
   for value in ('x', '3', (), None, ('x',), {}, {'x': 1}, (1, math.nan)):
     with pytest.raises(ValueError, match='a sequence of numbers'):
       checks.arrays(Thing(min_vals=value), 'min_vals')
+
+
+def test_a_dtype_answers_as_numpys_and_as_tensorflows():
+  dtype = checks.DType(np.float64)
+  assert dtype == np.float64 == dtype and dtype == checks.DType('f8')
+  assert dtype != np.float32 and dtype != None and {dtype: 1}[np.dtype('f8')]  # noqa: E711
+  assert np.zeros(2, dtype).dtype == np.ones(2).astype(dtype).dtype == dtype
+  assert dtype.as_numpy_dtype is np.float64 and dtype.itemsize == 8
+  assert dtype(3) == 3.0 and repr(dtype) == 'float64'
+  assert copy.deepcopy(dtype) == dtype

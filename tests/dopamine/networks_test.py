@@ -1061,7 +1061,7 @@ def test_jax_constants_of_the_gin_files():
       assert type(found) is tuple and found == tuple(values)
   for task in ('CARTPOLE', 'ACROBOT', 'LUNAR', 'MOUNTAINCAR'):
     name = f'jax_networks.{task}_OBSERVATION_DTYPE'
-    assert gin.query_parameter(name) is np.float64
+    assert gin.query_parameter(name) == np.float64
 
 
 @needs_jax

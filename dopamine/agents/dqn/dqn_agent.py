@@ -71,32 +71,6 @@ def identity_epsilon(unused_decay_period, unused_step, unused_warmup, epsilon):
   return epsilon
 
 
-class _DType:
-  """A NumPy dtype, which also answers as TensorFlow's do.
-
-  Overrides of `_build_replay_buffer` ask for its `as_numpy_dtype`.
-  """
-
-  def __init__(self, dtype):
-    self.dtype = dtype
-
-  def __getattr__(self, name):
-    return getattr(self.dtype, name)
-
-  def __eq__(self, other):
-    return self.dtype == other
-
-  def __hash__(self):
-    return hash(self.dtype)
-
-  def __repr__(self):
-    return str(self.dtype)
-
-  @property
-  def as_numpy_dtype(self):
-    return self.dtype.type
-
-
 @gin.configurable
 class DQNAgent:
   """DQN with the settings of Dopamine's baselines.
@@ -210,7 +184,9 @@ class DQNAgent:
     self.num_actions = num_actions
     self.observation_shape = observation_shape
     self.observation_dtype = observation_dtype
-    self.observation_dtype = _DType(checks.dtype(self, 'observation_dtype'))
+    self.observation_dtype = checks.DType(
+      checks.dtype(self, 'observation_dtype')
+    )
     self.stack_size = stack_size
     self.network = network
     self.gamma = gamma

@@ -717,7 +717,9 @@ def test_render_mode_of_gymnasium_is_respected():
 
 def test_constants():
   assert atari_lib.NATURE_DQN_OBSERVATION_SHAPE == (84, 84)
-  assert atari_lib.NATURE_DQN_DTYPE is np.uint8
+  assert atari_lib.NATURE_DQN_DTYPE == np.uint8
+  assert np.zeros(2, atari_lib.NATURE_DQN_DTYPE).dtype == np.uint8
+  assert atari_lib.NATURE_DQN_DTYPE.as_numpy_dtype is np.uint8
   assert atari_lib.NATURE_DQN_STACK_SIZE == 4
 
 
