@@ -18,6 +18,7 @@ from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.replay_memory import sum_tree
 from tests.dopamine import old_files
+from tests.dopamine.discrete_domains import evaluate_test
 
 ROOT = pathlib.Path(__file__).parents[3]
 CAPACITY, ADDED = 50, 64
@@ -277,13 +278,7 @@ def test_a_malicious_pickle_in_place_of_a_file_runs_nothing(
 # Evaluation -------------------------------------------------------------------
 
 
-@pytest.fixture
-def evaluation_flags():
-  flags.DEFINE_string('checkpoint', None, 'As of the command.')
-  flags.DEFINE_integer('episodes', 30, 'As of the command.')
-  yield
-  delattr(flags.FLAGS, 'checkpoint')
-  delattr(flags.FLAGS, 'episodes')
+evaluation_flags = evaluate_test.evaluation_flags
 
 
 def test_old_weights_alone_are_evaluated(
