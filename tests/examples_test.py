@@ -18,8 +18,8 @@ from examples import catch
 from examples import double_dqn
 from examples import dueling_network
 from examples import q_learning
-from tests.dopamine import small
 from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import small
 
 ROOT = pathlib.Path(__file__).parents[1]
 SHORT = (

@@ -24,7 +24,7 @@ from dopamine.colab import utils
 from dopamine.discrete_domains import checkpointer
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
-from tests.dopamine import old_files
+from tests.support import old_files
 
 LOGS = {
   f'iteration_{i}': {'train_episode_returns': [1.0, 2.0 + i]} for i in range(3)

@@ -23,7 +23,7 @@ from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
-from tests.dopamine import old_files
+from tests.support import old_files
 
 AGENTS = {
   'dqn': (dqn_agent.DQNAgent, {}),

@@ -24,7 +24,7 @@ from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.utils import test_utils
-from tests.dopamine import small
+from tests.support import small
 
 tf = pytest.importorskip('tensorflow')  # Old code makes its optimizers.
 IS_JAX = keras.config.backend() == 'jax'

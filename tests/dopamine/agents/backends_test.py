@@ -21,9 +21,9 @@ from numpy.testing import assert_array_equal
 import pytest
 
 from dopamine import networks
-from tests.dopamine import small
 from tests.dopamine.agents import exact_update_test
 from tests.dopamine.agents.exact_update_test import Case
+from tests.support import small
 
 OTHER = {'tensorflow': 'jax', 'jax': 'tensorflow'}[keras.config.backend()]
 

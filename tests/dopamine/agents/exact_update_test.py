@@ -30,7 +30,7 @@ from dopamine.agents.full_rainbow import full_rainbow_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
-from tests.dopamine import small
+from tests.support import small
 
 A, N, B = small.NUM_ACTIONS, 5, 15
 (INPUTS,) = small.OBSERVATION_SHAPE

@@ -19,7 +19,7 @@ from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
 from dopamine.replay_memory import prioritized_replay_buffer
-from tests.dopamine import small
+from tests.support import small
 
 GAMMA = 0.9
 

@@ -17,8 +17,8 @@ from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.replay_memory import sum_tree
-from tests.dopamine import old_files
 from tests.dopamine.discrete_domains import evaluate_test
+from tests.support import old_files
 
 ROOT = pathlib.Path(__file__).parents[3]
 CAPACITY, ADDED = 50, 64

@@ -16,8 +16,8 @@ from dopamine import memory
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
-from tests.dopamine import small
 from tests.dopamine.agents import exact_update_test
+from tests.support import small
 
 
 @pytest.fixture(autouse=True)

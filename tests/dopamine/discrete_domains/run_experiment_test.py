@@ -21,8 +21,8 @@ from dopamine.agents.dqn import dqn_agent
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
-from tests.dopamine import small
 from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import small
 
 
 @pytest.fixture(autouse=True)

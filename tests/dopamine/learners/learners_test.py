@@ -13,8 +13,8 @@ import pytest
 from dopamine import learners
 from dopamine import networks
 from dopamine import optimizers
-from tests.dopamine import small
 from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import small
 
 OTHER = {'tensorflow': 'jax', 'jax': 'tensorflow'}[keras.config.backend()]
 
@@ -185,7 +185,7 @@ def test_a_process_without_v2_behaviour_trains_after_one_warning():
   code = """
 import tensorflow as tf
 tf.compat.v1.disable_v2_behavior()
-from tests.dopamine import small
+from tests.support import small
 from tests.dopamine.agents.dqn import dqn_agent_test
 agent = dqn_agent_test.make_agent()
 update = agent._learner.update(small.batches())

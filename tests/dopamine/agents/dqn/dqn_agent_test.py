@@ -10,7 +10,7 @@ from dopamine import networks
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
 from dopamine.replay_memory import circular_replay_buffer
-from tests.dopamine import small
+from tests.support import small
 
 
 class Recorder:

@@ -13,8 +13,8 @@ from dopamine.agents.full_rainbow import full_rainbow_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
-from tests.dopamine import small
 from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import small
 
 OBSERVATION = np.ones(4)
 

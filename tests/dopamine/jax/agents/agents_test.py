@@ -18,8 +18,8 @@ from dopamine.agents.full_rainbow import full_rainbow_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
-from tests.dopamine import small
 from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import small
 
 needs_jax = pytest.mark.skipif(
   keras.config.backend() != 'jax', reason='dopamine.jax needs JAX'

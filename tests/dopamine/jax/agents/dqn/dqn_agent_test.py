@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 import pytest
 
 from dopamine.discrete_domains import run_experiment
-from tests.dopamine import small
 from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import small
 
 if keras.config.backend() != 'jax':
   pytest.skip('JaxDQNAgent needs JAX', allow_module_level=True)
