@@ -181,6 +181,36 @@ def read_npz(path: str) -> dict[str, np.ndarray]:
     raise DamagedError(f'{path} is damaged ({error!r})') from error
 
 
+# As deep as anything that is read from a file may be. What is deeper ends the
+# process where C code goes through it.
+MAX_DEPTH = 200
+
+
+def json_object(content: bytes | str, path: str) -> dict[str, Any]:
+  """Returns the object that is all of a file of JSON.
+
+  Args:
+    content: of the file.
+    path: of the file, to name it.
+
+  Raises:
+    DamagedError: it is no JSON, or no object, or too deep.
+  """
+  try:
+    found = json.loads(content)
+  except (ValueError, RecursionError) as error:
+    raise DamagedError(f'{path} is damaged (JSON: {error})') from error
+  if not isinstance(found, dict):
+    raise DamagedError(f'{path} is damaged (JSON, but no object)')
+  level: list[Any] = [found]
+  for _ in range(MAX_DEPTH):
+    children = (x.values() if isinstance(x, dict) else x for x in level)
+    level = [y for x in children for y in x if isinstance(y, dict | list)]
+    if not level:
+      return found
+  raise DamagedError(f'{path} is damaged (JSON deeper than {MAX_DEPTH})')
+
+
 # Files that repair themselves -------------------------------------------------
 
 
