@@ -122,7 +122,9 @@ def write_file(path: str, write: Callable[[IO[bytes]], object]) -> None:
   """
   temporary = path + '.tmp'
   try:
-    with open(temporary, 'wb') as file:
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(temporary)  # Of a process that was killed, or a link.
+    with open(temporary, 'xb') as file:
       write(file)
       file.flush()
       os.fsync(file.fileno())
@@ -149,6 +151,26 @@ def checksum(path: str) -> int:
     while block := file.read(2**20):
       value = zlib.crc32(block, value)
   return value
+
+
+def read_file(path: str, limit: int | None = None) -> bytes:
+  """Returns what is in a regular file, or in one that a link leads to.
+
+  Args:
+    path: of the file.
+    limit: bytes that are read at most; None reads all.
+
+  Raises:
+    DamagedError: it is missing or cannot be read.
+  """
+  if not os.path.isfile(path):  # To open a pipe would wait for its other end.
+    raise DamagedError(f'{path} is missing')
+  try:
+    with open(path, 'rb') as file:
+      size = os.path.getsize(path)
+      return file.read(size if limit is None else min(size, limit))
+  except OSError as error:
+    raise DamagedError(f'{path} cannot be read ({error.strerror})') from None
 
 
 def read_pickle(path: str) -> Any:
@@ -214,6 +236,10 @@ def json_object(content: bytes | str, path: str) -> dict[str, Any]:
 # Files that repair themselves -------------------------------------------------
 
 
+# Their names: FIRST-END-ID.zst, of what was added to a replay memory.
+SHARED_FILE = r'[0-9]+-[0-9]+-[0-9a-f]{8}\.zst'
+
+
 def write_shared(path: str, payload: bytes) -> list[int]:
   """Writes `payload` and its parity; returns what `read_shared` needs."""
   blocks = _blocks(payload)
@@ -227,6 +253,21 @@ def write_shared(path: str, payload: bytes) -> list[int]:
   return [zlib.crc32(block) for block in (*blocks, parity)]
 
 
+def has_shared(path: str, size: int) -> bool:
+  """Whether `write_shared` can have written this file, by its size.
+
+  Args:
+    path: of the file.
+    size: of the payload, in bytes.
+  """
+  try:
+    return os.path.isfile(path) and (
+      os.path.getsize(path) == size + _block_size(size)
+    )
+  except OSError:
+    return False
+
+
 def read_shared(path: str, size: int, checksums: Sequence[int]) -> bytes:
   """Returns the payload; one damaged block is repaired, on the disk too.
 
@@ -238,14 +279,13 @@ def read_shared(path: str, size: int, checksums: Sequence[int]) -> bytes:
   Raises:
     DamagedError: the file is missing, or more than one block is damaged.
   """
-  try:
-    with open(path, 'rb') as file:
-      content = file.read()
-  except OSError as error:
-    raise DamagedError(f'{path} cannot be read ({error.strerror})') from None
+  width = _block_size(size)
+  content = read_file(path, size + width + 1)
+  # Before anything of that size is made: it lacks more than can be repaired.
+  if len(content) < size - width or len(checksums) != _BLOCKS + 1:
+    raise DamagedError(f'{path} is damaged')
   payload = content[:size]
   blocks = _blocks(payload.ljust(size, b'\0'))
-  width = blocks.shape[1]
   parity = np.frombuffer(content[size:][:width].ljust(width, b'\0'), np.uint8)
   rows = np.concatenate((blocks, parity[None]))
   bad = [i for i, row in enumerate(rows) if zlib.crc32(row) != checksums[i]]
@@ -263,9 +303,13 @@ def read_shared(path: str, size: int, checksums: Sequence[int]) -> bytes:
   raise DamagedError(f'{path} is damaged')
 
 
+def _block_size(size: int) -> int:
+  return max(1, -(-size // _BLOCKS))
+
+
 def _blocks(payload: bytes) -> np.ndarray:
   """The payload as `[_BLOCKS, width]` bytes, with zeros at its end."""
-  width = max(1, -(-len(payload) // _BLOCKS))
+  width = _block_size(len(payload))
   padded = np.zeros(_BLOCKS * width, np.uint8)
   padded[: len(payload)] = np.frombuffer(payload, np.uint8)
   return padded.reshape(_BLOCKS, width)

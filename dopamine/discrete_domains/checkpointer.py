@@ -1,15 +1,16 @@
 """Checkpoints of a run, each complete once its sentinel file is there.
 
 Iteration N is saved as the pickle `ckpt.N` of a dict of built-ins and NumPy
-values, beside what the agent puts there; then as `manifest_ckpt.N.json`, the
-checksums of all this; and then as `sentinel_checkpoint_complete.N`.
+values, beside what the agent puts there, `NAME_ckpt.N.EXT`; then as
+`manifest_ckpt.N.json`, the checksums of all this; and then as
+`sentinel_checkpoint_complete.N`. Files of other names are left alone, whoever
+names them.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent import futures
 import contextlib
 import functools
-import glob
 import json
 import os
 import re
@@ -22,6 +23,13 @@ from dopamine import safe_pickle
 from dopamine import storage
 
 CHECKPOINT_DURATION = 4
+
+# The version of the manifest, and of what a Runner puts in `ckpt.N`. What has
+# none was written before there was a second to tell it from.
+FORMAT = 1
+
+# A number as it is written.
+_NUMBER = '(0|[1-9][0-9]*)'
 
 
 @gin.configurable
@@ -48,10 +56,33 @@ def _complete(directory: str, sentinel_file_identifier: str) -> list[int]:
   if not os.path.isdir(directory):
     return []
   pattern = re.compile(
-    rf'sentinel_{re.escape(sentinel_file_identifier)}_complete\.(\d+)'
+    rf'sentinel_{re.escape(sentinel_file_identifier)}_complete\.{_NUMBER}'
   )
   matches = map(pattern.fullmatch, os.listdir(directory))
   return sorted(int(match[1]) for match in matches if match)
+
+
+def check_format(version: Any, path: str) -> None:
+  """Refuses what a later release wrote, which must not be taken for damage.
+
+  Args:
+    version: the `format` that is written in a file, None if there is none.
+    path: of the file.
+
+  Raises:
+    ValueError: it is newer than what is known here.
+    storage.DamagedError: it is no version at all.
+  """
+  if version is None:
+    return
+  if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+    raise storage.DamagedError(f'{path} is damaged: its format is {version!r}')
+  if version > FORMAT:
+    raise ValueError(
+      f'{path} was written by a later release (format {version}; this one '
+      f'knows up to {FORMAT}). Nothing was changed: go on with that release, '
+      'or give another base_dir'
+    )
 
 
 class Checkpointer:
@@ -78,8 +109,9 @@ class Checkpointer:
       sentinel_file_identifier: part of the sentinels' names.
       checkpoint_frequency: iterations from one checkpoint to the next.
       keep: see above.
-      shared_directory: of files that several checkpoints share; by default
-        `base_directory`. Who gives one removes what no `shared_files` names.
+      shared_directory: of files that several checkpoints share,
+        `base_directory` (the default) or `replay` in it or beside it. Who gives
+        one removes what no `shared_files` names.
 
     Raises:
       ValueError: no directory is given, or it cannot be made.
@@ -93,6 +125,12 @@ class Checkpointer:
     self._base_directory = base_directory
     self.keep = keep
     self._shared_directory = shared_directory or base_directory
+    prefix = re.escape(checkpoint_file_prefix)
+    # Of a number's own files, and of those that agents add.
+    self._own_file = re.compile(
+      rf'(?:[^/\\]+_ckpt|manifest_{prefix})\.{_NUMBER}\.[^/\\]+'
+      rf'|{prefix}\.{_NUMBER}'
+    )
     try:
       os.makedirs(base_directory, exist_ok=True)
     except OSError as error:
@@ -111,6 +149,11 @@ class Checkpointer:
   def _manifest_path(self, iteration_number: int) -> str:
     name = f'manifest_{self._checkpoint_file_prefix}.{iteration_number}.json'
     return os.path.join(self._base_directory, name)
+
+  def _number_of(self, name: str) -> int | None:
+    """Of which checkpoint a file is by its name; None if of none."""
+    match = self._own_file.fullmatch(name)
+    return int(match[1] or match[2]) if match else None
 
   def numbers(self) -> list[int]:
     """Returns the numbers of the complete checkpoints, in order."""
@@ -152,12 +195,27 @@ class Checkpointer:
     Raises:
       OSError: something could not be written. The checkpoints that are there
         are as they were, and what was written of this one is gone.
+      ValueError: an agent put a file elsewhere, or under another name, than
+        what is removed with the checkpoint.
     """
+    for path in collection.files:
+      folder, name = os.path.split(path)
+      is_here = os.path.realpath(folder) == os.path.realpath(
+        self._base_directory
+      )
+      if not is_here or self._number_of(name) != iteration_number:
+        collection.close()
+        raise ValueError(
+          f'a file of checkpoint {iteration_number} was put at {path}: give '
+          f'storage.put a path {self._base_directory}/NAME_ckpt.'
+          f'{iteration_number}.EXT, of the folder and the number that '
+          'bundle_and_checkpoint was called with'
+        )
     try:
       self._save_collected(iteration_number, pickled, collection)
     except BaseException:
       if iteration_number not in self.numbers():
-        self._remove_files(iteration_number, collection.files)
+        self._remove_files(iteration_number)
       raise
 
   def _save_collected(
@@ -171,15 +229,16 @@ class Checkpointer:
       collection.write()
       storage.write_file(path, lambda file: _write(file, pickled))
       manifest = {
+        'format': FORMAT,
         'files': {
-          os.path.relpath(file, self._base_directory): [
+          os.path.basename(file): [
             os.path.getsize(file),
             storage.checksum(file),
           ]
           for file in (*collection.files, path)
         },
         'shared': [
-          os.path.relpath(file, self._base_directory)
+          self._shared_name(os.path.basename(file))
           for shared in collection.shared
           for file in shared()
         ],
@@ -200,53 +259,83 @@ class Checkpointer:
         if stale != iteration_number:
           self.remove(stale)
 
-  def remove(self, iteration_number: int) -> None:
-    """Removes a checkpoint, its sentinel first."""
-    self.discard(iteration_number)
-    files = []
-    with contextlib.suppress(storage.DamagedError):
-      files = list(self._manifest(iteration_number).get('files', ()))
-    self._remove_files(
-      iteration_number,
-      [
-        os.path.join(self._base_directory, file)
-        for file in files
-        if '..' not in file.split(os.sep)
-      ],
-    )
+  def _shared_name(self, name: str) -> str:
+    """What the manifest calls the shared file `name`."""
+    path = os.path.join(self._shared_directory, name)
+    return os.path.relpath(path, self._base_directory)
 
-  def _remove_files(self, iteration_number: int, paths: list[str]) -> None:
-    """Removes what has no sentinel any more, the manifest last."""
-    # What no manifest names: Dopamine 3 wrote it, or an agent of the user's.
-    own = glob.escape(self._base_directory)
-    manifest = self._manifest_path(iteration_number)
-    others = glob.glob(f'{own}/*_ckpt.{iteration_number}.*')
-    for path in (
-      *paths,
-      *(path for path in others if path != manifest),
-      self._path(self._checkpoint_file_prefix, iteration_number),
-      manifest,
-    ):
+  def remove(self, iteration_number: int) -> None:
+    """Removes a checkpoint, its sentinel first and its manifest last.
+
+    Raises:
+      ValueError: a later release wrote it. Nothing was removed.
+    """
+    with contextlib.suppress(storage.DamagedError):
+      self._manifest(iteration_number)
+    self.discard(iteration_number)
+    self._remove_files(iteration_number)
+
+  def _remove_files(self, iteration_number: int) -> None:
+    """Removes what has no sentinel any more."""
+    manifest = os.path.basename(self._manifest_path(iteration_number))
+    names = [
+      name
+      for name in os.listdir(self._base_directory)
+      if self._number_of(name) == iteration_number and name != manifest
+    ]
+    for name in (*names, manifest):
       with contextlib.suppress(OSError):  # What stays does no harm.
-        os.remove(path)
+        os.remove(os.path.join(self._base_directory, name))
 
   def incomplete(self) -> list[int]:
     """Returns the numbers of which there are files, but no sentinel."""
-    prefix = re.escape(self._checkpoint_file_prefix)
-    pattern = re.compile(rf'(?:.*_ckpt|{prefix})\.(\d+)(?:\..*)?')
-    names = os.listdir(self._base_directory)
-    found = {int(m[1]) for m in map(pattern.fullmatch, names) if m}
-    return sorted(found - set(self.numbers()))
+    found = set(map(self._number_of, os.listdir(self._base_directory)))
+    return sorted(n for n in found - set(self.numbers()) if n is not None)
+
+  def check_formats(self) -> None:
+    """Refuses a folder that a later release wrote to.
+
+    Raises:
+      ValueError: it did.
+    """
+    for number in {*self.numbers(), *self.incomplete()}:
+      with contextlib.suppress(storage.DamagedError):
+        self._manifest(number)
+
+  def remove_unfinished(self) -> None:
+    """Removes what a process that was killed had begun to write."""
+    sentinel = re.compile(rf'{re.escape(self._sentinel_prefix)}\.{_NUMBER}')
+    for name in os.listdir(self._base_directory):
+      stem = name.removesuffix('.tmp')
+      is_ours = self._number_of(stem) is not None or sentinel.fullmatch(stem)
+      if stem != name and is_ours:
+        os.remove(os.path.join(self._base_directory, name))
+
+  def remove_leftovers(self) -> None:
+    """Removes what is left of older checkpoints that were removed half.
+
+    A newer one that has no sentinel may be somebody's who goes back, and one
+    without a manifest somebody's who put it there.
+    """
+    numbers = self.numbers()
+    for number in self.incomplete():
+      has_manifest = os.path.exists(self._manifest_path(number))
+      if has_manifest and numbers and number < numbers[-1]:
+        self.remove(number)
 
   def shared_files(self) -> set[str]:
-    """Returns the paths of what the complete checkpoints share."""
-    paths = set()
-    for number in self.numbers():
+    """Returns the names of what checkpoints share, by all that name them.
+
+    Raises:
+      storage.DamagedError: what a complete one shares is not known.
+    """
+    names: set[str] = set()
+    for number in self.incomplete():
       with contextlib.suppress(storage.DamagedError):
-        for name in self._manifest(number).get('shared', ()):
-          path = os.path.join(self._base_directory, name)
-          paths.add(os.path.normpath(path))
-    return paths
+        names.update(self._manifest(number).get('shared', ()))
+    for number in self.numbers():
+      names.update(self._manifest(number).get('shared', ()))
+    return set(map(os.path.basename, names))
 
   # Loading --------------------------------------------------------------------
 
@@ -254,19 +343,37 @@ class Checkpointer:
     """What belongs to a checkpoint; of one without manifest, nothing is known.
 
     Raises:
-      storage.DamagedError: the manifest is not what was written.
+      storage.DamagedError: the manifest is not what was written, or names a
+        file that is none of this checkpoint.
+      ValueError: a later release wrote it.
     """
     path = self._manifest_path(iteration_number)
-    try:
-      with open(path, 'rb') as file:
-        content, _, rest = file.read().partition(b'\n')
-    except FileNotFoundError:
+    if not os.path.lexists(path):
       return {}
-    except OSError as error:
-      raise storage.DamagedError(f'{path} cannot be read: {error}') from None
+    content, _, rest = storage.read_file(path, 2**24).partition(b'\n')
     if rest != b'%d\n' % zlib.crc32(content):
       raise storage.DamagedError(f'{path} is damaged')
-    return json.loads(content)
+    manifest = storage.json_object(content, path)
+    check_format(manifest.get('format'), path)
+    files, shared = manifest.get('files', {}), manifest.get('shared', [])
+    if not isinstance(files, dict) or not isinstance(shared, list):
+      raise storage.DamagedError(f'{path} is damaged: it has no list of files')
+    for name, described in files.items():
+      if self._number_of(name) != iteration_number or not (
+        isinstance(described, list)
+        and [type(x) for x in described] == [int, int]
+      ):
+        raise storage.DamagedError(
+          f'{path} is damaged: {name!r} is no file of this checkpoint'
+        )
+    for name in shared:
+      file = os.path.basename(name) if isinstance(name, str) else ''
+      is_ours = re.fullmatch(storage.SHARED_FILE, file)
+      if not is_ours or name != self._shared_name(file):
+        raise storage.DamagedError(
+          f'{path} is damaged: {name!r} is no file that checkpoints share'
+        )
+    return manifest
 
   def discard(self, iteration_number: int) -> None:
     """Makes a checkpoint count no more; its other files stay for now."""
@@ -286,11 +393,12 @@ class Checkpointer:
 
     Raises:
       storage.DamagedError: naming the file that is missing or damaged.
+      ValueError: a later release wrote it.
     """
     manifest = self._manifest(iteration_number)
     for name, (size, checksum) in manifest.get('files', {}).items():
       path = os.path.join(self._base_directory, name)
-      if not os.path.exists(path):
+      if not os.path.isfile(path):
         raise storage.DamagedError(f'{path} is missing')
       if os.path.getsize(path) != size:
         raise storage.DamagedError(
@@ -340,6 +448,9 @@ class Place(NamedTuple):
 # Numbers of checkpoints within iteration N are N times this, plus 1, 2, ...
 _PARTS = 1_000_000
 
+# A file that checkpoints share, or what a process that was killed had of it.
+_SHARED_FILE = re.compile(storage.SHARED_FILE + r'(\.tmp)?')
+
 
 class RunCheckpoints:
   """The checkpoints of a run, written one after the other beside training.
@@ -366,13 +477,13 @@ class RunCheckpoints:
     self._part = max((p.part for p in self.places()), default=0)
     self._writer = futures.ThreadPoolExecutor(1, 'checkpoint')
     self._pending: futures.Future | None = None
-    for folder in (directory, self._within_directory, self._shared):
-      for path in glob.glob(f'{glob.escape(folder)}/*.tmp'):
-        if os.path.isfile(path):
-          os.remove(path)  # Of a process that was killed.
+    for checkpointer in self._checkpointers():
+      checkpointer.check_formats()
+    for checkpointer in self._checkpointers():
+      checkpointer.remove_unfinished()
     for checkpointer in self._checkpointers()[1:]:
       for number in checkpointer.incomplete():
-        checkpointer.remove(number)  # Likewise.
+        checkpointer.remove(number)  # Of a process that was killed.
 
   @functools.cached_property
   def _within(self) -> Checkpointer:
@@ -451,21 +562,29 @@ class RunCheckpoints:
     self.remove_unneeded()
 
   def remove_unneeded(self) -> None:
-    """Removes what no checkpoint shares any more. Nothing may be written."""
-    needed = {
-      f for saver in self._checkpointers() for f in saver.shared_files()
-    }
-    if not os.path.isdir(self._shared):
+    """Removes what no checkpoint needs any more. Nothing may be written.
+
+    That is what a process left that was killed while it removed an older one;
+    checkpoints within an iteration, once there are two complete ones that are
+    newer; and what no checkpoint shares.
+    """
+    self.complete.remove_leftovers()
+    newer = [number + 1 for number in self.complete.numbers()[-2:]]
+    for saver in self._checkpointers()[1:]:
+      for number in saver.numbers():
+        if len(newer) == 2 and number // _PARTS < newer[0]:
+          saver.remove(number)
+    try:
+      needed = {
+        name for saver in self._checkpointers() for name in saver.shared_files()
+      }
+      names = os.listdir(self._shared)
+    except (OSError, storage.DamagedError):
       return
-    with os.scandir(self._shared) as entries:
-      stale = [
-        e.path
-        for e in entries
-        if e.is_file() and os.path.normpath(e.path) not in needed
-      ]
-    for path in stale:
-      with contextlib.suppress(OSError):
-        os.remove(path)
+    for name in names:
+      if _SHARED_FILE.fullmatch(name) and name not in needed:
+        with contextlib.suppress(OSError):
+          os.remove(os.path.join(self._shared, name))
 
   def wait(self) -> OSError | None:
     """Returns when nothing is being written, with what went wrong, if any."""

@@ -417,6 +417,7 @@ class Runner:
       self._seed = run_checks.settle_seed(self._base_dir, is_begun, seed)
       self._set_up(create_agent_fn, create_environment_fn)
       self._initialize_checkpointer_and_maybe_resume(checkpoint_file_prefix)
+      self._checkpoints.remove_unneeded()
       self._summary_writer.events.open()
       self._report()
     except BaseException:
@@ -533,6 +534,7 @@ class Runner:
       if not isinstance(data, dict):
         raise ValueError(f'{path} holds no dict: no Runner saved it')
       run = data.pop('run', {})
+      checkpointer.check_format(run.get('format'), path)
       if 'settings' in run and not (has_manifest or is_partial):
         raise storage.DamagedError(f'the manifest of {path} is missing')
       run_checks.check_same_run(
@@ -976,6 +978,7 @@ class Runner:
         f'{data!r}: it must return a dict, or None to save nothing'
       )
     run = self._identity | {
+      'format': checkpointer.FORMAT,
       'graph_is_written': self._graph_is_written,
       'environment_state': self._environment_state(),
     }
