@@ -12,6 +12,7 @@ import gzip
 import json
 import math
 import os
+import re
 import time
 from typing import IO, Any, NamedTuple, cast
 import uuid
@@ -40,6 +41,9 @@ CHECKPOINT_DURATION = 4
 
 # The file beside the public ones that says where episodes start and end.
 _MARKERS_NAME = 'episode_markers'
+
+# Where the files are that a `replay_ckpt.N.npz` names, as seen from there.
+_FOLDERS = ('.', 'replay', os.path.join('..', 'replay'))
 
 # What the arrays of a `replay_ckpt.N.npz` are called, beside its record.
 _ELEMENT = 'element/'
@@ -756,19 +760,21 @@ class OutOfGraphReplayBuffer:
       first = max(0, end - self._replay_capacity)
       folder = os.path.normpath(collection.shared_dir)
       files = self._chunks.begin(folder, first, end)
-      if files.saved:
-        first = max(first, files.saved[-1]['end'])
-      files.hold(first)
+      gaps = files.gaps(first, end)
+      files.hold(gaps[0][0] if gaps else end)
       collection.at_end.append(files.close)
       size = self._chunk_size()
-      for start in range(first, end, size):
-        part = start, min(start + size, end)
-        write_part = functools.partial(self._write_chunk, files, *part)
-        collection.writes.append(write_part)
+      for gap_start, gap_end in gaps:
+        for start in range(gap_start, gap_end, size):
+          part = start, min(start + size, gap_end)
+          write_part = functools.partial(self._write_chunk, files, *part)
+          collection.writes.append(write_part)
 
       def write(file: IO[bytes]) -> None:
         record['folder'] = os.path.relpath(folder, checkpoint_dir)
-        record['chunks'] = files.saved
+        record['chunks'] = files.saved = sorted(
+          files.saved, key=lambda chunk: chunk['first']
+        )
         text = np.frombuffer(json.dumps(record).encode(), np.uint8)
         np.savez_compressed(file, record=text, **values)  # type: ignore
         files.is_complete = True
@@ -800,9 +806,17 @@ class OutOfGraphReplayBuffer:
         'empty directory.'
       )
     folder = os.path.normpath(os.path.join(checkpoint_dir, record['folder']))
+    if record['folder'] not in _FOLDERS:
+      raise storage.DamagedError(
+        f'{path} is damaged: {record["folder"]!r} is no folder of a checkpoint'
+      )
     end = int(elements['add_count'])
     covered = max(0, end - self._replay_capacity)
     for chunk in record['chunks']:
+      if not re.fullmatch(storage.SHARED_FILE, chunk['file']):
+        raise storage.DamagedError(
+          f'{path} is damaged: {chunk["file"]!r} is no file of a checkpoint'
+        )
       is_next = chunk['first'] <= covered < chunk['end']
       covered = chunk['end'] if is_next else -1
     if covered != end:
@@ -1052,10 +1066,16 @@ class _Chunks:
   def begin(self, folder: str, first: int, end: int) -> '_ChunkFiles':
     """Returns the files of a new checkpoint of slots `first` to `end`.
 
-    They begin with those that it shares with the one before.
+    They begin with those that it shares with the one before. What somebody
+    has removed meanwhile is none of them, and is written anew.
     """
     saved = self.saved if self.folder == folder else []
-    saved = [chunk for chunk in saved if first < chunk['end'] <= end]
+    saved = [
+      chunk
+      for chunk in saved
+      if first < chunk['end'] <= end
+      and storage.has_shared(os.path.join(folder, chunk['file']), chunk['size'])
+    ]
     return _ChunkFiles(self, folder, saved)
 
   def hold(self, files: '_ChunkFiles', start: float) -> None:
@@ -1083,6 +1103,15 @@ class _ChunkFiles:
     self.saved = saved
     self.written: list[str] = []
     self.is_complete = False
+
+  def gaps(self, first: int, end: int) -> list[tuple[int, int]]:
+    """What was added from `first` to `end` and is in none of them, in order."""
+    found = []
+    for chunk in [*self.saved, {'first': end, 'end': end}]:
+      if chunk['first'] > first:
+        found.append((first, chunk['first']))
+      first = max(first, chunk['end'])
+    return found
 
   def hold(self, start: float) -> None:
     """Keeps the buffer from overwriting what was added from `start` on."""

@@ -1,0 +1,442 @@
+"""What is written, believed and removed in the folder of checkpoints."""
+
+import json
+import os
+import pathlib
+import zlib
+
+import numpy as np
+import pytest
+
+from dopamine import storage
+from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import run_experiment
+from dopamine.replay_memory import circular_replay_buffer
+from tests.support import plain
+
+
+def rewrite(path, change):
+  """Changes a manifest as somebody would who knows its checksum."""
+  manifest = json.loads(path.read_bytes().partition(b'\n')[0])
+  change(manifest)
+  content = json.dumps(manifest).encode()
+  path.write_bytes(content + b'\n%d\n' % zlib.crc32(content))
+
+
+def rewrite_record(path, change):
+  """Changes the record of a replay memory."""
+  with np.load(path) as file:
+    arrays = dict(file)
+  record = json.loads(arrays['record'].tobytes())
+  change(record)
+  arrays['record'] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+  np.savez(path, **arrays)
+
+
+def contents(folder):
+  """Every file below a folder, and where each link leads."""
+  return {
+    str(path.relative_to(folder)): os.readlink(path)
+    if path.is_symlink()
+    else path.read_bytes()
+    for path in sorted(pathlib.Path(folder).rglob('*'))
+    if path.is_file() or path.is_symlink()
+  }
+
+
+def run(base_dir, **kwargs):
+  runner = plain.make_runner(base_dir, **kwargs)
+  runner.run_experiment()
+  return runner
+
+
+def stop(base_dir, at_step, **kwargs):
+  """Runs up to a step, where a checkpoint is taken within an iteration."""
+
+  class Stopping(run_experiment.Runner):
+    saves_mid_episode = True
+
+    def _run_one_step(self, action):
+      if self._agent.steps == at_step:
+        self.request_stop()
+      return super()._run_one_step(action)
+
+  with pytest.raises(run_experiment.Stopped):
+    run(base_dir, cls=Stopping, **kwargs)
+
+
+@pytest.fixture
+def victim(tmp_path):
+  """A file that belongs to somebody else."""
+  path = tmp_path / 'thesis.txt'
+  path.write_bytes(b'x' * 400)
+  yield path
+  assert path.read_bytes() == b'x' * 400
+
+
+# Names that are read from files -----------------------------------------------
+
+LAWLESS = (
+  '{victim}',
+  '../{name}',
+  '../../{name}',
+  './steps_ckpt.0.txt',
+  'sub/steps_ckpt.0.txt',
+  'sentinel_checkpoint_complete.1',
+  'ckpt.1',
+  'steps_ckpt.1.txt',
+  'steps_ckpt.00.txt',
+  'notes.txt',
+)
+
+
+@pytest.mark.parametrize('name', LAWLESS)
+def test_a_manifest_that_names_other_files_removes_none(tmp_path, victim, name):
+  directory = tmp_path / 'run'
+  saver = checkpointer.Checkpointer(str(directory), keep=1)
+  saver.save_checkpoint(0, {})
+  for other in ('notes.txt', 'steps_ckpt.1.txt', 'steps_ckpt.00.txt', 'ckpt.1'):
+    (directory / other).write_text('mine')
+  name = name.format(victim=victim, name=victim.name)
+  rewrite(
+    directory / 'manifest_ckpt.0.json',
+    lambda manifest: manifest['files'].update({name: [400, 7]}),
+  )
+  with pytest.raises(storage.DamagedError, match='manifest_ckpt.0.json'):
+    saver.check(0)
+  saver.remove(0)
+  assert set(os.listdir(directory)) == {
+    'notes.txt',
+    'steps_ckpt.1.txt',
+    'steps_ckpt.00.txt',
+    'ckpt.1',
+  }
+
+
+def test_an_incomplete_checkpoint_that_names_other_files_removes_none(
+  tmp_path, victim
+):
+  stop(tmp_path / 'run', 10)
+  folder = tmp_path / 'run' / 'checkpoints' / 'mid_iteration'
+  (number,) = (int(p.suffix[1:]) for p in folder.glob('ckpt.*'))
+  rewrite(
+    folder / f'manifest_ckpt.{number}.json',
+    lambda manifest: manifest['files'].update({str(victim): [400, 7]}),
+  )
+  (folder / f'sentinel_checkpoint_complete.{number}').unlink()
+  plain.make_runner(tmp_path / 'run')
+  assert not list(folder.glob(f'*.{number}*'))
+
+
+@pytest.mark.parametrize('shared', ['{victim}', '../{name}', 'replay/x', 3])
+def test_a_manifest_that_shares_other_files_is_damaged(
+  tmp_path, victim, shared, capsys
+):
+  run(tmp_path / 'run')
+  if isinstance(shared, str):
+    shared = shared.format(victim=victim, name=victim.name)
+  folder = tmp_path / 'run' / 'checkpoints'
+  rewrite(
+    folder / 'manifest_ckpt.2.json',
+    lambda manifest: manifest['shared'].append(shared),
+  )
+  runner = run(tmp_path / 'run')
+  assert 'Skipping checkpoint 2' in capsys.readouterr().out
+  assert runner._agent.steps == 63
+
+
+@pytest.mark.parametrize('content', ['[' * 9999, '[]', '7', '{"files": 3}'])
+def test_a_manifest_that_is_none_is_skipped_by_name(tmp_path, capsys, content):
+  run(tmp_path)
+  path = tmp_path / 'checkpoints' / 'manifest_ckpt.2.json'
+  content = content.encode()
+  path.write_bytes(content + b'\n%d\n' % zlib.crc32(content))
+  run(tmp_path)
+  assert f'{path} is damaged' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['{victim}', '../../{name}', 'thesis.txt'])
+def test_a_replay_record_that_names_another_file_repairs_none(
+  tmp_path, victim, name
+):
+  memory = plain.Agent().memory
+  for i in range(9):
+    memory.add([i], 0, 0.0, False)
+  folder = tmp_path / 'checkpoints'
+  folder.mkdir()
+  memory.checkpoint(folder, 1)
+  (folder / 'thesis.txt').symlink_to(victim)
+  name = name.format(victim=victim, name=victim.name)
+  # Of a file of one byte, 0: its blocks, and what is their exclusive or.
+  checksum = zlib.crc32(b'\0')
+
+  def change(record):
+    record['chunks'][0] |= {
+      'file': name,
+      'size': 1,
+      'checksums': [checksum] * 33,
+    }
+
+  rewrite_record(folder / 'replay_ckpt.1.npz', change)
+  with pytest.raises(storage.DamagedError, match='replay_ckpt.1.npz'):
+    plain.Agent().memory.restore(folder, 1)
+
+
+@pytest.mark.parametrize('place', ['{folder}', '..', 'replay/..', 'other'])
+def test_a_replay_record_that_names_another_folder_is_damaged(tmp_path, place):
+  memory = plain.Agent().memory
+  memory.add([0], 0, 0.0, False)
+  folder = tmp_path / 'checkpoints'
+  folder.mkdir()
+  memory.checkpoint(folder, 1)
+  rewrite_record(
+    folder / 'replay_ckpt.1.npz',
+    lambda record: record.update(folder=place.format(folder=folder)),
+  )
+  with pytest.raises(storage.DamagedError, match='is no folder'):
+    plain.Agent().memory.restore(folder, 1)
+
+
+# Links ------------------------------------------------------------------------
+
+
+def test_links_are_read_and_never_written_through(tmp_path, victim):
+  run(tmp_path / 'run')
+  folder = tmp_path / 'run' / 'checkpoints'
+  moved = tmp_path / 'moved'
+  moved.mkdir()
+  for path in (*folder.glob('*.2*'), *(folder / 'replay').iterdir()):
+    os.rename(path, moved / path.name)
+    path.symlink_to(moved / path.name)
+  before = contents(moved)
+  # Names that the next checkpoints write.
+  for name in ('ckpt.3', 'ckpt.3.tmp', 'steps_ckpt.4.txt.tmp', 'ckpt.4'):
+    (folder / name).symlink_to(victim)
+  (tmp_path / 'run' / 'logs' / 'log_3.tmp').symlink_to(victim)
+  runner = run(tmp_path / 'run', num_iterations=9)
+  assert runner._agent.steps == 9 * 21
+  assert contents(moved) == before
+  assert not [p for p in folder.rglob('*') if p.is_symlink()]
+
+
+def test_a_damaged_file_behind_a_link_is_repaired_beside_it(tmp_path):
+  path, link = str(tmp_path / 'behind'), str(tmp_path / 'link')
+  payload = bytes(range(100)) * 10
+  checksums = storage.write_shared(path, payload)
+  content = bytearray(pathlib.Path(path).read_bytes())
+  content[500] ^= 1
+  pathlib.Path(path).write_bytes(content)
+  os.symlink(path, link)
+  assert storage.read_shared(link, len(payload), checksums) == payload
+  assert pathlib.Path(path).read_bytes() == content
+  assert not os.path.islink(link)
+
+
+def test_the_shared_folder_may_be_a_link(tmp_path):
+  (tmp_path / 'run' / 'checkpoints').mkdir(parents=True)
+  (tmp_path / 'large_disk').mkdir()
+  (tmp_path / 'large_disk' / '1-2.zst').write_text('mine')
+  link = tmp_path / 'run' / 'checkpoints' / 'replay'
+  link.symlink_to(tmp_path / 'large_disk')
+  run(tmp_path / 'run')
+  runner = run(tmp_path / 'run', num_iterations=6)
+  assert runner._agent.memory.add_count == 6 * 21
+  assert (tmp_path / 'large_disk' / '1-2.zst').exists()
+  assert link.is_symlink()
+
+
+def test_what_is_no_file_does_not_stop_the_start(tmp_path, capsys):
+  run(tmp_path)
+  folder = tmp_path / 'checkpoints'
+  path = folder / 'steps_ckpt.2.txt'
+  path.unlink()
+  os.mkfifo(path)
+  rewrite(
+    folder / 'manifest_ckpt.2.json',
+    lambda manifest: manifest['files'].update({path.name: [0, 0]}),
+  )
+  run(tmp_path)
+  assert f'{path} is missing' in capsys.readouterr().out
+
+
+# What agents put there --------------------------------------------------------
+
+
+class Elsewhere(plain.Agent):
+  """Puts a file where it is not removed with its checkpoint."""
+
+  name = '../mine_ckpt.{}.txt'
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration):
+    path = os.path.join(checkpoint_dir, self.name.format(iteration))
+    storage.put(path, lambda file: file.write(b''))
+    return super().bundle_and_checkpoint(checkpoint_dir, iteration)
+
+
+@pytest.mark.parametrize('name', [Elsewhere.name, 'mine.{}', 'mine_ckpt.9{}.x'])
+def test_a_file_that_no_checkpoint_removes_is_refused(
+  tmp_path, monkeypatch, name
+):
+  monkeypatch.setattr(Elsewhere, 'name', name)
+  with pytest.raises(ValueError, match=r'NAME_ckpt\.0\.EXT'):
+    run(tmp_path, agent=Elsewhere)
+
+
+def test_files_of_agents_go_with_their_checkpoint(tmp_path):
+  class Writing(plain.Agent):
+    def bundle_and_checkpoint(self, checkpoint_dir, iteration):
+      path = os.path.join(checkpoint_dir, f'my own_ckpt.{iteration}.npz')
+      pathlib.Path(path).write_text('')  # By its own hand.
+      return super().bundle_and_checkpoint(checkpoint_dir, iteration)
+
+  run(tmp_path, agent=Writing, num_iterations=6)
+  folder = tmp_path / 'checkpoints'
+  for pattern in ('my own_ckpt.{}.npz', 'steps_ckpt.{}.txt'):
+    left = {p.name for p in folder.glob(pattern.format('*'))}
+    assert left == {pattern.format(i) for i in (2, 3, 4, 5)}
+
+
+# Versions ---------------------------------------------------------------------
+
+
+def later(manifest):
+  manifest['format'] = checkpointer.FORMAT + 1
+
+
+@pytest.mark.parametrize('number', [0, 2])
+def test_what_a_later_release_wrote_is_refused_and_left(tmp_path, number):
+  run(tmp_path)
+  path = tmp_path / 'checkpoints' / f'manifest_ckpt.{number}.json'
+  rewrite(path, later)
+  before = contents(tmp_path / 'checkpoints')
+  with pytest.raises(ValueError, match='later release') as caught:
+    plain.make_runner(tmp_path, num_iterations=9)
+  assert not isinstance(caught.value, storage.DamagedError)
+  assert str(path) in str(caught.value)
+  assert contents(tmp_path / 'checkpoints') == before
+
+
+def test_a_later_checkpoint_without_manifest_is_refused_too(tmp_path):
+  class Later(run_experiment.Runner):
+    def _pickled(self, data, place, last_complete):
+      monkeypatch.setattr(checkpointer, 'FORMAT', 2)
+      pickled = super()._pickled(data, place, last_complete)
+      monkeypatch.undo()
+      return pickled
+
+  monkeypatch = pytest.MonkeyPatch()
+  run(tmp_path, cls=Later)
+  with pytest.raises(ValueError, match=r'ckpt\.2 was written by a later'):
+    plain.make_runner(tmp_path)
+
+
+def test_a_checkpoint_that_names_no_format_is_of_today(tmp_path):
+  run(tmp_path)
+  for i in range(3):
+    rewrite(
+      tmp_path / 'checkpoints' / f'manifest_ckpt.{i}.json',
+      lambda manifest: manifest.pop('format'),
+    )
+  assert run(tmp_path, num_iterations=4)._agent.steps == 84
+
+
+@pytest.mark.parametrize('version', ['2', 1.5, True, 0, [], {}])
+def test_a_format_that_is_no_number_is_damage(tmp_path, version, capsys):
+  run(tmp_path)
+  rewrite(
+    tmp_path / 'checkpoints' / 'manifest_ckpt.2.json',
+    lambda manifest: manifest.update(format=version),
+  )
+  run(tmp_path)
+  assert 'Skipping checkpoint 2' in capsys.readouterr().out
+
+
+# What vanishes during a run ---------------------------------------------------
+
+
+def stored(memory):
+  return np.ravel(memory._store['observation']), int(memory.add_count)
+
+
+@pytest.mark.parametrize('gone', [[0], [1], [0, 2], [0, 1, 2, 3]])
+@pytest.mark.parametrize('size', [None, 5])
+def test_a_shared_file_that_vanished_is_written_anew(tmp_path, gone, size):
+  memory = plain.Agent().memory
+  for number in range(4):
+    for i in range(20):
+      memory.add([100 * number + i], 0, 0.0, i == 19)
+    memory.checkpoint(tmp_path, number)
+  files = sorted(
+    tmp_path.glob('*.zst'), key=lambda p: int(p.name.split('-')[0])
+  )
+  for i in gone:
+    if size is None:
+      files[i].unlink()
+    else:
+      os.truncate(files[i], size)
+  for i in range(3):
+    memory.add([400 + i], 0, 0.0, False)
+  memory.checkpoint(tmp_path, 9)
+  restored = plain.Agent().memory
+  restored.restore(tmp_path, 9)
+  np.testing.assert_equal(stored(restored), stored(memory))
+
+
+def test_a_run_whose_shared_files_vanish_goes_on_from_where_it_was(tmp_path):
+  class Cleaned(run_experiment.Runner):
+    def _run_one_iteration(self, iteration):
+      for path in (tmp_path / 'checkpoints').rglob('*.zst'):
+        path.unlink()
+      return super()._run_one_iteration(iteration)
+
+  runner = run(tmp_path, cls=Cleaned)
+  again = plain.make_runner(tmp_path, num_iterations=3)
+  np.testing.assert_equal(
+    stored(again._agent.memory), stored(runner._agent.memory)
+  )
+
+
+# What a killed process leaves -------------------------------------------------
+
+
+def test_what_a_kill_left_of_an_older_checkpoint_is_swept(tmp_path):
+  run(tmp_path, num_iterations=6)
+  folder = tmp_path / 'checkpoints'
+  (folder / 'sentinel_checkpoint_complete.3').unlink()
+  (folder / 'steps_ckpt.4.txt.tmp').write_text('half')
+  (folder / 'replay' / '0-9-01234567.zst').write_text('of nobody')
+  (folder / 'replay' / '0-9-01234567.zst.tmp').write_text('half')
+  kept = [folder / 'notes.tmp', folder / 'replay' / 'mine.zst']
+  kept += [folder / 'data_ckpt.1.gz', folder / 'ckpt.0']  # No manifest: older.
+  for path in kept:
+    path.write_text('mine')
+  plain.make_runner(tmp_path)
+  left = contents(folder)
+  assert not [n for n in left if '.3.' in n or n.endswith('.3')]
+  assert not [n for n in left if '01234567' in n or n == 'steps_ckpt.4.txt.tmp']
+  assert all(path.exists() for path in kept)
+
+
+def test_a_newer_checkpoint_without_sentinel_stays(tmp_path):
+  run(tmp_path)
+  folder = tmp_path / 'checkpoints'
+  (folder / 'sentinel_checkpoint_complete.2').unlink()
+  before = contents(folder)
+  plain.make_runner(tmp_path)
+  assert contents(folder) == before
+
+
+def test_old_checkpoints_within_iterations_go(tmp_path):
+  stop(tmp_path, 25)
+  folder = tmp_path / 'checkpoints'
+  assert list((folder / 'mid_iteration').glob('ckpt.1*'))
+  run(tmp_path, num_iterations=2)
+  assert list((folder / 'mid_iteration').glob('ckpt.1*'))  # One is newer.
+  run(tmp_path, num_iterations=3)
+  assert not list((folder / 'mid_iteration').iterdir())
+  needed = {
+    chunk['file']
+    for i in range(3)
+    for chunk in circular_replay_buffer.read_record(folder, i)['chunks']
+  }
+  assert {p.name for p in (folder / 'replay').iterdir()} == needed
