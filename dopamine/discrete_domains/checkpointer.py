@@ -309,7 +309,8 @@ class Checkpointer:
       stem = name.removesuffix('.tmp')
       is_ours = self._number_of(stem) is not None or sentinel.fullmatch(stem)
       if stem != name and is_ours:
-        os.remove(os.path.join(self._base_directory, name))
+        with contextlib.suppress(OSError):
+          os.remove(os.path.join(self._base_directory, name))
 
   def remove_leftovers(self) -> None:
     """Removes what is left of older checkpoints that were removed half.
