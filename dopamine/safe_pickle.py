@@ -7,13 +7,19 @@ few other types that Dopamine 3 wrote, something harmless takes their place.
 
 import collections
 import io
+import itertools
 import math
 import pickle
-import struct
+import re
 import sys
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 
 import numpy as np
+
+from dopamine import bounded_pickle
+
+RefusedError = bounded_pickle.RefusedError
+name_of = bounded_pickle.name_of
 
 _BUILTINS = (
   *(bool, int, float, complex, str, bytes, bytearray),
@@ -68,7 +74,7 @@ def _jax_array(unused_function: Any, args: Any, state: Any, *_: Any) -> Any:
 def _reconstructor(cls: Any, base: Any, state: Any) -> Any:
   """Stands in for `copyreg._reconstructor`, as protocols 0 and 1 have it."""
   if cls not in (FrozenDict, SavedSumTree) or base is not object or state:
-    raise RefusedError(f'refusing to make {_name_of(cls)}')
+    raise RefusedError(f'refusing to make {name_of(cls)}')
   return cls()
 
 
@@ -134,11 +140,12 @@ def _known() -> dict[tuple[str, str], Any]:
   return known | _STAND_INS
 
 
-class RefusedError(pickle.UnpicklingError):
-  """A pickle asks for more than built-ins and NumPy values."""
-
-
 _KNOWN = _known()
+_KNOWN_IDS = frozenset(map(id, _KNOWN.values()))
+_CALLABLE_IDS = frozenset(map(id, _CALLABLES))
+
+# What `np.dtype` is called with in a pickle; the state has the rest.
+_DTYPE = re.compile(r'[<>=|]?[?a-zA-Z][0-9]{0,9}')
 _allowed: set[str] = set()
 
 
@@ -154,32 +161,52 @@ def allow(*names: str) -> None:
 
 def _check_call(function: Any, args: Any) -> None:
   """Refuses what is not there to be called, and arguments that do harm."""
-  if not any(function is known for known in _CALLABLES):
-    raise RefusedError(f'refusing to call {_name_of(function)}')
+  if id(function) not in _CALLABLE_IDS:
+    raise RefusedError(f'refusing to call {name_of(function)}')
   if type(args) is not tuple:
-    raise RefusedError(f'refusing to call {_name_of(function)} without a tuple')
+    raise RefusedError(f'refusing to call {name_of(function)} without a tuple')
   first, second = (*args, None, None)[:2]
-  does_harm = False
+  is_fine = True
   if function is _RECONSTRUCT:  # An empty array, that is filled once.
-    does_harm = args not in ((np.ndarray, (0,), b'b'), (np.ndarray, (0,), 'b'))
-  elif function is _SCALAR:  # Of an array of no dimensions, or of bytes.
-    does_harm = isinstance(second, np.ndarray) and second.shape != ()
+    is_fine = args in ((np.ndarray, (0,), b'b'), (np.ndarray, (0,), 'b'))
+  elif function is _SCALAR:
+    is_fine = len(args) == 2 and _is_scalar(first, second)
   elif function is _FROM_BUFFER:  # All else may be freed.
-    does_harm = type(first) not in (bytes, bytearray)
+    is_fine = type(first) in (bytes, bytearray)
+  elif function is np.dtype:  # Many fields are a short text.
+    is_fine = (
+      first in _NUMPY_TYPES
+      if isinstance(first, type)
+      else (isinstance(first, str) and bool(_DTYPE.fullmatch(first)))
+    )
   # A few bytes must not ask for gigabytes.
   elif function in (bytes, bytearray):
-    does_harm = bool(args) and type(first) not in (bytes, bytearray, str)
+    is_fine = type(first) in (bytes, bytearray, type(None)) and second is None
+    is_latin1 = type(first) is str and args[1:] == ('latin-1',)
+    is_fine = is_fine or (function is bytearray and is_latin1)
+  elif function is collections.defaultdict:
+    is_fine = first is None or id(first) in _KNOWN_IDS
+  elif function in (dict, collections.Counter, FrozenDict):
+    is_fine = not args or isinstance(first, dict)
   elif function in _CONTAINERS:
-    does_harm = isinstance(first, range)
-  if does_harm:
+    is_fine = not args or type(first) in (*_CONTAINERS, *_COLLECTIONS)
+  if not is_fine:
     raise RefusedError(
-      f'refusing to call {_name_of(function)} with {_name_of(type(first))}'
+      f'refusing to call {name_of(function)} with {name_of(type(first))}'
     )
 
 
-def _name_of(value: Any) -> str:
-  """Of what is refused: to print it whole may take longer than to load it."""
-  return str(getattr(value, '__name__', type(value).__name__))
+def _is_scalar(dtype: Any, content: Any) -> bool:
+  """Whether NumPy's scalar of this content has no memory but its own."""
+  if not isinstance(dtype, np.dtype) or dtype == np.object_:
+    return False
+  if isinstance(content, np.ndarray):
+    return content.shape == () and content.dtype == dtype
+  # A text is what Python 2 had for bytes.
+  is_whole = (
+    isinstance(content, (bytes, str)) and len(content) == dtype.itemsize
+  )
+  return is_whole and not dtype.hasobject
 
 
 def _set_array(array: np.ndarray, state: Any) -> None:
@@ -193,10 +220,14 @@ def _set_array(array: np.ndarray, state: Any) -> None:
   _, shape, dtype, _, content = state
   is_new = array.shape == (0,) and array.dtype == np.int8
   is_plain = isinstance(dtype, np.dtype) and dtype.subdtype is None
-  if not is_new or not is_plain or type(shape) is not tuple:
+  is_shape = type(shape) is tuple and all(
+    type(n) is int and 0 <= n < 2**48 for n in shape
+  )
+  if not is_new or not is_plain or not is_shape:
     raise RefusedError('refusing to fill an array so')
-  if isinstance(content, list) and len(content) != math.prod(shape):
-    raise RefusedError(f'refusing {len(content)} objects for a shape {shape}')
+  size = math.prod(shape) * (1 if isinstance(content, list) else dtype.itemsize)
+  if isinstance(content, (list, bytes, str)) and len(content) != size:
+    raise RefusedError(f'refusing {len(content)} values for a shape {shape}')
   array.__setstate__(state)  # type: ignore[attr-defined]
 
 
@@ -229,20 +260,13 @@ def _dtype(dtype: np.dtype, state: Any) -> np.dtype:
 
 _NATIVE = '<' if sys.byteorder == 'little' else '>'
 
-# Of arrays of objects, which may hold each other: as deep as a stack can take.
-_MAX_OBJECT_ARRAYS = 1000
 
+class _Unpickler(bounded_pickle.Unpickler):
+  """Calls, makes and changes nothing but what is known."""
 
-_Base: Any = pickle._Unpickler  # type: ignore[attr-defined]
-
-
-class _Unpickler(_Base):
-  """Calls, makes and changes nothing but what is known.
-
-  Python's own: the one in C sets attributes of whatever a pickle names.
-  """
-
-  dispatch: ClassVar[dict[int, Any]] = dict(_Base.dispatch)
+  def __init__(self, *args: Any, **kwargs: Any):
+    super().__init__(*args, **kwargs)
+    self._trusted: list[Any] = []
 
   def find_class(self, module: str, name: str) -> Any:
     if (module, name) in _KNOWN:
@@ -257,58 +281,31 @@ class _Unpickler(_Base):
       f"came from, call dopamine.safe_pickle.allow('{module}.{name}') first."
     )
 
-  def __init__(self, *args: Any, **kwargs: Any):
-    super().__init__(*args, **kwargs)
-    self._trusted: list[Any] = []
-    self._num_object_arrays = 0
-
   def _is_trusted(self, value: Any) -> bool:
     return any(value is trusted for trusted in self._trusted)
 
-  def _call(self, function: Any, args: Any, kwargs: Any = None) -> Any:
+  def _call(self, function: Any, args: Any) -> Any:
     if not self._is_trusted(function):
       _check_call(function, args)
-    return function(*args, **(kwargs or {}))
+      if function in (set, frozenset, collections.OrderedDict) and args:
+        pairs = function is collections.OrderedDict
+        self._check_keys(x[0] if pairs else x for x in args[0])
+    return function(*args)
 
-  def load_reduce(self) -> None:
-    args = self.stack.pop()
-    self.stack[-1] = self._call(self.stack[-1], args)
-
-  def load_newobj(self) -> None:
-    args = self.stack.pop()
-    self._make(args, {})
-
-  def load_newobj_ex(self) -> None:
-    kwargs = self.stack.pop()
-    args = self.stack.pop()
-    self._make(args, kwargs)
-
-  def _make(self, args: Any, kwargs: Any) -> None:
-    cls = self.stack[-1]
+  def _make(self, cls: Any, args: Any, kwargs: Any) -> Any:
     if cls in (FrozenDict, SavedSumTree, SavedTuple) or self._is_trusted(cls):
-      self.stack[-1] = cls.__new__(cls, *args, **kwargs)
-    else:
-      raise RefusedError(f'refusing to make {_name_of(cls)}')
+      return cls.__new__(cls, *args, **kwargs)
+    raise RefusedError(f'refusing to make {name_of(cls)}')
 
-  def _instantiate(self, klass: Any, args: Any) -> None:
-    self.append(self._call(klass, tuple(args)))
+  def _dtype(self, dtype: np.dtype, state: Any) -> np.dtype:
+    return _dtype(dtype, state)
 
-  def load_build(self) -> None:
-    instance = self.stack[-2]
+  def _set_state(self, instance: Any, state: Any) -> None:
     if self._is_trusted(type(instance)):
-      super().load_build()
-      return
-    state = self.stack.pop()
-    if isinstance(instance, np.dtype):
-      dtype = self.stack[-1] = _dtype(instance, state)
-      for key, value in self.memo.items():
-        if value is instance:
-          self.memo[key] = dtype
+      self.append(state)
+      bounded_pickle.Base.load_build(self)
     elif type(instance) is np.ndarray:
       _set_array(instance, state)
-      self._num_object_arrays += instance.dtype.hasobject
-      if self._num_object_arrays > _MAX_OBJECT_ARRAYS:
-        raise RefusedError('refusing so many arrays of objects')
     elif type(instance) in (FrozenDict, SavedSumTree):
       # Of a class with slots, what they hold comes second.
       attributes = state[1] if isinstance(state, tuple) else state
@@ -318,22 +315,7 @@ class _Unpickler(_Base):
         instance.nodes = attributes['nodes']
         instance.max_recorded_priority = attributes['max_recorded_priority']
     else:
-      raise RefusedError(f'refusing to set attributes of {_name_of(instance)}')
-
-  def load_bytearray8(self) -> None:
-    (size,) = struct.unpack('<Q', self.read(8))
-    self.append(bytearray(self.read(size)))  # Not of its size before.
-
-  def load_buffer(self) -> None:
-    raise RefusedError('refusing a buffer that is not in the pickle')
-
-  dispatch[pickle.REDUCE[0]] = load_reduce
-  dispatch[pickle.NEWOBJ[0]] = load_newobj
-  dispatch[pickle.NEWOBJ_EX[0]] = load_newobj_ex
-  dispatch[pickle.BUILD[0]] = load_build
-  dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
-  dispatch[pickle.NEXT_BUFFER[0]] = load_buffer
-  dispatch[pickle.READONLY_BUFFER[0]] = load_buffer
+      raise RefusedError(f'refusing to set attributes of {name_of(instance)}')
 
 
 def load(file: IO[bytes]) -> Any:
@@ -350,34 +332,53 @@ def loads(pickled: bytes) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-  """Whether `dumps` takes `value`, found out without pickling it.
+  """Whether it is what `dumps` takes, found out without pickling it.
 
   Of what is False here, `dumps` takes some as well.
   """
+  return _overhead(value) is not None
+
+
+def _overhead(value: Any, depth: int = bounded_pickle.MAX_DEPTH) -> int | None:
+  """Bytes that the containers in it take at most; None if it is not plain."""
   if type(value) in _SCALARS:
-    return True
+    return 0
   if isinstance(value, np.ndarray):
-    return type(value) is np.ndarray and _is_plain_dtype(value.dtype)
+    is_ours = type(value) is np.ndarray and _is_plain_dtype(value.dtype)
+    return 300 if is_ours else None
   if isinstance(value, np.dtype):
-    return _is_plain_dtype(value)
+    return 300 if _is_plain_dtype(value) else None
   if isinstance(value, np.generic):
-    return type(value) in _NUMPY_TYPES and _is_plain_dtype(value.dtype)
+    is_ours = type(value) in _NUMPY_TYPES and _is_plain_dtype(value.dtype)
+    return 300 if is_ours else None
+  if depth == 0:
+    return None
   if type(value) in (slice, tuple, list, set, frozenset, collections.deque):
     if isinstance(value, slice):
       value = (value.start, value.stop, value.step)
-    # Most are long lists of numbers.
-    return set(map(type, value)) <= _SCALARS or all(map(is_plain, value))
-  if type(value) in (dict, *_COLLECTIONS):
+    total = 300 + 70 * len(value) * isinstance(value, (set, frozenset))
+    if set(map(type, value)) <= _SCALARS:  # Most are long lists of numbers.
+      return total
+    parts = iter(value)
+  elif type(value) in (dict, *_COLLECTIONS):
     factory = getattr(value, 'default_factory', None)
-    return (
-      not getattr(value, '__dict__', None)  # Of an OrderedDict or Counter.
-      and any(factory is known for known in (None, *_BUILTINS))
-      and all(is_plain(k) and is_plain(v) for k, v in value.items())
-    )
-  return False
+    if getattr(value, '__dict__', None) or not any(  # Of a Counter, say.
+      factory is known for known in (None, *_BUILTINS)
+    ):
+      return None
+    total = 700 + 200 * len(value)
+    parts = itertools.chain(value.keys(), value.values())
+  else:
+    return None
+  for part in parts:
+    overhead = _overhead(part, depth - 1)
+    if overhead is None:
+      return None
+    total += overhead
+  return total
 
 
-_SCALARS = {*_BUILTINS[:7], type(None), range}
+_SCALARS = frozenset((*_BUILTINS[:7], type(None), range))
 
 
 def _is_plain_dtype(dtype: np.dtype) -> bool:
@@ -399,12 +400,11 @@ def dumps(value: Any) -> bytes:
 
   Raises:
     RefusedError: `value` holds something that `load` refuses; names it.
+    RecursionError: it is much deeper than what `load` takes.
   """
   pickled = pickle.dumps(value)
-  try:
-    is_sure = is_plain(value)
-  except RecursionError:  # It holds itself.
-    is_sure = False
-  if not is_sure:
+  overhead = _overhead(value)
+  # Numbers and texts take less than 12 times what is written of them.
+  if overhead is None or overhead > 4 * len(pickled) + 2**20:
     loads(pickled)
   return pickled
