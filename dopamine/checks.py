@@ -184,8 +184,6 @@ def dtype(owner: Any, name: str) -> np.dtype:
 
 def is_number(value: Any) -> bool:
   """Whether `value` is a finite real number, NumPy's included, but no bool."""
-  return (
-    isinstance(value, numbers.Real)
-    and not isinstance(value, bool)
-    and math.isfinite(value)
-  )
+  if isinstance(value, numbers.Integral):  # Of which some are no floats.
+    return not isinstance(value, bool)
+  return isinstance(value, numbers.Real) and math.isfinite(value)

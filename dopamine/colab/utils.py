@@ -235,7 +235,7 @@ def _read_json(path: str):
         rows.append(
           (iteration, float(point['Value']), agent, runs[agent, iteration])
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
       raise storage.DamagedError(
         f'{path} is no list of Iteration, Value and Agent ({error!r})'
       ) from error

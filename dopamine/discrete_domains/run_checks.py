@@ -80,14 +80,13 @@ def settle_seed(base_dir: str, is_begun: bool, seed: int | None) -> int:
   path = os.path.join(base_dir, 'seed.json')
   saved = None
   if os.path.exists(path):
-    with open(path, encoding='utf-8') as file:
-      try:
-        saved = seeding.resolve(json.load(file))
-      except ValueError as error:
-        raise ValueError(
-          f'{path} does not hold the seed of this run ({error}): write it '
-          'there, or delete the file and give --seed'
-        ) from None
+    try:
+      saved = seeding.resolve(json.loads(storage.read_file(path, 1000)))
+    except (RecursionError, ValueError) as error:
+      raise ValueError(
+        f'{path} does not hold the seed of this run ({error}): write it '
+        'there, or delete the file and give --seed'
+      ) from None
   seed = seeding.resolve(saved if seed is None else seed)
   if is_begun and saved not in (None, seed):
     raise ValueError(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import functools
 import gzip
+import io
 import json
 import math
 import os
@@ -806,21 +807,6 @@ class OutOfGraphReplayBuffer:
         'empty directory.'
       )
     folder = os.path.normpath(os.path.join(checkpoint_dir, record['folder']))
-    if record['folder'] not in _FOLDERS:
-      raise storage.DamagedError(
-        f'{path} is damaged: {record["folder"]!r} is no folder of a checkpoint'
-      )
-    end = int(elements['add_count'])
-    covered = max(0, end - self._replay_capacity)
-    for chunk in record['chunks']:
-      if not re.fullmatch(storage.SHARED_FILE, chunk['file']):
-        raise storage.DamagedError(
-          f'{path} is damaged: {chunk["file"]!r} is no file of a checkpoint'
-        )
-      is_next = chunk['first'] <= covered < chunk['end']
-      covered = chunk['end'] if is_next else -1
-    if covered != end:
-      raise storage.DamagedError(f'{path} is damaged: slots are missing')
     if self.add_count > 0 or self._chunks.is_half_read:
       for array in self._store.values():
         array[...] = 0
@@ -909,7 +895,10 @@ class OutOfGraphReplayBuffer:
       for span in self._spans(chunk['first'], chunk['end']):
         view = _bytes(array[span])
         while len(view):
-          count = reader.readinto(view)
+          try:
+            count = reader.readinto(view)
+          except zstandard.ZstdError as error:
+            raise storage.DamagedError(f'{path} is damaged: {error}') from None
           if not count:
             raise storage.DamagedError(f'{path} is damaged: it is too short')
           view = view[count:]
@@ -1165,12 +1154,43 @@ def _read_record(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, value in storage.read_npz(path).items()
   }
   try:
-    record = json.loads(elements.pop('record').tobytes())
+    record = storage.json_object(elements.pop('record').tobytes(), path)
     for name in record['pickled']:
       elements[name] = safe_pickle.loads(elements[name].tobytes())
-  except (KeyError, ValueError) as error:
+    _check_record(record, elements)
+  except safe_pickle.RefusedError as error:
+    raise safe_pickle.RefusedError(f'{path}: {error}') from error
+  except Exception as error:  # What a broken record raises is anything.
     raise storage.DamagedError(f'{path} is damaged ({error!r})') from error
   return record, elements
+
+
+def _check_record(record: dict[str, Any], elements: dict[str, Any]) -> None:
+  """Raises an error of any kind if a record is not of the form that is written.
+
+  What it says of the buffer is compared with the buffer that is to be restored.
+  """
+  count = elements['add_count']
+  if count.shape or count.dtype.kind not in 'iu' or count < 0:
+    raise ValueError(f'add_count is {count}')
+  if record['folder'] not in _FOLDERS:
+    raise ValueError(f'{record["folder"]!r} is no folder of a checkpoint')
+  covered = max(0, int(count) - record['replay_capacity'])
+  for chunk in record['chunks']:
+    if not re.fullmatch(storage.SHARED_FILE, chunk['file']):
+      raise ValueError(f'{chunk["file"]!r} is no file of a checkpoint')
+    first, end, size = (chunk[name] for name in ('first', 'end', 'size'))
+    if {type(x) for x in (first, end, size, *chunk['checksums'])} != {int}:
+      raise ValueError(f'{chunk["file"]} is described by no integers')
+    is_next = first <= covered < end <= first + record['replay_capacity']
+    if not is_next or first < 0 or size < 0:
+      raise ValueError(f'slots are missing before {chunk["file"]}')
+    covered = end
+  if covered != count:
+    raise ValueError('slots are missing')
+  for shape, _ in record['buffer'].values():
+    if {type(n) for n in shape} != {int}:
+      raise ValueError(f'{shape} is no shape')
 
 
 def _filename(checkpoint_dir, name: str, suffix: int | str) -> str:
@@ -1215,8 +1235,18 @@ def _read(filename: str, into: np.ndarray | None = None) -> Any:
   """
   with _open_zipped(filename) as file:
     if file.peek(6)[:6] != np.lib.format.MAGIC_PREFIX:
-      value = safe_pickle.load(cast(IO[bytes], file))
-    elif into is not None and _header(file) == (into.shape, False, into.dtype):
+      # What is zipped may be a thousand times as large, and built from it more.
+      limit = int(min(memory.of_the_machine() / 50, 2**40))
+      content = io.BytesIO(file.read(limit))
+      if file.read(1):
+        raise ValueError(f'it holds a pickle of more than {limit / 1e6:.0f} MB')
+      value = safe_pickle.load(content)
+      file = cast(gzip.GzipFile, content)
+    elif (
+      (header := storage.read_array_header(cast(IO[bytes], file)))
+      and into is not None
+      and header == (into.shape, False, into.dtype)
+    ):
       value, view = into, _bytes(into)
       while count := file.readinto(view[: 2**20]):
         view = view[count:]
@@ -1233,20 +1263,10 @@ def _read(filename: str, into: np.ndarray | None = None) -> Any:
     return value
 
 
-def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-  """Returns shape, whether it is in Fortran's order, and dtype of an array."""
-  version = np.lib.format.read_magic(file)
-  read: Callable = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-  }[version]
-  return read(file)
-
-
 def _read_header(filename: str) -> tuple[tuple[int, ...], np.dtype]:
   """Returns shape and dtype of the array in a gzipped file."""
   with _open_zipped(filename) as file:
-    shape, _, dtype = _header(file)
+    shape, _, dtype = storage.read_array_header(cast(IO[bytes], file))
     return shape, dtype
 
 
