@@ -3,6 +3,8 @@
 import gc
 import sys
 
+from absl import flags
+import gin
 import pytest
 
 
@@ -13,3 +15,35 @@ def let_go_of_what_was_compiled():
   if 'jax' in sys.modules:
     gc.collect()
     sys.modules['jax'].clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def clear_gin():
+  """Every test begins with nothing bound, and leaves nothing bound."""
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+@pytest.fixture
+def at_the_root(monkeypatch, pytestconfig):
+  """Paths are relative to the root of the checkout, as those of gin files."""
+  monkeypatch.chdir(pytestconfig.rootpath)
+
+
+@pytest.fixture
+def small_replay():
+  """Replay memories of agents hold 200 transitions, batches have 8."""
+  for name in ('WrappedReplayBuffer', 'OutOfGraphReplayBuffer'):
+    gin.bind_parameter(f'{name}.replay_capacity', 200)
+    gin.bind_parameter(f'{name}.batch_size', 8)
+
+
+@pytest.fixture(scope='module')
+def evaluation_flags():
+  """Those that `evaluate` has where it is a process of its own."""
+  flags.DEFINE_string('checkpoint', None, 'As of the command.')
+  flags.DEFINE_integer('episodes', 30, 'As of the command.')
+  yield
+  delattr(flags.FLAGS, 'checkpoint')
+  delattr(flags.FLAGS, 'episodes')

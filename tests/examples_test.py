@@ -18,10 +18,11 @@ from examples import catch
 from examples import double_dqn
 from examples import dueling_network
 from examples import q_learning
-from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import agents
 from tests.support import small
 
 ROOT = pathlib.Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures('at_the_root')
 SHORT = (
   'Runner.num_iterations = 2',
   'Runner.training_steps = 60',
@@ -30,14 +31,6 @@ SHORT = (
   'WrappedReplayBuffer.replay_capacity = 500',
   'WrappedReplayBuffer.batch_size = 8',
 )
-
-
-@pytest.fixture(autouse=True)
-def at_the_root(monkeypatch):
-  monkeypatch.chdir(ROOT)
-  gin.clear_config()
-  yield
-  gin.clear_config()
 
 
 def command(module):
@@ -129,7 +122,7 @@ def test_double_dqn_is_three_lines_and_the_switch_of_every_agent():
     (dqn_agent.DQNAgent, True),
     (dqn_agent.DQNAgent, False),
   ):
-    agent = dqn_agent_test.make_agent(make, double_dqn=switch)
+    agent = agents.make_agent(make, double_dqn=switch)
     # The two networks must not agree on the best action.
     agent.target_convnet.set_weights(
       [-w for w in agent.online_convnet.get_weights()]

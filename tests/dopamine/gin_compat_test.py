@@ -20,12 +20,6 @@ def holder(optimizer=None, activation=None, dtype=None):
   return optimizer, activation, dtype
 
 
-@pytest.fixture(autouse=True)
-def clear_gin():
-  yield
-  gin.clear_config()
-
-
 def parse(*lines):
   gin.parse_config('\n'.join(lines))
   return holder()

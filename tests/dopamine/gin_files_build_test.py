@@ -18,7 +18,7 @@ from dopamine.agents.dqn import dqn_agent
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
-from tests.dopamine import gin_files_test
+from tests.support import gin_files
 
 IS_JAX = keras.config.backend() == 'jax'
 
@@ -26,29 +26,23 @@ IS_JAX = keras.config.backend() == 'jax'
 # takes seconds, ours stand for them: one or more of every agent but DQN.
 FILES = [
   name
-  for name in sorted(gin_files_test.WRITTEN + gin_files_test.OURS)
+  for name in sorted(gin_files.WRITTEN + gin_files.OURS)
   if name.startswith('dopamine/jax/') == IS_JAX
-  or (IS_JAX and name in gin_files_test.OURS)
+  or (IS_JAX and name in gin_files.OURS)
 ]
 
 CAPACITY = 100
 
 
-@pytest.fixture(autouse=True)
-def clear_gin():
-  yield
-  gin.clear_config()
-
-
 def bindings_of(name):
-  text = (gin_files_test.ROOT / name).read_text()
-  return gin_files_test.parse(text)[1]
+  text = (gin_files.ROOT / name).read_text()
+  return gin_files.parse(text)[1]
 
 
 def bindings_of_agent(name):
   """Without those that wait for another agent, or another task."""
   bindings = bindings_of(name)
-  if name != gin_files_test.GYM:
+  if name != gin_files.GYM:
     return bindings
   others = ('create_gym_environment.flatten', 'Rainbow', 'Quantile')
   return {k: v for k, v in bindings.items() if not k.startswith(others)}
@@ -67,7 +61,7 @@ def make_runner(name, bindings, base_dir):
 
 def expected_value(value):
   """A bound value, or what the name in its place stands for."""
-  if not isinstance(value, gin_files_test.Name):
+  if not isinstance(value, gin_files.Name):
     return value
   if value.startswith('%'):
     return gin.query_parameter(value[1:])
@@ -298,9 +292,9 @@ def test_the_classic_tasks_train_on_both_backends(name, tmp_path):
 @pytest.mark.parametrize('agent_name', ['rainbow', 'quantile'])
 def test_the_gym_file_serves_other_agents_too(agent_name, tmp_path):
   """With a second binding: what is not an agent's own is `DQNAgent`'s."""
-  bindings = bindings_of(gin_files_test.GYM)
+  bindings = bindings_of(gin_files.GYM)
   runner = make_runner(
-    gin_files_test.GYM,
+    gin_files.GYM,
     {
       'create_agent.agent_name': agent_name,
       'WrappedReplayBuffer.replay_capacity': CAPACITY,

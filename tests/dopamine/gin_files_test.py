@@ -1,17 +1,12 @@
 """The gin files hold what Dopamine 3.2.1's hold: every value and every import.
 
-`gin_files.json` is the table of all 41 files, values as gin text. The files are
-read by gin's parser but not executed, so that no backend is loaded. Where ours
-differ on purpose, `EXCEPTIONS` says so; `OURS` are files that 3.2.1 lacks.
+Where ours differ on purpose, `EXCEPTIONS` says so; `OURS` are files that 3.2.1
+lacks.
 """
 
-import json
-import pathlib
-
-from gin import config_parser
 import pytest
 
-AGENTS = ('dqn', 'rainbow', 'quantile', 'implicit_quantile', 'full_rainbow')
+from tests.support import gin_files
 
 # {file: {binding: value}}. 3.2.1 has 'jax_rainbow', which is the wrong agent.
 EXCEPTIONS = {
@@ -21,80 +16,6 @@ EXCEPTIONS = {
   for name in ('full_rainbow', 'full_rainbow_profiling')
 }
 
-# The TensorFlow twins of files that 3.2.1 has on JAX only.
-TWINS = [
-  'dopamine/agents/full_rainbow/configs/full_rainbow.gin',
-  'dopamine/agents/quantile/configs/quantile.gin',
-]
-
-# Agents of which 3.2.1 has no file that learns on a CPU.
-CARTPOLE = [
-  'dopamine/agents/full_rainbow/configs/full_rainbow_cartpole.gin',
-  'dopamine/agents/implicit_quantile/configs/implicit_quantile_cartpole.gin',
-  'dopamine/agents/quantile/configs/quantile_cartpole.gin',
-]
-
-# More usual settings: {ours: the learning rate of the published file}.
-TUNED = {
-  f'dopamine/agents/rainbow/configs/{name}_tuned.gin': rate
-  for name, rate in (
-    ('rainbow_cartpole', 0.09),
-    ('c51_acrobot', 0.1),
-    ('rainbow_acrobot', 0.09),
-  )
-}
-
-# Linear in a Fourier basis: {ours: the published file with a perceptron}.
-FOURIER = {
-  f'dopamine/agents/dqn/configs/dqn_{task}_fourier.gin': (
-    f'dopamine/agents/dqn/configs/dqn_{task}.gin'
-  )
-  for task in ('cartpole', 'acrobot')
-}
-
-# Any Gymnasium task.
-GYM = 'dopamine/agents/dqn/configs/dqn_gym.gin'
-
-JAX_DQN = 'dopamine/jax/agents/dqn/configs/dqn_cartpole_tuned.gin'
-
-OURS = [*TWINS, *CARTPOLE, *TUNED, *FOURIER, GYM, JAX_DQN]
-
-ROOT = pathlib.Path(__file__).parents[2]
-TABLE = json.loads(
-  pathlib.Path(__file__).with_name('gin_files.json').read_text()
-)
-WRITTEN = sorted(f for f in TABLE if pathlib.Path(f).parts[-3] in AGENTS)
-
-
-class Name(str):
-  """A reference or a macro, as the text it was read from; no quoted string."""
-
-
-class AsText(config_parser.ParserDelegate):
-  """Looks no name up."""
-
-  def configurable_reference(self, scoped_configurable_name, evaluate):
-    return Name(f'@{scoped_configurable_name}' + '()' * evaluate)
-
-  def macro(self, macro_name):
-    return Name(f'%{macro_name}')
-
-
-def parse(text):
-  """Returns the imports and a dict of the bindings of a gin file."""
-  imports, bindings = [], {}
-  for statement in config_parser.ConfigParser(text, AsText()):
-    if isinstance(statement, config_parser.ImportStatement):
-      imports.append(statement.format().removeprefix('import '))
-    elif isinstance(statement, config_parser.BindingStatement):
-      assert not statement.scope, statement.location
-      name = f'{statement.selector}.{statement.arg_name}'
-      assert name not in bindings, f'{name} is bound twice'
-      bindings[name] = statement.value
-    else:
-      assert isinstance(statement, config_parser.BlockDeclaration), statement
-  return imports, bindings
-
 
 def typed(bindings):
   """Returns values with their types: 1, 1.0 and True are not the same."""
@@ -102,38 +23,42 @@ def typed(bindings):
 
 
 def test_every_gin_file_is_in_the_table_and_none_is_missing():
-  found = (ROOT / 'dopamine').rglob('*.gin')
-  found = sorted(f.relative_to(ROOT).as_posix() for f in found)
-  assert found == sorted(WRITTEN + OURS)
+  found = (gin_files.ROOT / 'dopamine').rglob('*.gin')
+  found = sorted(f.relative_to(gin_files.ROOT).as_posix() for f in found)
+  assert found == sorted(gin_files.WRITTEN + gin_files.OURS)
 
 
 def test_the_table_is_whole():
-  assert len(TABLE) == 41
-  assert sum(len(entry['bindings']) for entry in TABLE.values()) == 1045
+  assert len(gin_files.TABLE) == 41
+  assert (
+    sum(len(entry['bindings']) for entry in gin_files.TABLE.values()) == 1045
+  )
 
 
-@pytest.mark.parametrize('name', WRITTEN)
+@pytest.mark.parametrize('name', gin_files.WRITTEN)
 def test_imports_and_bindings_are_those_of_the_original(name):
-  imports, bindings = parse((ROOT / name).read_text())
-  assert imports == TABLE[name]['imports']
-  table = TABLE[name]['bindings'] | EXCEPTIONS.get(name, {})
-  _, expected = parse('\n'.join(f'{k} = {v}' for k, v in table.items()))
-  assert len(expected) == len(TABLE[name]['bindings'])
+  imports, bindings = gin_files.read(name)
+  assert imports == gin_files.TABLE[name]['imports']
+  table = gin_files.TABLE[name]['bindings'] | EXCEPTIONS.get(name, {})
+  _, expected = gin_files.parse(
+    '\n'.join(f'{k} = {v}' for k, v in table.items())
+  )
+  assert len(expected) == len(gin_files.TABLE[name]['bindings'])
   assert typed(bindings) == typed(expected)
 
 
 @pytest.mark.parametrize('name', EXCEPTIONS)
 def test_exceptions_differ_from_the_original(name):
   for binding, value in EXCEPTIONS[name].items():
-    assert value != TABLE[name]['bindings'][binding]
+    assert value != gin_files.TABLE[name]['bindings'][binding]
 
 
-@pytest.mark.parametrize('name', TWINS)
+@pytest.mark.parametrize('name', gin_files.TWINS)
 def test_ours_have_the_settings_of_their_jax_twins(name):
   """Parameter by parameter, whichever class they are bound to."""
 
   def settings(path):
-    _, bindings = parse((ROOT / path).read_text())
+    _, bindings = gin_files.read(path)
     by_parameter = {k.rpartition('.')[2]: v for k, v in bindings.items()}
     assert len(by_parameter) == len(bindings)
     return typed(by_parameter)
@@ -148,12 +73,12 @@ def test_ours_have_the_settings_of_their_jax_twins(name):
   assert ours == twin
 
 
-@pytest.mark.parametrize('name', CARTPOLE)
+@pytest.mark.parametrize('name', gin_files.CARTPOLE)
 def test_our_cartpole_files_set_the_same_task(name):
   """That of the published file, with fewer iterations: curves compare."""
 
   def task(path):
-    _, bindings = parse((ROOT / path).read_text())
+    _, bindings = gin_files.read(path)
     named = ('Runner', 'create_gym_environment')
     return typed(
       {k: v for k, v in bindings.items() if k.startswith(named)}
@@ -165,10 +90,10 @@ def test_our_cartpole_files_set_the_same_task(name):
   assert task(name) == expected
 
 
-@pytest.mark.parametrize(('name', 'rate'), TUNED.items())
+@pytest.mark.parametrize(('name', 'rate'), gin_files.TUNED.items())
 def test_the_tuned_files_differ_from_the_published_ones_as_they_say(name, rate):
-  imports, tuned = parse((ROOT / name).read_text())
-  others, plain = parse((ROOT / name.replace('_tuned', '')).read_text())
+  imports, tuned = gin_files.read(name)
+  others, plain = gin_files.read(name.replace('_tuned', ''))
   assert sorted(imports) == sorted(others)
   assert tuned.keys() == plain.keys()
   differences = {k: (v, tuned[k]) for k, v in plain.items() if v != tuned[k]}
@@ -180,10 +105,10 @@ def test_the_tuned_files_differ_from_the_published_ones_as_they_say(name, rate):
   }
 
 
-@pytest.mark.parametrize('name', FOURIER)
+@pytest.mark.parametrize('name', gin_files.FOURIER)
 def test_the_fourier_files_differ_from_the_published_ones_as_they_say(name):
-  imports, ours = parse((ROOT / name).read_text())
-  others, plain = parse((ROOT / FOURIER[name]).read_text())
+  imports, ours = gin_files.read(name)
+  others, plain = gin_files.read(gin_files.FOURIER[name])
   assert imports == others and ours.keys() == plain.keys()
   differences = {k: (v, ours[k]) for k, v in plain.items() if v != ours[k]}
   network = plain['DQNAgent.network']
@@ -198,7 +123,7 @@ def test_the_fourier_files_differ_from_the_published_ones_as_they_say(name):
 
 def test_the_gym_file_sets_what_other_agents_do_not_inherit():
   """`QuantileAgent` has defaults of its own for what it also binds here."""
-  _, bindings = parse((ROOT / GYM).read_text())
+  _, bindings = gin_files.read(gin_files.GYM)
   quantile = {
     name.partition('.')[2]: value
     for name, value in bindings.items()
@@ -219,8 +144,8 @@ def test_the_gym_file_sets_what_other_agents_do_not_inherit():
 
 
 def test_the_tuned_file_of_jax_dqn_differs_as_it_says():
-  imports, tuned = parse((ROOT / JAX_DQN).read_text())
-  others, plain = parse((ROOT / JAX_DQN.replace('_tuned', '')).read_text())
+  imports, tuned = gin_files.read(gin_files.JAX_DQN)
+  others, plain = gin_files.read(gin_files.JAX_DQN.replace('_tuned', ''))
   assert imports == others
   assert {k: v for k, v in tuned.items() if v != plain.get(k)} == {
     'JaxDQNAgent.double_dqn': True,
@@ -232,14 +157,14 @@ def test_the_tuned_file_of_jax_dqn_differs_as_it_says():
   assert not plain.keys() - tuned.keys()
 
 
-@pytest.mark.parametrize('name', WRITTEN + OURS)
+@pytest.mark.parametrize('name', gin_files.WRITTEN + gin_files.OURS)
 def test_the_first_line_says_which_paper(name):
-  first = (ROOT / name).read_text().splitlines()[0]
+  first = (gin_files.ROOT / name).read_text().splitlines()[0]
   assert first.startswith('# ') and 'et al., 20' in first
 
 
 def test_parse_tells_values_from_references():
-  imports, bindings = parse(
+  imports, bindings = gin_files.parse(
     'import a.b\n'
     "A.x = 1  # agent steps\nA.y = @b.C()\nA.z = @b.C\nA.s = '@b.C'\n"
     'A.m = %b.D\nB.v = 1.\nB.w = -3e-4\n'

@@ -24,6 +24,7 @@ from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
 from tests.support import old_files
+from tests.support import research_code
 
 AGENTS = {
   'dqn': (dqn_agent.DQNAgent, {}),
@@ -401,19 +402,17 @@ def test_layers_that_cannot_be_told_are_refused(tmp_path, names, sizes, text):
 
 @pytest.mark.skipif(keras.config.backend() != 'jax', reason='of JAX')
 def test_a_flax_network_gets_its_parameters_back(tmp_path):
-  from tests.dopamine import research_code_test as research
-
-  agent = research.flax_agent('dqn', seed=1)
+  agent = research_code.flax_agent('dqn', seed=1)
   params = jax.tree_util.tree_map(np.asarray, agent.online_params)
   path = write_jax(tmp_path, 1, params, params)
-  other = research.flax_agent('dqn', seed=2)
+  other = research_code.flax_agent('dqn', seed=2)
   other.load_weights(path)
   states = old_files.states('cartpole')[..., None]
   assert_array_equal(
     other.online_convnet(states).q_values, agent.online_convnet(states).q_values
   )
   path = write_jax(tmp_path, 2, params['params'], params['params'])
-  other = research.flax_agent('dqn', seed=2)
+  other = research_code.flax_agent('dqn', seed=2)
   other.load_weights(path)  # Without the level, as before linen: by shape.
   assert_array_equal(
     other.target_convnet(states).q_values, agent.online_convnet(states).q_values

@@ -9,8 +9,6 @@ import zipfile
 
 import pytest
 
-from tests.dopamine import gin_files_test
-
 # The wheel is the same under JAX.
 pytestmark = pytest.mark.skipif(
   os.environ.get('KERAS_BACKEND') == 'jax', reason='once, under TensorFlow'
@@ -65,7 +63,7 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel):
   expected = {p.relative_to(ROOT).as_posix() for p in files}
   assert {n for n in names if '.dist-info/' not in n} == expected
   gin_files = sorted(name for name in names if name.endswith('.gin'))
-  assert gin_files == sorted(gin_files_test.WRITTEN + gin_files_test.OURS)
+  assert gin_files == sorted(gin_files.WRITTEN + gin_files.OURS)
   assert any(n.endswith('.dist-info/licenses/LICENSE') for n in names)
 
 

@@ -24,29 +24,14 @@ from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.utils import test_utils
+from tests.support import research_code
 from tests.support import small
 
 tf = pytest.importorskip('tensorflow')  # Old code makes its optimizers.
 IS_JAX = keras.config.backend() == 'jax'
 only_jax = pytest.mark.skipif(not IS_JAX, reason='of the JAX backend')
 only_tf = pytest.mark.skipif(IS_JAX, reason='of the TensorFlow backend')
-
-CARTPOLE = dict(
-  observation_shape=gym_lib.CARTPOLE_OBSERVATION_SHAPE,
-  observation_dtype=gym_lib.CARTPOLE_OBSERVATION_DTYPE,
-  stack_size=gym_lib.CARTPOLE_STACK_SIZE,
-  min_replay_history=20,
-)
-
-
-@pytest.fixture(autouse=True)
-def small_replay():
-  gin.clear_config()
-  for name in ('WrappedReplayBuffer', 'OutOfGraphReplayBuffer'):
-    gin.bind_parameter(f'{name}.replay_capacity', 200)
-    gin.bind_parameter(f'{name}.batch_size', 8)
-  yield
-  gin.clear_config()
+pytestmark = pytest.mark.usefixtures('small_replay')
 
 
 def run(base_dir, create_agent, num_iterations, runner=run_experiment.Runner):
@@ -110,7 +95,7 @@ class OwnNetworkAgent(dqn_agent.DQNAgent):
       num_actions,
       summary_writer=summary_writer,
       optimizer=tf.compat.v1.train.AdamOptimizer(learning_rate=0.001),
-      **CARTPOLE,
+      **research_code.CARTPOLE,
     )
 
   def _create_network(self, name):
@@ -140,7 +125,7 @@ def test_a_keras_model_in_create_network(tmp_path):
 class RandomDQNAgent(dqn_agent.DQNAgent):
   def __init__(self, sess, num_actions):
     """This maintains all the DQN Agent default values."""
-    super().__init__(sess, num_actions, **CARTPOLE)
+    super().__init__(sess, num_actions, **research_code.CARTPOLE)
 
   def step(self, reward, observation):
     """Calls the step function of the parent class, but returns a random action."""  # noqa: E501
@@ -228,36 +213,9 @@ def test_an_agent_that_is_never_checkpointed(tmp_path):
 # Overrides --------------------------------------------------------------------
 
 
-class ExtraStorageAgent(dqn_agent.DQNAgent):
-  def __init__(self, sess, num_actions, summary_writer=None):
-    super().__init__(
-      sess,
-      num_actions,
-      network=gym_lib.CartpoleDQNNetwork,
-      summary_writer=summary_writer,
-      **CARTPOLE,
-    )
-
-  def _build_replay_buffer(self, use_staging):
-    return circular_replay_buffer.WrappedReplayBuffer(
-      observation_shape=self.observation_shape,
-      stack_size=self.stack_size,
-      use_staging=use_staging,
-      update_horizon=self.update_horizon,
-      gamma=self.gamma,
-      observation_dtype=self.observation_dtype.as_numpy_dtype,
-      extra_storage_types=[
-        circular_replay_buffer.ReplayElement('surprise', (), np.float32)
-      ],
-    )
-
-  def _store_transition(self, last_observation, action, reward, is_terminal):
-    self._replay.add(last_observation, action, reward, is_terminal, reward / 2)
-
-
 def test_store_transition_writes_an_extra_storage_type(tmp_path):
   def create(sess, environment, summary_writer=None):
-    return ExtraStorageAgent(sess, environment.action_space.n)
+    return research_code.ExtraStorageAgent(sess, environment.action_space.n)
 
   _, agent = run_and_resume(tmp_path, create)
   batch = agent._replay.sample()
@@ -269,7 +227,7 @@ def test_store_transition_writes_an_extra_storage_type(tmp_path):
   assert agent._replay.memory._store['observation'].dtype == np.float64
 
 
-class EpsilonAgent(ExtraStorageAgent):
+class EpsilonAgent(research_code.ExtraStorageAgent):
   """More exploration where the last rewards were few."""
 
   def _select_action(self):
@@ -354,7 +312,7 @@ class OldIQNAgent(implicit_quantile_agent.ImplicitQuantileAgent):
       optimizer=optimizer,
       summary_writer=summary_writer,
       summary_writing_frequency=summary_writing_frequency,
-      **CARTPOLE,
+      **research_code.CARTPOLE,
     )
 
 
@@ -528,101 +486,20 @@ def test_a_runner_with_hooks(tmp_path):
 # JAX --------------------------------------------------------------------------
 
 
-class FlaxDQNNetwork(nn.Module):
-  """As written for 3.2.1: of one state."""
-
-  num_actions: int
-
-  @nn.compact
-  def __call__(self, x):
-    initializer = nn.initializers.xavier_uniform()
-    x = x.astype(jnp.float32)
-    x = x.reshape(-1)  # flatten
-    x = nn.Dense(features=32, kernel_init=initializer)(x)
-    x = nn.relu(x)
-    q_values = nn.Dense(features=self.num_actions, kernel_init=initializer)(x)
-    return atari_lib.DQNNetworkType(q_values)
-
-
-class FlaxRainbowNetwork(nn.Module):
-  num_actions: int
-  num_atoms: int
-
-  @nn.compact
-  def __call__(self, x, support):
-    x = x.astype(jnp.float32).reshape(-1)
-    x = nn.relu(nn.Dense(features=32)(x))
-    x = nn.Dense(features=self.num_actions * self.num_atoms)(x)
-    logits = x.reshape((self.num_actions, self.num_atoms))
-    probabilities = nn.softmax(logits)
-    q_values = jnp.sum(support * probabilities, axis=1)
-    return atari_lib.RainbowNetworkType(q_values, logits, probabilities)
-
-
-class FlaxQuantileNetwork(nn.Module):
-  num_actions: int
-  num_atoms: int
-
-  @nn.compact
-  def __call__(self, x):
-    x = x.astype(jnp.float32).reshape(-1)
-    x = nn.relu(nn.Dense(features=32)(x))
-    x = nn.Dense(features=self.num_actions * self.num_atoms)(x)
-    logits = x.reshape((self.num_actions, self.num_atoms))
-    return atari_lib.RainbowNetworkType(
-      jnp.mean(logits, axis=1), logits, nn.softmax(logits)
-    )
-
-
-class FlaxIQNNetwork(nn.Module):
-  num_actions: int
-  quantile_embedding_dim: int
-
-  @nn.compact
-  def __call__(self, x, num_quantiles, rng):
-    x = x.astype(jnp.float32).reshape(-1)
-    x = nn.relu(nn.Dense(features=32)(x))
-    state_net_tiled = jnp.tile(x, [num_quantiles, 1])
-    quantiles = jax.random.uniform(rng, shape=[num_quantiles, 1])
-    i = jnp.arange(1, self.quantile_embedding_dim + 1, dtype=jnp.float32)
-    embedding = jnp.cos(i * np.pi * quantiles)
-    embedding = nn.relu(nn.Dense(features=32)(embedding))
-    x = state_net_tiled * embedding
-    quantile_values = nn.Dense(features=self.num_actions)(x)
-    return atari_lib.ImplicitQuantileNetworkType(quantile_values, quantiles)
-
-
-FLAX = {
-  'dqn': ('JaxDQNAgent', FlaxDQNNetwork, {}),
-  'rainbow': ('JaxRainbowAgent', FlaxRainbowNetwork, {'num_atoms': 5}),
-  'quantile': ('JaxQuantileAgent', FlaxQuantileNetwork, {'num_atoms': 5}),
-  'implicit_quantile': (
-    'JaxImplicitQuantileAgent',
-    FlaxIQNNetwork,
-    {'quantile_embedding_dim': 8, 'num_quantile_samples': 4},
-  ),
-}
-
-
-def flax_agent(name, **kwargs):
-  cls, network, settings = FLAX[name]
-  module = pytest.importorskip(f'dopamine.jax.agents.{name}.{name}_agent')
-  settings = dict(CARTPOLE, network=network, seed=4) | settings | kwargs
-  return getattr(module, cls)(2, **settings)
-
-
 @only_jax
-@pytest.mark.parametrize('name', FLAX)
+@pytest.mark.parametrize('name', research_code.FLAX)
 def test_a_jax_agent_with_a_flax_network(tmp_path, name):
   def create(sess, environment, summary_writer=None):
-    return flax_agent(name, summary_writer=summary_writer)
+    return research_code.flax_agent(name, summary_writer=summary_writer)
 
   first, second = run_and_resume(tmp_path / 'run', create)
   assert second.training_steps > first.training_steps
   params = second.online_params['params']
   assert set(params['Dense_0']) == {'kernel', 'bias'}
   # They were trained, and what the agent says is what Flax says.
-  fresh = flax_agent(name).online_params['params']['Dense_0']['kernel']
+  fresh = research_code.flax_agent(name).online_params['params']['Dense_0'][
+    'kernel'
+  ]
   assert np.abs(params['Dense_0']['kernel'] - fresh).max() > 1e-6
   states = np.random.default_rng(0).normal(size=(3, 4, 1, 1))
   network = second.online_convnet
@@ -644,7 +521,9 @@ def test_a_jax_agent_with_a_flax_network(tmp_path, name):
       expected = (x * phi) @ dense[2]['kernel'] + dense[2]['bias']
       np.testing.assert_allclose(rows[n, b], expected, rtol=1e-4, atol=1e-5)
   else:
-    module = FLAX[name][1](num_actions=2, **FLAX[name][2])
+    module = research_code.FLAX[name][1](
+      num_actions=2, **research_code.FLAX[name][2]
+    )
     found = network(states).q_values
     for state, row in zip(states, found, strict=True):
       expected = module.apply({'params': params}, jnp.asarray(state), *extra)
@@ -662,7 +541,7 @@ def test_a_flax_network_with_other_collections_is_refused():
       return atari_lib.DQNNetworkType(nn.Dense(self.num_actions)(x))
 
   with pytest.raises(ValueError, match="Normed has .*batch_stats.*'params'"):
-    flax_agent('dqn', network=Normed)
+    research_code.flax_agent('dqn', network=Normed)
 
 
 @only_jax
@@ -679,7 +558,9 @@ def test_an_override_that_splits_the_key(tmp_path):
       return self.action
 
   def create(sess, environment, summary_writer=None):
-    return Agent(2, network=FlaxIQNNetwork, seed=4, **CARTPOLE)
+    return Agent(
+      2, network=research_code.FlaxIQNNetwork, seed=4, **research_code.CARTPOLE
+    )
 
   gin.bind_parameter('Runner.seed', 9)
   first, second = run_and_resume(tmp_path / 'resumed', create)
@@ -693,11 +574,13 @@ def test_an_override_that_splits_the_key(tmp_path):
 
 @only_jax
 def test_an_override_that_draws_from_numpy_keeps_the_generator():
-  class Agent(type(flax_agent('dqn'))):
+  class Agent(type(research_code.flax_agent('dqn'))):
     def _select_action(self):
       return int(self._rng.integers(2))
 
-  agent = Agent(2, network=FlaxDQNNetwork, **CARTPOLE)
+  agent = Agent(
+    2, network=research_code.FlaxDQNNetwork, **research_code.CARTPOLE
+  )
   assert agent.begin_episode(np.zeros((4, 1))) in (0, 1)
   agent._rng = np.random.default_rng(3)
   assert agent._rng is agent._generator
@@ -718,7 +601,9 @@ def test_build_replay_buffer_without_arguments(tmp_path):
       )
 
   def create(sess, environment, summary_writer=None):
-    return Agent(2, network=FlaxDQNNetwork, **CARTPOLE)
+    return Agent(
+      2, network=research_code.FlaxDQNNetwork, **research_code.CARTPOLE
+    )
 
   run_and_resume(tmp_path, create)
 

@@ -162,6 +162,17 @@ class Countdown:
     return np.array([self._steps], np.float32), 1.0, self.game_over, {}
 
 
+class FourCountdown(Countdown):
+  """A countdown whose observations have four equal entries."""
+
+  def reset(self):
+    return np.repeat(super().reset(), 4)
+
+  def step(self, action):
+    observation, *rest = super().step(action)
+    return np.repeat(observation, 4), *rest
+
+
 def run(agent, environment, num_steps):
   """Runs whole episodes, `num_steps` steps or more; returns their returns."""
   returns, steps = [], 0

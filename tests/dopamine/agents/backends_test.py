@@ -21,13 +21,14 @@ from numpy.testing import assert_array_equal
 import pytest
 
 from dopamine import networks
-from tests.dopamine.agents import exact_update_test
-from tests.dopamine.agents.exact_update_test import Case
+from tests.support import oracle
 from tests.support import small
+from tests.support import updates
+from tests.support.oracle import Case
 
 OTHER = {'tensorflow': 'jax', 'jax': 'tensorflow'}[keras.config.backend()]
 
-CASES = {case.algorithm: case for case in exact_update_test.COMPILED}
+CASES = {case.algorithm: case for case in updates.COMPILED}
 
 
 def make_agent(case, **kwargs):
@@ -38,7 +39,7 @@ def make_agent(case, **kwargs):
     epsilon_train=0.1,
     epsilon_decay_period=20,
   )
-  return exact_update_test.make_agent(case, **(settings | kwargs))
+  return updates.make_agent(case, **(settings | kwargs))
 
 
 def live(agent, num_episodes, seed):
@@ -252,7 +253,7 @@ def test_a_resumed_agent_draws_what_it_would_have_drawn(make, tmp_path):
 
 def test_a_network_that_draws_its_own_levels_learns():
   agent = make_own_levels()
-  batches = exact_update_test.make_batches(Case('iqn'), 1, seed=0)
+  batches = updates.make_batches(Case('iqn'), 1, seed=0)
   # Nothing to come: every quantile of a state and action is the reward.
   batches = batches._replace(discount=0 * batches.discount)
   reports = [
@@ -285,7 +286,7 @@ def test_the_levels_in_the_loss_are_those_of_the_network():
   assert tau.shape == (5, 6) and len(np.unique(tau)) == 30
   # The values are those at the levels that are returned with them.
   w1, b1, w2, b2, w3, b3 = agent.online_convnet.get_weights()
-  i = np.arange(1, exact_update_test.COSINES + 1)
+  i = np.arange(1, oracle.COSINES + 1)
   for b in range(5):
     for n in range(6):
       x = np.maximum(state[b, :, 0] @ w1 + b1, 0)
@@ -330,22 +331,22 @@ NOISY = [
 
 def noisy_agent(case, **kwargs):
   """An agent, and the oracle's `Q(s, .)` of one state under one noise."""
-  online, target = exact_update_test.random_weights(case, 3)
+  online, target = oracle.random_weights(case, 3)
   agent = make_agent(case, epsilon_train=0.0, epsilon_eval=0.0, **kwargs)
-  exact_update_test.set_weights(agent, online, target)
+  updates.set_weights(agent, online, target)
   agent.state = np.random.default_rng(0).normal(size=agent.state.shape)
 
   def q_values(state, noise):
-    outputs = exact_update_test.forward(case, online, state, noise)
-    return exact_update_test.action_values(case, outputs)
+    outputs = oracle.forward(case, online, state, noise)
+    return oracle.action_values(case, outputs)
 
   return agent, q_values
 
 
-@pytest.mark.parametrize('case', NOISY, ids=exact_update_test.title)
+@pytest.mark.parametrize('case', NOISY, ids=updates.title)
 def test_acting_in_evaluation_is_that_of_the_mean_weights(case):
   agent, q_values = noisy_agent(case, eval_mode=True)
-  num_noise = exact_update_test.num_noise(case)
+  num_noise = oracle.num_noise(case)
   means = q_values(agent.state, np.zeros(num_noise))
   without_noise = agent.online_convnet(agent.state).q_values
   assert_allclose(without_noise, means, atol=1e-5)
@@ -358,11 +359,11 @@ def test_acting_in_evaluation_is_that_of_the_mean_weights(case):
   assert {agent._select_action() for _ in range(50)} == {means[0].argmax()}
 
 
-@pytest.mark.parametrize('case', NOISY, ids=exact_update_test.title)
+@pytest.mark.parametrize('case', NOISY, ids=updates.title)
 def test_every_action_of_training_has_a_noise_of_its_own(case):
   agent, q_values = noisy_agent(case)
   draws = [agent._acting_draws(1)[0] for _ in range(3)]
-  assert len(np.unique(draws)) == 3 * exact_update_test.num_noise(case)
+  assert len(np.unique(draws)) == 3 * oracle.num_noise(case)
   for noise in draws:
     found = agent._learner.predict(agent.state, noise)
     assert_allclose(found, q_values(agent.state, noise[0]), atol=1e-5)

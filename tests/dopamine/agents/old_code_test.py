@@ -13,9 +13,9 @@ import pytest
 from dopamine.agents import old_code
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.rainbow import rainbow_agent
-from tests.dopamine import research_code_test
+from tests.support import research_code
 
-small_replay = research_code_test.small_replay
+pytestmark = pytest.mark.usefixtures('small_replay')
 
 MIGRATING = (
   pathlib.Path(__file__).parents[3] / 'docs/migrating.md'
@@ -102,7 +102,7 @@ def test_every_name_has_its_row(name):
 
 
 def test_an_attribute_that_the_agent_sets_is_its_own():
-  class Agent(research_code_test.ExtraStorageAgent):
+  class Agent(research_code.ExtraStorageAgent):
     _saver = None
 
     def _make(self):
@@ -114,7 +114,7 @@ def test_an_attribute_that_the_agent_sets_is_its_own():
   Agent(None, 2)
 
 
-class Fine(research_code_test.ExtraStorageAgent):
+class Fine(research_code.ExtraStorageAgent):
   """Names that are no offence."""
 
   def _select_action(self):
@@ -127,7 +127,7 @@ class Fine(research_code_test.ExtraStorageAgent):
     return keras.ops.split(batch.state, 2), self._rng
 
 
-class Replaced(SessionAgent, research_code_test.ExtraStorageAgent):
+class Replaced(SessionAgent, research_code.ExtraStorageAgent):
   """What it inherits is never called."""
 
   def _select_action(self):
@@ -139,7 +139,7 @@ class Replaced(SessionAgent, research_code_test.ExtraStorageAgent):
 
 
 @gin.configurable
-class GinAgent(research_code_test.ExtraStorageAgent):
+class GinAgent(research_code.ExtraStorageAgent):
   """gin puts a function of its own in the place of `__init__`."""
 
   def __init__(self, sess, num_actions):
@@ -166,23 +166,23 @@ def test_decorated_code_is_looked_at_too():
 
     return call
 
-  class Decorated(research_code_test.ExtraStorageAgent):
+  class Decorated(research_code.ExtraStorageAgent):
     @decorated
     def values(self):
       return self._q_argmax
 
-  class Property(research_code_test.ExtraStorageAgent):
+  class Property(research_code.ExtraStorageAgent):
     @property
     def values(self):
       return self._q_argmax
 
   @gin.configurable
-  class InInit(research_code_test.ExtraStorageAgent):
+  class InInit(research_code.ExtraStorageAgent):
     def __init__(self, sess, num_actions):
       super().__init__(sess, num_actions)
       self.values = self._q_argmax
 
-  class Imported(research_code_test.ExtraStorageAgent):
+  class Imported(research_code.ExtraStorageAgent):
     def _select_action(self):
       self._rng, key = split(self._rng)
       return key

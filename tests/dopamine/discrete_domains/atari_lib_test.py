@@ -16,6 +16,7 @@ import pytest
 
 from dopamine import seeding
 from dopamine.discrete_domains import atari_lib
+from tests.support import atari
 
 NEVER = 10**6
 
@@ -73,20 +74,6 @@ def picture(observation):
   assert observation.dtype == np.uint8
   np.testing.assert_array_equal(observation[0], observation[1])
   return tuple(observation[0, :, 0].tolist())
-
-
-def play(environment, num_steps, seed=0):
-  """Returns a hash of the pictures, rewards and ends of a random policy."""
-  rng = np.random.default_rng(seed)
-  digest = hashlib.sha256()
-  for _ in range(num_steps):
-    action = rng.integers(environment.action_space.n)
-    observation, reward, is_terminal, _ = environment.step(action)
-    if environment.game_over:
-      observation = environment.reset()
-    digest.update(observation.tobytes())
-    digest.update(f'{reward} {is_terminal} {environment.lives}'.encode())
-  return digest.hexdigest()
 
 
 def bare_ale(game, repeat_action_probability=0.0, seed=0):
@@ -441,7 +428,7 @@ def test_seed_decides_sticky_actions():
       'Breakout', sticky_actions, seed
     )
     environment.reset()
-    return play(environment, 100)
+    return atari.play(environment, 100)
 
   assert digest(1) == digest(1)
   assert digest(1) != digest(2)
@@ -504,13 +491,13 @@ def test_render_of_an_old_environment_gets_the_mode():
 CONTINUE = """
 import pickle, sys
 from dopamine.discrete_domains import atari_lib
-from tests.dopamine.discrete_domains import atari_lib_test
+from tests.support import atari
 environment = atari_lib.create_atari_environment('Breakout', seed=99)
 if sys.argv[2] == 'life':
   environment.terminal_on_life_loss = True
 with open(sys.argv[1], 'rb') as file:
   environment.set_state(pickle.load(file))
-print(atari_lib_test.play(environment, 600, seed=5))
+print(atari.play(environment, 600, seed=5))
 """
 
 
@@ -519,11 +506,11 @@ def test_another_process_continues_exactly(tmp_path, life):
   environment = atari_lib.create_atari_environment('Breakout', seed=3)
   environment.terminal_on_life_loss = life == 'life'
   environment.reset()
-  play(environment, 57)
+  atari.play(environment, 57)
   state = environment.get_state()
   path = tmp_path / 'state'
   path.write_bytes(pickle.dumps(state))
-  continued = play(environment, 600, seed=5)
+  continued = atari.play(environment, 600, seed=5)
   result = subprocess.run(
     [sys.executable, '-c', CONTINUE, path, life],
     env=dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
@@ -546,10 +533,10 @@ def test_action_that_sticky_frames_repeat_is_restored(game):
   environment, other = create(1), create(2)
   environment.reset()
   for trial in range(60):
-    play(environment, 20, seed=trial)
+    atari.play(environment, 20, seed=trial)
     other.set_state(environment.get_state())
-    expected = play(environment, 10, seed=trial)
-    assert play(other, 10, seed=trial) == expected, trial
+    expected = atari.play(environment, 10, seed=trial)
+    assert atari.play(other, 10, seed=trial) == expected, trial
 
 
 def test_state_can_be_passed_on_without_a_step():
@@ -559,11 +546,11 @@ def test_state_can_be_passed_on_without_a_step():
   )
   environment.reset()
   for trial in range(20):
-    play(environment, 20, seed=trial)
+    atari.play(environment, 20, seed=trial)
     second.set_state(environment.get_state())
     third.set_state(second.get_state())
-    expected = play(environment, 10, seed=trial)
-    assert play(third, 10, seed=trial) == expected, trial
+    expected = atari.play(environment, 10, seed=trial)
+    assert atari.play(third, 10, seed=trial) == expected, trial
 
 
 def test_saving_does_not_disturb_the_game():
@@ -575,7 +562,7 @@ def test_saving_does_not_disturb_the_game():
     for trial in range(20):
       if is_saved:
         environment.get_state()
-      digests.append(play(environment, 10, seed=trial))
+      digests.append(atari.play(environment, 10, seed=trial))
     return digests
 
   assert digest(True) == digest(False)
@@ -589,7 +576,7 @@ def test_saving_after_a_reset_does_not_disturb_the_game():
       environment.reset()
       if is_saved:
         environment.get_state()
-      digests.append(play(environment, 10, seed=trial))
+      digests.append(atari.play(environment, 10, seed=trial))
     return digests
 
   assert digest(True) == digest(False)
@@ -598,7 +585,7 @@ def test_saving_after_a_reset_does_not_disturb_the_game():
 def test_state_is_not_changed_by_playing_on():
   environment = atari_lib.create_atari_environment('Breakout', seed=3)
   environment.reset()
-  play(environment, 50)
+  atari.play(environment, 50)
   state = environment.get_state()
   assert type(state['emulator']) is bytes
   assert type(state['screen_buffer']) is np.ndarray
@@ -606,16 +593,16 @@ def test_state_is_not_changed_by_playing_on():
   assert type(state['game_over']) is bool
   assert type(state['last_action']) is int
   # Short: the first picture after a restore depends on the buffers.
-  first = play(environment, 3, seed=5)
-  play(environment, 50)
+  first = atari.play(environment, 3, seed=5)
+  atari.play(environment, 50)
   environment.set_state(state)
-  assert play(environment, 3, seed=5) == first
+  assert atari.play(environment, 3, seed=5) == first
 
 
 def test_restored_picture_is_stale_as_the_original_would_be():
   environment = atari_lib.create_atari_environment('Breakout', seed=3)
   environment.reset()
-  play(environment, 20)
+  atari.play(environment, 20)
   state = environment.get_state()
   other = atari_lib.create_atari_environment('Breakout', seed=4)
   other.set_state(state)
@@ -650,7 +637,7 @@ def test_gymnasium_environment_gives_the_same_frames(terminal_on_life_loss):
     terminal_on_life_loss=terminal_on_life_loss,
   )
   np.testing.assert_array_equal(theirs.reset(), ours.reset())
-  assert play(theirs, 300) == play(ours, 300)
+  assert atari.play(theirs, 300) == atari.play(ours, 300)
   np.testing.assert_array_equal(theirs.render(), ours.render())
   assert theirs.action_space.n == ours.action_space.n
 
@@ -679,12 +666,12 @@ def test_gymnasium_environment_restores():
     make_ale(repeat_action_probability=0.25)
   )
   environment.reset()
-  play(environment, 30)
+  atari.play(environment, 30)
   state = environment.get_state()
   # Not even reset yet, which Gymnasium would complain of.
   other = atari_lib.AtariPreprocessing(make_ale(repeat_action_probability=0.25))
   other.set_state(state)
-  assert play(other, 600) == play(environment, 600)
+  assert atari.play(other, 600) == atari.play(environment, 600)
 
 
 def test_wrapper_with_state_of_its_own_cannot_be_saved():

@@ -1,6 +1,5 @@
 """Tests of the evaluation of weights, through its `main`."""
 
-import pathlib
 import re
 
 from absl import flags
@@ -11,26 +10,10 @@ import pytest
 from dopamine.discrete_domains import evaluate
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
+from tests.support import commands
 
-ROOT = pathlib.Path(__file__).parents[3]
 CARTPOLE = 'dopamine/agents/dqn/configs/dqn_cartpole.gin'
-
-
-@pytest.fixture(autouse=True)
-def clear_gin(monkeypatch):
-  monkeypatch.chdir(ROOT)
-  gin.clear_config()
-  yield
-  gin.clear_config()
-
-
-@pytest.fixture(scope='module', autouse=True)
-def evaluation_flags():
-  flags.DEFINE_string('checkpoint', None, 'As of the command.')
-  flags.DEFINE_integer('episodes', 30, 'As of the command.')
-  yield
-  delattr(flags.FLAGS, 'checkpoint')
-  delattr(flags.FLAGS, 'episodes')
+pytestmark = pytest.mark.usefixtures('at_the_root', 'evaluation_flags')
 
 
 def run(capsys, checkpoint, *bindings, episodes=7, seed=3):
@@ -63,7 +46,7 @@ def trained(tmp_path_factory):
     'Runner.evaluation_steps = 0',
     'Runner.seed = 1',
   ]
-  run_experiment.load_gin_configs([str(ROOT / CARTPOLE)], bindings)
+  run_experiment.load_gin_configs([str(commands.ROOT / CARTPOLE)], bindings)
   runner = run_experiment.create_runner(str(base_dir))
   runner.run_experiment()
   return base_dir, runner._agent

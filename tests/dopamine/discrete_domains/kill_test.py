@@ -25,9 +25,9 @@ import pytest
 
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
-from tests.dopamine.discrete_domains import resume_test
+from tests.support import commands
+from tests.support import runs
 
-ROOT = pathlib.Path(__file__).parents[3]
 MODULE = 'tests.dopamine.discrete_domains.kill_test'
 
 # Under each backend, spread over agents and environments: twice as many in all.
@@ -46,14 +46,14 @@ def main(base_dir, case, environment, output):
   runner = make_runner(base_dir, case, environment, CHECKPOINT_MINUTES)
   runner.run_experiment()
   with open(f'{base_dir}.figures', 'wb') as file:
-    pickle.dump(resume_test.figures(runner), file)
+    pickle.dump(runs.figures(runner), file)
 
 
 def make_runner(base_dir, case, environment, checkpoint_minutes):
-  return resume_test.make_runner(
+  return runs.make_runner(
     base_dir,
     environment,
-    resume_test.CASES[case],
+    runs.CASES[case],
     checkpoint_minutes=checkpoint_minutes,
     **SETTINGS,
   )
@@ -65,7 +65,7 @@ def uninterrupted(case, environment):
   with tempfile.TemporaryDirectory() as folder:
     runner = make_runner(folder, case, environment, None)
     runner.run_experiment()
-    return resume_test.figures(runner)
+    return runs.figures(runner)
 
 
 # Processes --------------------------------------------------------------------
@@ -74,7 +74,7 @@ def uninterrupted(case, environment):
 def command(settings):
   """Starts a run as one does at a prompt."""
   arguments = [sys.executable, '-m', MODULE, json.dumps(settings)]
-  return subprocess.Popen(arguments, cwd=ROOT)
+  return subprocess.Popen(arguments, cwd=commands.ROOT)
 
 
 def fork(settings):
@@ -171,7 +171,7 @@ class Run:
     with open(f'{self.base_dir}.figures', 'rb') as file:
       found = pickle.load(file)
     try:
-      resume_test.assert_equal(found, uninterrupted(**self._names))
+      runs.assert_equal(found, uninterrupted(**self._names))
     except AssertionError as error:
       error.add_note(f'{self._names}: {self.output}')
       raise
@@ -238,7 +238,7 @@ def flip(path, position):
   path.write_bytes(content)
 
 
-class Stopping(resume_test.Interrupted):
+class Stopping(runs.Interrupted):
   stops = (60, 100)  # Of the first training phase, which has 120 steps.
 
 
@@ -254,15 +254,15 @@ def stopped(tmp_path_factory):
 
 
 def resume(base_dir, cls=run_experiment.Runner):
-  case = resume_test.CASES['dqn']
-  return resume_test.make_runner(base_dir, 'cartpole', case, cls)
+  case = runs.CASES['dqn']
+  return runs.make_runner(base_dir, 'cartpole', case, cls)
 
 
 @pytest.fixture(scope='module')
 def straight(tmp_path_factory):
   runner = resume(tmp_path_factory.mktemp('straight'))
   runner.run_experiment()
-  return resume_test.figures(runner)
+  return runs.figures(runner)
 
 
 def test_a_damaged_file_of_the_newest_checkpoint(
@@ -289,7 +289,7 @@ def test_a_damaged_file_of_the_newest_checkpoint(
       assert 'Skipping' not in output
       assert path.read_bytes() == before
     runner.run_experiment()
-    resume_test.assert_equal(resume_test.figures(runner), straight)
+    runs.assert_equal(runs.figures(runner), straight)
 
 
 def test_no_checkpoint_is_whole(stopped, tmp_path):
@@ -312,9 +312,9 @@ def test_no_checkpoint_is_whole(stopped, tmp_path):
 # Many runs -------------------------------------------------------------------
 
 
-def runs(folder, count, seed):
+def drawn_runs(folder, count, seed):
   """Yields folder, case, environment and random generator of each."""
-  pairs = itertools.product(resume_test.CASES, resume_test.ENVIRONMENTS)
+  pairs = itertools.product(runs.CASES, runs.ENVIRONMENTS)
   for i, names in zip(range(count), itertools.cycle(pairs)):
     yield folder / f'{i}-{"-".join(names)}', *names, random.Random(seed + i)
 
@@ -322,7 +322,7 @@ def runs(folder, count, seed):
 @pytest.mark.slow
 def test_runs_that_are_killed_again_and_again(new_run, tmp_path):
   num_killed = 0
-  for folder, case, environment, rng in runs(tmp_path, NUM_KILLED, 1000):
+  for folder, case, environment, rng in drawn_runs(tmp_path, NUM_KILLED, 1000):
     run = new_run(folder, case, environment)
     for i in range(rng.randint(1, 4)):
       run.start()
@@ -345,7 +345,7 @@ def test_runs_that_are_killed_again_and_again(new_run, tmp_path):
 @pytest.mark.slow
 def test_runs_with_a_damaged_newest_checkpoint(new_run, tmp_path):
   num_skipped = 0
-  for folder, case, environment, rng in runs(tmp_path, NUM_DAMAGED, 2000):
+  for folder, case, environment, rng in drawn_runs(tmp_path, NUM_DAMAGED, 2000):
     run = new_run(folder, case, environment)
     run.start()
     run.wait_for(lambda run=run: len(run.sentinels()) >= 2)
@@ -394,7 +394,9 @@ def fill(disk, left):
 @pytest.mark.slow
 def test_runs_whose_disk_fills_up(small_disk, new_run, tmp_path):
   message = 'A checkpoint could not be written'
-  for folder, case, environment, rng in runs(tmp_path, NUM_FULL_DISKS, 3000):
+  for folder, case, environment, rng in drawn_runs(
+    tmp_path, NUM_FULL_DISKS, 3000
+  ):
     run = new_run(folder, case, environment, base_dir=small_disk / folder.name)
     # From the start, with room for what a run begins with, or later.
     is_full_at_start = rng.random() < 0.5

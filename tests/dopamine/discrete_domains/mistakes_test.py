@@ -12,15 +12,13 @@ import subprocess
 import sys
 import time
 
-import gin
 import keras
 import pytest
 
 from dopamine import backend
 from dopamine.discrete_domains import train
-from tests.dopamine.discrete_domains import train_test
+from tests.support import commands
 
-ROOT = pathlib.Path(__file__).parents[3]
 CARTPOLE = 'dopamine/agents/dqn/configs/dqn_cartpole.gin'
 ATARI = 'dopamine/agents/dqn/configs/dqn.gin'
 RAINBOW = 'dopamine/agents/rainbow/configs/rainbow_cartpole.gin'
@@ -32,18 +30,7 @@ ONE = (
 )
 TWO = (*ONE, 'Runner.num_iterations = 2')
 OTHER_BACKEND = {'tensorflow': 'jax', 'jax': 'tensorflow'}
-
-
-@pytest.fixture(autouse=True)
-def clear_gin():
-  gin.clear_config()
-  yield
-  gin.clear_config()
-
-
-@pytest.fixture(autouse=True)
-def at_the_root(monkeypatch):
-  monkeypatch.chdir(ROOT)
+pytestmark = pytest.mark.usefixtures('at_the_root')
 
 
 def run(base_dir, *bindings, gin_files=(CARTPOLE,), seed=1):
@@ -51,18 +38,10 @@ def run(base_dir, *bindings, gin_files=(CARTPOLE,), seed=1):
   arguments = [f'--base_dir={base_dir}', f'--seed={seed}']
   arguments += [f'--gin_files={file}' for file in gin_files]
   arguments += [f'--gin_bindings={binding}' for binding in bindings]
-  set_flags(*arguments)
+  commands.set_flags(*arguments)
   with pytest.raises(SystemExit) as end:
     train.main([])
   return str(end.value.code)
-
-
-def set_flags(*arguments):
-  gin.clear_config()
-  train.FLAGS.unparse_flags()
-  for name in ('gin_files', 'gin_bindings', 'seed'):
-    train.FLAGS[name].unparse()
-  train.FLAGS(['train', *arguments])
 
 
 # What is bound, and words that the answer must have.
@@ -179,7 +158,7 @@ def test_a_mistake_is_explained(binding, words, tmp_path):
 @pytest.mark.parametrize(
   ('gin_file', 'binding', 'words'),
   [
-    ('nowhere/dqn.gin', '', ['nowhere/dqn.gin', str(ROOT)]),
+    ('nowhere/dqn.gin', '', ['nowhere/dqn.gin', str(commands.ROOT)]),
     (
       ATARI,
       "create_atari_environment.game_name = 'Pnog'",
@@ -211,7 +190,7 @@ def test_a_mistake_in_another_file_is_explained(
 
 
 def test_no_gin_file(tmp_path):
-  set_flags(f'--base_dir={tmp_path}')
+  commands.set_flags(f'--base_dir={tmp_path}')
   with pytest.raises(SystemExit, match='no gin file .* --gin_files='):
     train.main([])
 
@@ -311,7 +290,7 @@ def test_a_base_dir_of_another_run(tmp_path):
 def run_to_its_end(base_dir, *bindings):
   arguments = [f'--base_dir={base_dir}', '--seed=1', f'--gin_files={CARTPOLE}']
   arguments += [f'--gin_bindings={binding}' for binding in bindings]
-  set_flags(*arguments)
+  commands.set_flags(*arguments)
   train.main([])
 
 
@@ -360,7 +339,7 @@ def test_numbers_that_are_none_stop_the_run_and_lose_nothing(tmp_path):
 
 
 def test_the_process_ends_with_one_paragraph(tmp_path):
-  result = train_test.train(
+  result = commands.train(
     tmp_path, CARTPOLE, ['DQNAgent.gama = 0.9'], check=False
   )
   assert result.returncode == 1
@@ -376,14 +355,11 @@ def test_an_error_in_the_users_code_keeps_its_traceback(tmp_path):
     'import gin\n@gin.configurable\n'
     'def broken(num_actions, name=None):\n  raise ValueError("my own")\n'
   )
-  command = [sys.executable, '-m', 'dopamine.discrete_domains.train']
-  command += [f'--base_dir={tmp_path / "run"}', f'--gin_files={CARTPOLE}']
-  command += ['--gin_bindings=import mine\nDQNAgent.network = @broken']
-  paths = f'{ROOT}{os.pathsep}{tmp_path}'
+  bindings = ['import mine\nDQNAgent.network = @broken']
+  paths = f'{commands.ROOT}{os.pathsep}{tmp_path}'
   result = subprocess.run(
-    command,
-    env=os.environ
-    | {'KERAS_BACKEND': keras.config.backend(), 'PYTHONPATH': paths},
+    commands.train_command(tmp_path / 'run', CARTPOLE, bindings),
+    env=commands.environment(PYTHONPATH=paths),
     capture_output=True,
     text=True,
     check=False,
@@ -394,13 +370,11 @@ def test_an_error_in_the_users_code_keeps_its_traceback(tmp_path):
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_a_checkpoint(tmp_path, number):
-  command = [sys.executable, '-um', 'dopamine.discrete_domains.train']
-  command += [f'--base_dir={tmp_path}', f'--gin_files={CARTPOLE}']
-  command += ['--gin_bindings=Runner.evaluation_steps = 0']
+  bindings = ['Runner.evaluation_steps = 0']
   process = subprocess.Popen(
-    command,
-    env=os.environ | {'KERAS_BACKEND': keras.config.backend()},
-    cwd=ROOT,
+    commands.train_command(tmp_path, CARTPOLE, bindings),
+    env=commands.environment(),
+    cwd=commands.ROOT,
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
     text=True,

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import pathlib
 import pickle
 import re
 
@@ -17,10 +16,10 @@ from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.replay_memory import sum_tree
-from tests.dopamine.discrete_domains import evaluate_test
+from tests.support import commands
 from tests.support import old_files
 
-ROOT = pathlib.Path(__file__).parents[3]
+pytestmark = pytest.mark.usefixtures('at_the_root')
 CAPACITY, ADDED = 50, 64
 
 # Agent of the run -> its gin file, kind of network, what gin sizes.
@@ -31,8 +30,7 @@ FILES = {
 
 
 @pytest.fixture(autouse=True)
-def clear_gin(monkeypatch):
-  monkeypatch.chdir(ROOT)
+def vectors_and_atoms_of_cartpole(monkeypatch):
   monkeypatch.setattr(old_files, 'A', 2)
   monkeypatch.setattr(old_files, 'ATOMS', 51)
   monkeypatch.setattr(
@@ -44,9 +42,6 @@ def clear_gin(monkeypatch):
   monkeypatch.setitem(
     old_files.LAYERS, 'cartpole_rainbow', [(4, 512), (512, 512), (512, 102)]
   )
-  gin.clear_config()
-  yield
-  gin.clear_config()
 
 
 class OldSumTree:
@@ -155,7 +150,7 @@ def make_runner(base_dir, agent, *bindings):
     'RainbowAgent.update_horizon = 1',
     *bindings,
   ]
-  path = str(ROOT / 'dopamine/agents' / FILES[agent][0])
+  path = str(commands.ROOT / 'dopamine/agents' / FILES[agent][0])
   run_experiment.load_gin_configs([path], bindings)
   return run_experiment.create_runner(str(base_dir))
 
@@ -276,9 +271,6 @@ def test_a_malicious_pickle_in_place_of_a_file_runs_nothing(
 
 
 # Evaluation -------------------------------------------------------------------
-
-
-evaluation_flags = evaluate_test.evaluation_flags
 
 
 def test_old_weights_alone_are_evaluated(

@@ -10,99 +10,17 @@ import gin
 import numpy as np
 from numpy.testing import assert_array_equal
 import pytest
-from tensorboard.backend.event_processing import event_accumulator
 
 from dopamine import memory
-from dopamine.discrete_domains import atari_lib
-from dopamine.discrete_domains import gym_lib
+from dopamine.agents.dqn import dqn_agent
 from dopamine.discrete_domains import run_experiment
-from tests.dopamine.agents import exact_update_test
+from tests.support import runs
 from tests.support import small
 
 
-@pytest.fixture(autouse=True)
-def clear_gin():
-  yield
-  gin.clear_config()
-
-
-CASES = {case.algorithm: case for case in exact_update_test.COMPILED}
-
-
-def atari(screen_size):
-  """Sticky Breakout on a small screen; its first games are short."""
-  environment = atari_lib.create_atari_environment('Breakout')
-  return atari_lib.AtariPreprocessing(
-    environment.environment, terminal_on_life_loss=True, screen_size=screen_size
-  )
-
-
-ENVIRONMENTS = {
-  'cartpole': (
-    lambda: gym_lib.create_gym_environment('CartPole'),
-    dict(num_actions=2, observation_shape=(4,), observation_dtype=np.float32),
-  ),
-  'breakout': (
-    lambda: atari(8),
-    dict(
-      num_actions=4,
-      observation_shape=(8, 8),
-      observation_dtype=np.uint8,
-      stack_size=4,
-    ),
-  ),
-}
-
-
-class Interrupted(run_experiment.Runner):
-  """A Runner that is asked to stop before some of its steps."""
-
-  saves_mid_episode = True
-  stops = ()
-  steps = 0
-
-  def _run_one_step(self, action):
-    type(self).steps += 1
-    if self.steps in self.stops:
-      self.request_stop()
-    return super()._run_one_step(action)
-
-
-def make_runner(
-  base_dir, environment, case, cls=run_experiment.Runner, **kwargs
+def finish(
+  base_dir, environment, case, cls=runs.Interrupted, stops=(), **kwargs
 ):
-  create_environment, settings = ENVIRONMENTS[environment]
-
-  def create_agent(sess, environment, summary_writer=None):
-    return exact_update_test.make_agent(
-      case,
-      **settings,
-      min_replay_history=30,
-      update_period=3,
-      target_update_period=40,
-      epsilon_decay_period=100,
-      summary_writer=summary_writer,
-      summary_writing_frequency=9,
-    )
-
-  return cls(
-    str(base_dir),
-    create_agent,
-    create_environment,
-    **(
-      dict(
-        num_iterations=2,
-        training_steps=120,
-        evaluation_steps=40,
-        max_steps_per_episode=35,
-        seed=4,
-      )
-      | kwargs
-    ),
-  )
-
-
-def finish(base_dir, environment, case, cls=Interrupted, stops=(), **kwargs):
   """Runs to the end; a stopped run is started again by the same command."""
 
   class Stopping(cls):
@@ -111,7 +29,7 @@ def finish(base_dir, environment, case, cls=Interrupted, stops=(), **kwargs):
   Stopping.stops = stops
   num_stops = 0
   while True:
-    runner = make_runner(base_dir, environment, case, Stopping, **kwargs)
+    runner = runs.make_runner(base_dir, environment, case, Stopping, **kwargs)
     try:
       runner.run_experiment()
     except run_experiment.Stopped as stopped:
@@ -123,66 +41,30 @@ def finish(base_dir, environment, case, cls=Interrupted, stops=(), **kwargs):
     return runner
 
 
-def figures(runner):
-  """All that a run ends with, by name, but for what a clock measured."""
-  agent, found = runner._agent, {}
-  found |= agent._learner.state()
-  memory = agent._replay.memory
-  found |= {f'store/{name}': array for name, array in memory._store.items()}
-  found['markers'] = memory._markers
-  found['add_count'] = memory.add_count
-  if hasattr(memory, 'sum_tree'):
-    found['sum_tree'] = memory.sum_tree._sums
-    found['largest'] = memory.sum_tree.max_recorded_priority
-  found['generators'] = [
-    str(rng.bit_generator.state) for rng in (agent._rng, memory._rng)
-  ]
-  found['environment'] = str(runner._environment_state())
-  found['steps'] = agent.training_steps
-  for iteration, statistics in runner._logger.data.items():
-    for name, values in statistics.items():
-      if not name.endswith('per_second'):
-        found[f'{iteration}/{name}'] = values
-  accumulator = event_accumulator.EventAccumulator(runner._base_dir)
-  accumulator.Reload()
-  for tag in accumulator.Tags()['scalars']:
-    events = accumulator.Scalars(tag)
-    found[f'tensorboard/{tag}'] = [event.step for event in events]
-    if not tag.endswith('PerSecond'):
-      found[f'tensorboard/{tag}'] += [event.value for event in events]
-  return found
-
-
-def assert_equal(found, expected):
-  assert found.keys() == expected.keys()
-  for name, value in expected.items():
-    assert_array_equal(found[name], value, err_msg=name)
-
-
 # Of 2 x (120 + 40) steps: in both phases of both iterations, the first before
 # learning starts.
 STOPS = (7, 64, 171, 301)
 
 
-@pytest.mark.parametrize('environment', ENVIRONMENTS)
-@pytest.mark.parametrize('algorithm', CASES)
+@pytest.mark.parametrize('environment', runs.ENVIRONMENTS)
+@pytest.mark.parametrize('algorithm', runs.CASES)
 def test_a_run_that_is_stopped_four_times_ends_the_same(
   algorithm, environment, tmp_path
 ):
-  straight = finish(tmp_path / 'straight', environment, CASES[algorithm])
-  expected = figures(straight)
+  straight = finish(tmp_path / 'straight', environment, runs.CASES[algorithm])
+  expected = runs.figures(straight)
   assert expected['steps'] > 240 and expected['add_count'] > 200
   assert len(expected['tensorboard/Train/NumEpisodes']) == 4
   stopped = finish(
-    tmp_path / 'stopped', environment, CASES[algorithm], stops=STOPS
+    tmp_path / 'stopped', environment, runs.CASES[algorithm], stops=STOPS
   )
-  assert_equal(figures(stopped), expected)
+  runs.assert_equal(runs.figures(stopped), expected)
 
 
 # What is saved beside that ----------------------------------------------------
 
 
-class Counting(exact_update_test.dqn_agent.DQNAgent):
+class Counting(dqn_agent.DQNAgent):
   """A subclass with a state of its own, of which it saves nothing itself."""
 
   def __init__(self, *args, bonus=0.5, **kwargs):
@@ -200,7 +82,7 @@ class Counting(exact_update_test.dqn_agent.DQNAgent):
 
 
 def counting_runner(base_dir, bonus, stop_at=None):
-  _, settings = ENVIRONMENTS['breakout']
+  _, settings = runs.ENVIRONMENTS['breakout']
 
   def create_agent(sess, environment, summary_writer=None):
     gin.bind_parameter('OutOfGraphReplayBuffer.replay_capacity', 200)
@@ -209,10 +91,10 @@ def counting_runner(base_dir, bonus, stop_at=None):
       network=small.Perceptron, bonus=bonus, min_replay_history=30, **settings
     )
 
-  runner = Interrupted(
+  runner = runs.Interrupted(
     str(base_dir),
     create_agent,
-    ENVIRONMENTS['breakout'][0],
+    runs.ENVIRONMENTS['breakout'][0],
     num_iterations=1,
     training_steps=80,
     evaluation_steps=0,
@@ -295,7 +177,7 @@ def plain_runner(base_dir, length=10, cls=run_experiment.Runner, **kwargs):
 def test_what_cannot_be_saved_within_an_episode_is_saved_at_its_end(
   tmp_path, capsys
 ):
-  class Stopping(Interrupted):
+  class Stopping(runs.Interrupted):
     stops, steps = (33,), 0
 
   with pytest.raises(
@@ -315,7 +197,7 @@ def test_what_cannot_be_saved_within_an_episode_is_saved_at_its_end(
 def test_an_episode_without_end_does_not_hold_up_a_stop(tmp_path, monkeypatch):
   monkeypatch.setattr(run_experiment, '_STOP_SECONDS', 0.05)
 
-  class Stopping(Interrupted):
+  class Stopping(runs.Interrupted):
     stops, steps = (33,), 0
 
   runner = plain_runner(
@@ -327,7 +209,7 @@ def test_an_episode_without_end_does_not_hold_up_a_stop(tmp_path, monkeypatch):
 
 
 def test_a_stop_after_the_last_step_of_an_iteration_loses_nothing(tmp_path):
-  class Stopping(Interrupted):
+  class Stopping(runs.Interrupted):
     stops, steps = (80,), 0  # 60 of training, 20 of evaluation.
 
   with pytest.raises(
@@ -444,11 +326,11 @@ def test_changed_settings_are_shown(tmp_path, capsys):
 
 
 def test_another_number_of_threads_is_told(tmp_path, capsys, monkeypatch):
-  finish(tmp_path, 'cartpole', CASES['dqn'], num_iterations=1)
-  cls = exact_update_test.dqn_agent.DQNAgent
+  finish(tmp_path, 'cartpole', runs.CASES['dqn'], num_iterations=1)
+  cls = dqn_agent.DQNAgent
   monkeypatch.setattr(cls, 'describe_device', lambda agent: '64 threads')
   capsys.readouterr()
-  make_runner(tmp_path, 'cartpole', CASES['dqn'])
+  runs.make_runner(tmp_path, 'cartpole', runs.CASES['dqn'])
   out = capsys.readouterr().out
   assert 'threads), and this process computes by 64 threads: ' in out
 
@@ -474,8 +356,8 @@ def test_an_override_of_the_checkpoint_saves_its_files_with_it(tmp_path):
       self._checkpointer.save_checkpoint(iteration, data)
 
   old = dict(cls=Old, checkpoint_minutes=1e-3)
-  make_runner(
-    tmp_path / 'old', 'breakout', CASES['c51'], num_iterations=1, **old
+  runs.make_runner(
+    tmp_path / 'old', 'breakout', runs.CASES['c51'], num_iterations=1, **old
   ).run_experiment()
   folder = tmp_path / 'old' / 'checkpoints'
   manifest = json.loads(
@@ -485,13 +367,15 @@ def test_an_override_of_the_checkpoint_saves_its_files_with_it(tmp_path):
     *manifest['files']
   }
   assert all(name.startswith('replay/') for name in manifest['shared'])
-  resumed = make_runner(tmp_path / 'old', 'breakout', CASES['c51'], **old)
+  resumed = runs.make_runner(
+    tmp_path / 'old', 'breakout', runs.CASES['c51'], **old
+  )
   assert resumed._start_iteration == 1
   assert resumed._agent.training_steps > 100
   assert resumed._agent._replay.memory.add_count > 100
 
 
-class OwnBundle(exact_update_test.dqn_agent.DQNAgent):
+class OwnBundle(dqn_agent.DQNAgent):
   """Saves its weights and nothing of an episode."""
 
   def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
@@ -510,8 +394,8 @@ def test_an_agent_that_saves_no_episode_is_saved_between_them(tmp_path):
       network=small.Perceptron, min_replay_history=1000, **settings
     )
 
-  create_environment, settings = ENVIRONMENTS['breakout']
-  runner = Interrupted(
+  create_environment, settings = runs.ENVIRONMENTS['breakout']
+  runner = runs.Interrupted(
     str(tmp_path), create_agent, create_environment, training_steps=80
   )
   type(runner).steps, runner.stops = 0, (20,)
@@ -522,7 +406,7 @@ def test_an_agent_that_saves_no_episode_is_saved_between_them(tmp_path):
 
 
 def test_a_stop_where_nothing_could_be_saved_says_so(tmp_path, monkeypatch):
-  class Stopping(Interrupted):
+  class Stopping(runs.Interrupted):
     stops, steps = (80,), 0
 
     def _checkpoint_experiment(self, iteration):
@@ -535,10 +419,10 @@ def test_a_stop_where_nothing_could_be_saved_says_so(tmp_path, monkeypatch):
 
 def test_failed_checkpoints_leave_nothing(tmp_path, monkeypatch):
   fsync = os.fsync
-  runner = make_runner(
+  runner = runs.make_runner(
     tmp_path,
     'breakout',
-    CASES['dqn'],
+    runs.CASES['dqn'],
     num_iterations=1,
     checkpoint_minutes=1e-3,
   )
@@ -573,12 +457,12 @@ def test_files_without_a_sentinel_are_told(tmp_path, capsys):
 
 
 def test_a_generator_made_during_the_run_is_restored(tmp_path):
-  class Lazy(exact_update_test.dqn_agent.DQNAgent):
+  class Lazy(dqn_agent.DQNAgent):
     mine = None
 
   def make():
     gin.bind_parameter('WrappedReplayBuffer.replay_capacity', 200)
-    agent = Lazy(network=small.Perceptron, **ENVIRONMENTS['cartpole'][1])
+    agent = Lazy(network=small.Perceptron, **runs.ENVIRONMENTS['cartpole'][1])
     agent.remember_settings()
     return agent
 
@@ -595,7 +479,7 @@ def test_a_damaged_checkpoint_does_not_push_out_a_good_one(tmp_path):
   """Two of those within an iteration are kept: two that are whole."""
 
   def stop_at(step):
-    class Stopping(Interrupted):
+    class Stopping(runs.Interrupted):
       stops, steps = (step,), 0
 
     with pytest.raises(run_experiment.Stopped):
@@ -618,7 +502,7 @@ def test_a_damaged_checkpoint_does_not_push_out_a_good_one(tmp_path):
 
 
 def test_a_stop_after_the_last_step_of_the_run_is_no_stop(tmp_path):
-  class Stopping(Interrupted):
+  class Stopping(runs.Interrupted):
     stops, steps = (160,), 0
 
   runner = plain_runner(tmp_path, cls=Stopping)
@@ -658,15 +542,13 @@ def test_a_log_that_fails_at_the_end_takes_no_checkpoint_with_it(tmp_path):
 
 def test_weights_alone_are_enough_where_that_is_allowed(tmp_path):
   """Whatever else is damaged or missing."""
-  create_environment, settings = ENVIRONMENTS['cartpole']
+  create_environment, settings = runs.ENVIRONMENTS['cartpole']
 
   def make(**kwargs):
     return run_experiment.Runner(
       str(tmp_path),
-      lambda sess, environment, summary_writer=None: (
-        exact_update_test.dqn_agent.DQNAgent(
-          network=small.Perceptron, **settings, **kwargs
-        )
+      lambda sess, environment, summary_writer=None: dqn_agent.DQNAgent(
+        network=small.Perceptron, **settings, **kwargs
       ),
       create_environment,
       num_iterations=3,
@@ -699,13 +581,13 @@ def test_another_network_of_the_same_shape_is_refused(tmp_path):
   class Other(small.Perceptron):
     pass
 
-  create_environment, settings = ENVIRONMENTS['cartpole']
+  create_environment, settings = runs.ENVIRONMENTS['cartpole']
 
   def make(network, **kwargs):
     return run_experiment.Runner(
       str(tmp_path),
-      lambda sess, environment, summary_writer=None: (
-        exact_update_test.dqn_agent.DQNAgent(network=network, **settings)
+      lambda sess, environment, summary_writer=None: dqn_agent.DQNAgent(
+        network=network, **settings
       ),
       create_environment,
       num_iterations=1,

@@ -21,14 +21,8 @@ from dopamine.agents.dqn import dqn_agent
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
-from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import agents
 from tests.support import small
-
-
-@pytest.fixture(autouse=True)
-def clear_gin():
-  yield
-  gin.clear_config()
 
 
 class Scribe:
@@ -492,10 +486,10 @@ def dqn_runner(tmp_path, num_iterations, seed=5):
   settings = dict(min_replay_history=20, update_period=2, seed=None)
   return run_experiment.Runner(
     str(tmp_path),
-    lambda sess, environment, summary_writer=None: dqn_agent_test.make_agent(
+    lambda sess, environment, summary_writer=None: agents.make_agent(
       **settings
     ),
-    lambda: dqn_agent_test.FourCountdown(7),
+    lambda: small.FourCountdown(7),
     num_iterations=num_iterations,
     training_steps=40,
     evaluation_steps=10,
@@ -508,7 +502,7 @@ def test_the_runs_seed_reaches_agents_that_know_nothing_of_it(tmp_path):
   for name, seed in (('a', 5), ('b', 5), ('c', 6)):
     runner = dqn_runner(tmp_path / name, 1, seed)
     runner.run_experiment()
-    weights.append(dqn_agent_test.weights(runner._agent.online_convnet))
+    weights.append(agents.weights(runner._agent.online_convnet))
   for a, b in zip(weights[0], weights[1], strict=True):
     assert_array_equal(a, b)
   assert (weights[0][0] != weights[2][0]).any()
@@ -532,8 +526,8 @@ def test_two_iterations_and_two_after_a_stop_equal_four(tmp_path):
   assert resumed._start_iteration == 2
   resumed.run_experiment()
   for a, b in zip(
-    dqn_agent_test.weights(resumed._agent.online_convnet),
-    dqn_agent_test.weights(straight._agent.online_convnet),
+    agents.weights(resumed._agent.online_convnet),
+    agents.weights(straight._agent.online_convnet),
     strict=True,
   ):
     assert_array_equal(a, b)
@@ -585,7 +579,7 @@ def test_unknown_names_are_told_with_the_nearest(tmp_path):
 
 
 def test_debug_mode_hands_the_writer_on():
-  writer = dqn_agent_test.Recorder()
+  writer = agents.Recorder()
   run_experiment.load_gin_configs(
     ['dopamine/agents/dqn/configs/dqn_cartpole.gin'], []
   )

@@ -1,7 +1,6 @@
 """Whole runs through the command line, on real games."""
 
 import os
-import pathlib
 import pickle
 import subprocess
 import sys
@@ -13,27 +12,7 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 from dopamine import safe_pickle
-
-GIN_FILE = 'dopamine/agents/dqn/configs/dqn.gin'
-ROOT = pathlib.Path(__file__).parents[3]
-
-
-def train(base_dir, gin_file=GIN_FILE, bindings=(), arguments=(), check=True):
-  """Runs `python -m dopamine.discrete_domains.train` as a user does."""
-  command = [sys.executable, '-m', 'dopamine.discrete_domains.train']
-  command += [f'--base_dir={base_dir}', f'--gin_files={gin_file}']
-  command += [f'--gin_bindings={binding}' for binding in bindings]
-  result = subprocess.run(
-    [*command, *arguments],
-    env=os.environ | {'KERAS_BACKEND': keras.config.backend()},
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  if check:
-    assert result.returncode == 0, result.stderr[-3000:]
-  return result
+from tests.support import commands
 
 
 def scalars(path):
@@ -57,7 +36,7 @@ def test_dqn_trains_stops_and_resumes(game, tmp_path):
     'DQNAgent.min_replay_history = 500',
     'WrappedReplayBuffer.replay_capacity = 3000',
   ]
-  first = train(
+  first = commands.train(
     tmp_path,
     bindings=[*bindings, 'Runner.num_iterations = 2'],
     arguments=['--seed=7'],
@@ -66,7 +45,9 @@ def test_dqn_trains_stops_and_resumes(game, tmp_path):
   assert 'Average undiscounted return per training episode' in first.stderr
   assert 'Steps executed: ' in first.stdout and '\r' not in first.stdout
 
-  second = train(tmp_path, bindings=[*bindings, 'Runner.num_iterations = 3'])
+  second = commands.train(
+    tmp_path, bindings=[*bindings, 'Runner.num_iterations = 3']
+  )
   assert 'will start from iteration 2' in second.stderr
   assert 'Seed:        7' in second.stdout
 
@@ -132,7 +113,9 @@ def test_the_same_seed_gives_the_same_run_in_another_process(tmp_path):
   ]
   states = []
   for name, seed in (('a', 3), ('b', 3), ('c', 4)):
-    train(tmp_path / name, bindings=bindings, arguments=[f'--seed={seed}'])
+    commands.train(
+      tmp_path / name, bindings=bindings, arguments=[f'--seed={seed}']
+    )
     with np.load(tmp_path / name / 'checkpoints/weights_ckpt.0.npz') as file:
       weights = dict(file)
     with open(tmp_path / name / 'checkpoints/ckpt.0', 'rb') as file:
@@ -152,7 +135,7 @@ def test_the_same_seed_gives_the_same_run_in_another_process(tmp_path):
   keras.config.backend() != 'jax', reason='a file for the JAX backend'
 )
 def test_a_jax_gin_file_trains(tmp_path):
-  train(
+  commands.train(
     tmp_path,
     gin_file='dopamine/jax/agents/dqn/configs/dqn.gin',
     bindings=[
@@ -207,13 +190,10 @@ def train_kill_and_resume(base_dir, gin_file, cls, game, steps):
     'OutOfGraphPrioritizedReplayBuffer.replay_capacity = 3000',
     'WrappedPrioritizedReplayBuffer.replay_capacity = 3000',
   ]
-  command = [sys.executable, '-m', 'dopamine.discrete_domains.train']
-  command += [f'--base_dir={base_dir}', f'--gin_files={gin_file}', '--seed=3']
-  command += [f'--gin_bindings={binding}' for binding in bindings]
   process = subprocess.Popen(
-    command,
-    env=os.environ | {'KERAS_BACKEND': keras.config.backend()},
-    cwd=ROOT,
+    commands.train_command(base_dir, gin_file, bindings, ['--seed=3']),
+    env=commands.environment(),
+    cwd=commands.ROOT,
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,
   )
@@ -229,7 +209,7 @@ def train_kill_and_resume(base_dir, gin_file, cls, game, steps):
     f'Runner.training_steps = {steps // 5}',
     f'Runner.evaluation_steps = {steps // 10}',
   ]
-  resumed = train(base_dir, gin_file, bindings)
+  resumed = commands.train(base_dir, gin_file, bindings)
   assert 'will start from iteration 1' in resumed.stderr
   logs = pickle.loads((base_dir / 'logs' / 'log_1').read_bytes())
   assert sorted(logs) == ['iteration_0', 'iteration_1']
@@ -284,7 +264,7 @@ def test_dqn_balances_the_pole(tmp_path):
   """Three seeds; `docs/results/dqn_cartpole.py` has the curves of more."""
   returns = []
   for seed in (1, 2, 3):
-    train(
+    commands.train(
       tmp_path / str(seed),
       gin_file='dopamine/agents/dqn/configs/dqn_cartpole.gin',
       bindings=['Runner.num_iterations = 30'],

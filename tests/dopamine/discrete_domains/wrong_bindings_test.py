@@ -1,6 +1,5 @@
 """Whatever gin binds, the first thing a user sees is a paragraph of ours."""
 
-import gin
 import hypothesis
 from hypothesis import strategies as st
 import keras
@@ -8,7 +7,7 @@ import pytest
 
 from dopamine.discrete_domains import run_experiment
 from dopamine.discrete_domains import train
-from tests.dopamine.discrete_domains import mistakes_test
+from tests.support import commands
 
 AGENT = (
   'observation_shape observation_dtype stack_size network gamma update_horizon '
@@ -74,7 +73,7 @@ VALUES = st.one_of(
 
 
 @pytest.fixture
-def one_short_episode(monkeypatch):
+def one_short_episode(monkeypatch, at_the_root):
   """Runs are built as always, and then end with their third step."""
 
   def run_experiment_(runner):
@@ -82,9 +81,6 @@ def one_short_episode(monkeypatch):
     runner._run_one_episode()
 
   monkeypatch.setattr(run_experiment.Runner, 'run_experiment', run_experiment_)
-  monkeypatch.chdir(mistakes_test.ROOT)
-  yield
-  gin.clear_config()
 
 
 # To build an agent takes 0.3 s on TensorFlow and 2 s on JAX.
@@ -103,7 +99,7 @@ def test_a_wrong_binding_is_explained_or_harmless(
 ):
   gin_file, name = binding
   base_dir = tmp_path_factory.mktemp('run')
-  mistakes_test.set_flags(
+  commands.set_flags(
     f'--base_dir={base_dir}',
     f'--gin_files={gin_file}',
     f'--gin_bindings={name} = {value}',

@@ -13,7 +13,7 @@ import pytest
 from dopamine import learners
 from dopamine import networks
 from dopamine import optimizers
-from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import agents
 from tests.support import small
 
 OTHER = {'tensorflow': 'jax', 'jax': 'tensorflow'}[keras.config.backend()]
@@ -31,7 +31,7 @@ OPTIMIZERS = {
 
 def train(name, state, num_batches):
   """Five updates from given weights; returns the learner's state after them."""
-  agent = dqn_agent_test.make_agent(optimizer=OPTIMIZERS[name])
+  agent = agents.make_agent(optimizer=OPTIMIZERS[name])
   learner = agent._learner
   if state:
     learner.set_state(state)
@@ -77,15 +77,15 @@ def test_backends_agree_after_five_updates(name, tmp_path):
 
 
 def test_the_learning_rate_is_not_part_of_the_state():
-  fast = dqn_agent_test.make_agent(optimizer=lambda: optimizers.RMSProp(0.1))
-  slow = dqn_agent_test.make_agent(optimizer=lambda: optimizers.RMSProp(0.01))
+  fast = agents.make_agent(optimizer=lambda: optimizers.RMSProp(0.1))
+  slow = agents.make_agent(optimizer=lambda: optimizers.RMSProp(0.01))
   slow._learner.set_state(fast._learner.state())
   rate = slow._learner._hooks.optimizer.learning_rate
   assert float(rate) == pytest.approx(0.01)
 
 
 def test_a_missing_variable_is_named_and_nothing_assigned():
-  learner = dqn_agent_test.make_agent()._learner
+  learner = agents.make_agent()._learner
   state = learner.state()
   state['online_convnet/0'] = state['online_convnet/0'] + 1
   del state['target_convnet/1']
@@ -99,9 +99,7 @@ def test_a_missing_variable_is_named_and_nothing_assigned():
 
 def test_schedules_count_updates():
   schedule = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.1, 0.0])
-  agent = dqn_agent_test.make_agent(
-    optimizer=lambda: keras.optimizers.SGD(schedule)
-  )
+  agent = agents.make_agent(optimizer=lambda: keras.optimizers.SGD(schedule))
   learner = agent._learner
   batches = small.batches(num_batches=3)
   learner.update(batches)
@@ -132,7 +130,7 @@ def test_a_device_that_is_none_is_refused():
 
 
 def test_a_gpu_that_is_not_there_means_the_cpu():
-  agent = dqn_agent_test.make_agent(tf_device='/gpu:7')
+  agent = agents.make_agent(tf_device='/gpu:7')
   agent._learner.update(small.batches())
   assert 'cpu, as there is no /gpu:7' in agent.describe_device().replace(
     f' ({learners.num_cpus()} threads)', ''
@@ -140,13 +138,13 @@ def test_a_gpu_that_is_not_there_means_the_cpu():
 
 
 def test_predict_returns_numpy():
-  agent = dqn_agent_test.make_agent()
+  agent = agents.make_agent()
   q = agent._learner.predict(agent.state)
   assert isinstance(q, np.ndarray) and q.shape == (1, small.NUM_ACTIONS)
 
 
 def test_the_graph_is_there_once_it_is_compiled():
-  agent = dqn_agent_test.make_agent()
+  agent = agents.make_agent()
   assert agent.graph_def() is None
   agent._learner.update(small.batches())
   if keras.config.backend() == 'jax':
@@ -159,7 +157,7 @@ def test_the_graph_is_there_once_it_is_compiled():
 
 
 def test_the_nature_network_learns_from_pixels():
-  agent = dqn_agent_test.make_agent(
+  agent = agents.make_agent(
     num_actions=3,
     observation_shape=(84, 84),
     observation_dtype=np.uint8,
@@ -186,8 +184,8 @@ def test_a_process_without_v2_behaviour_trains_after_one_warning():
 import tensorflow as tf
 tf.compat.v1.disable_v2_behavior()
 from tests.support import small
-from tests.dopamine.agents.dqn import dqn_agent_test
-agent = dqn_agent_test.make_agent()
+from tests.support import agents
+agent = agents.make_agent()
 update = agent._learner.update(small.batches())
 print(agent._learner.predict(agent.state).shape, float(update.objective[0]) > 0)
 """

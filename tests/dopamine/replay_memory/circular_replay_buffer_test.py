@@ -15,170 +15,20 @@ import pytest
 
 from dopamine import storage
 from dopamine.replay_memory import circular_replay_buffer
-
-ReplayElement = circular_replay_buffer.ReplayElement
-GAMMA = 0.9
-EXTRAS = [ReplayElement('note', (2,), np.int64)]
-ENDS = ['terminal', 'cut', 'time-out', 'time-out']
-
-
-@pytest.fixture(autouse=True)
-def _clear_gin():
-  yield
-  gin.clear_config()
-
+from tests.support import replays
 
 # The oracle ------------------------------------------------------------------
-
-
-class Episodes:
-  """What a buffer should hold: episodes as lists, and who got which slot."""
-
-  def __init__(self, capacity, stack_size, horizon, shape=(), reward_shape=()):
-    self.capacity, self.stack_size, self.horizon = capacity, stack_size, horizon
-    self.shape, self.reward_shape = shape, reward_shape
-    self.log = []  # What each add wrote: (episode, t), or None if no start.
-    self.count = 0
-    self.end()
-
-  def end(self):
-    self.episode = {'frames': [], 'steps': [], 'end': None}
-    self.begun = False
-
-  def frame(self):
-    self.count += 1
-    return np.full(self.shape, self.count % 251 + 1)
-
-  def step(self, end, *memories):
-    """Adds one step to this and to the memories; `end` says what it ends."""
-    if not self.begun:
-      self.log += [None] * (self.stack_size - 1)
-      self.begun = True
-    frame, t = self.frame(), len(self.episode['steps'])
-    reward = np.full(self.reward_shape, self.count / 7.0, np.float32)
-    note = [self.count, -self.count]
-    self.log.append((self.episode, t))
-    self.episode['frames'].append(frame)
-    self.episode['steps'].append((self.count % 5, reward, note))
-    self.episode['end'] = end
-    step = frame, self.count % 5, reward, end == 'terminal', note
-    for memory in memories:
-      memory.add(*step, episode_end=end == 'cut')
-    if end == 'time-out':
-      self.episode['frames'].append(self.frame())
-      self.log.append(None)
-      for memory in memories:
-        memory.add_final_observation(self.episode['frames'][-1])
-    if end is not None:
-      self.end()
-
-  def play(self, lengths_and_ends, *memories):
-    for length, end in lengths_and_ends:
-      for t in range(length):
-        self.step(end if t == length - 1 else None, *memories)
-
-  def valid(self):
-    """Returns `{slot: (episode, t)}` of the starts that may be sampled."""
-    result = {}
-    for position, start in enumerate(self.log):
-      age = len(self.log) - position  # 1 is the newest.
-      if start is None or age <= self.horizon:
-        continue
-      if age > self.capacity - self.stack_size:
-        continue  # Overwritten, or barred by invalid_range.
-      episode, t = start
-      if episode['end'] == 'cut' and t + self.horizon >= len(episode['steps']):
-        continue
-      result[position % self.capacity] = start
-    return result
-
-  def stack(self, episode, t):
-    zeros = [np.zeros(self.shape)] * (self.stack_size - 1)
-    frames = zeros + episode['frames']
-    return np.stack(frames[t : t + self.stack_size], axis=-1)
-
-  def transition(self, episode, t):
-    """Returns the transition as a dict; what is undefined is not in it."""
-    steps = episode['steps'][t : t + self.horizon]
-    k = len(steps)
-    terminal = episode['end'] == 'terminal' and t + k == len(episode['steps'])
-    action, _, note = steps[0]
-    result = {
-      'state': self.stack(episode, t),
-      'action': action,
-      'reward': sum(
-        GAMMA**j * reward for j, (_, reward, _) in enumerate(steps)
-      ),
-      'terminal': terminal,
-      'note': note,
-      'discount': 0.0 if terminal else GAMMA**k,
-    }
-    if not terminal:
-      result['next_state'] = self.stack(episode, t + k)
-      final = t + k == len(episode['steps'])
-      following = (0, 0, None) if final else episode['steps'][t + k]
-      result['next_action'], result['next_reward'], _ = following
-    return result
-
-
-def _names(memory):
-  return [element.name for element in memory.get_transition_elements()]
-
-
-def _sample(memory, indices):
-  arrays = memory.sample_transition_batch(indices=indices)
-  sample = dict(zip(_names(memory), arrays, strict=True))
-  for element in memory.get_transition_elements(len(indices)):
-    assert sample[element.name].shape == element.shape, element.name
-    assert sample[element.name].dtype == element.type, element.name
-  return sample | {'discount': memory.discounts(indices)}
-
-
-def _assert_holds(memory, oracle):
-  """Asserts that the memory has the oracle's transitions, and no others."""
-  assert memory.add_count == len(oracle.log)
-  expected = oracle.valid()
-  slots = range(-2, oracle.capacity + 2)
-  assert {i for i in slots if memory.is_valid_transition(i)} == set(expected)
-  if not expected:
-    return
-  sample = _sample(memory, list(expected))
-  np.testing.assert_array_equal(sample['indices'], list(expected))
-  for row, start in enumerate(expected.values()):
-    for name, value in oracle.transition(*start).items():
-      np.testing.assert_allclose(
-        sample[name][row], value, rtol=1e-6, err_msg=f'{name} of {start}'
-      )
-
-
-@st.composite
-def settings(draw):
-  stack_size, horizon = draw(st.integers(1, 4)), draw(st.integers(1, 5))
-  return dict(
-    observation_shape=draw(st.sampled_from([(), (3,), (2, 3)])),
-    stack_size=stack_size,
-    update_horizon=horizon,
-    replay_capacity=stack_size + horizon + draw(st.integers(0, 25)),
-    observation_dtype=draw(st.sampled_from([np.uint8, np.float32, np.int16])),
-    reward_shape=draw(st.sampled_from([(), (2,)])),
-  )
-
-
-_episode = st.tuples(st.integers(1, 9), st.sampled_from(ENDS))
-few_episodes = st.lists(_episode, max_size=4)
-# Up to some 300 slots: the smallest buffers wrap around a hundred times.
-episodes = few_episodes | st.lists(_episode, min_size=8, max_size=30)
 
 
 def _pair(setting):
   memory = circular_replay_buffer.OutOfGraphReplayBuffer(
     **setting,
     batch_size=4,
-    gamma=GAMMA,
-    extra_storage_types=EXTRAS,
+    gamma=replays.GAMMA,
+    extra_storage_types=replays.EXTRAS,
     seed=0,
   )
-  oracle = Episodes(
+  oracle = replays.Episodes(
     setting['replay_capacity'],
     setting['stack_size'],
     setting['update_horizon'],
@@ -189,27 +39,29 @@ def _pair(setting):
 
 
 @hypothesis.settings(max_examples=200, deadline=None)
-@hypothesis.given(settings(), episodes, st.integers(1, 9))
+@hypothesis.given(replays.settings(), replays.episodes, st.integers(1, 9))
 def test_holds_what_lists_of_episodes_hold(setting, played, open_steps):
   memory, oracle = _pair(setting)
   oracle.play(played, memory)
-  _assert_holds(memory, oracle)
+  replays.assert_holds(memory, oracle)
   oracle.play([(open_steps, None)], memory)
-  _assert_holds(memory, oracle)
+  replays.assert_holds(memory, oracle)
 
 
 @hypothesis.settings(max_examples=25, deadline=None)
-@hypothesis.given(settings(), few_episodes)
+@hypothesis.given(replays.settings(), replays.few_episodes)
 def test_holds_what_lists_of_episodes_hold_after_every_step(setting, played):
   memory, oracle = _pair(setting)
   for length, end in played:
     for t in range(length):
       oracle.step(end if t == length - 1 else None, memory)
-      _assert_holds(memory, oracle)
+      replays.assert_holds(memory, oracle)
 
 
 @hypothesis.settings(max_examples=40, deadline=None)
-@hypothesis.given(settings(), episodes, few_episodes, st.booleans())
+@hypothesis.given(
+  replays.settings(), replays.episodes, replays.few_episodes, st.booleans()
+)
 def test_continues_identically_after_save_and_load(
   setting, played, more, mid_episode
 ):
@@ -219,17 +71,20 @@ def test_continues_identically_after_save_and_load(
   with tempfile.TemporaryDirectory() as directory:
     memory.save(directory, 3)
     loaded.load(directory, 3)
-  _assert_holds(loaded, oracle)
+  replays.assert_holds(loaded, oracle)
   oracle.play(more, memory, loaded)
-  _assert_holds(loaded, oracle)
+  replays.assert_holds(loaded, oracle)
   everything = np.arange(setting['replay_capacity'])
-  ours, theirs = _sample(memory, everything), _sample(loaded, everything)
+  ours, theirs = (
+    replays.sampled(memory, everything),
+    replays.sampled(loaded, everything),
+  )
   for name, array in ours.items():
     np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 
 
 @hypothesis.settings(max_examples=60, deadline=None)
-@hypothesis.given(settings(), episodes)
+@hypothesis.given(replays.settings(), replays.episodes)
 def test_samples_valid_indices_only_and_all_of_them(setting, played):
   setting['replay_capacity'] += 10
   memory, oracle = _pair(setting)
@@ -271,7 +126,7 @@ def test_final_observation_stops_the_window_and_is_bootstrapped_from():
     *(1, 2, 3),
     *(6, 7, 8),
   ]
-  sample = _sample(memory, [1, 2, 3])
+  sample = replays.sampled(memory, [1, 2, 3])
   # Slot 1 takes N = 3 steps: 10 + 100/2 + 1000/4 = 310; then 2, then 1 step:
   # 100 + 1000/2 = 600 and 1000.
   np.testing.assert_array_equal(sample['reward'], [310, 600, 1000])
@@ -285,7 +140,7 @@ def test_discount_is_zero_after_a_terminal_within_the_horizon():
   memory = _memory(update_horizon=3, gamma=0.5)
   for i in range(10):
     memory.add(i, 0, 1.0, i == 4)
-  sample = _sample(memory, [1, 2, 3, 4, 5])
+  sample = replays.sampled(memory, [1, 2, 3, 4, 5])
   np.testing.assert_array_equal(sample['terminal'], [0, 1, 1, 1, 0])
   np.testing.assert_array_equal(sample['discount'], [0.125, 0, 0, 0, 0.125])
   np.testing.assert_array_equal(sample['reward'], [1.75, 1.75, 1.5, 1, 1.75])
@@ -339,7 +194,7 @@ def test_sum_of_rewards_is_accumulated_in_float64():
 
 
 def test_padding_is_counted_and_zero():
-  memory = _memory(stack_size=3, extra_storage_types=EXTRAS)
+  memory = _memory(stack_size=3, extra_storage_types=replays.EXTRAS)
   for end in (True, False):
     memory.add(5, 1, 2.0, end, [3, 4])
   assert memory.add_count == 6
@@ -349,7 +204,7 @@ def test_padding_is_counted_and_zero():
 
 
 def test_add_checks_number_and_shapes():
-  memory = _memory(observation_shape=(2,), extra_storage_types=EXTRAS)
+  memory = _memory(observation_shape=(2,), extra_storage_types=replays.EXTRAS)
   with pytest.raises(ValueError, match='Add expects 5 elements, received 4'):
     memory.add([1, 2], 0, 0.0, False)
   with pytest.raises(ValueError, match='Add expects 5 elements, received 6'):
@@ -413,31 +268,33 @@ def test_dtypes_may_be_those_of_tensorflow():
   memory = _memory(
     observation_dtype=DType(),
     terminal_dtype=DType(),
-    extra_storage_types=[ReplayElement('x', (), DType())],
+    extra_storage_types=[
+      circular_replay_buffer.ReplayElement('x', (), DType())
+    ],
   )
   for i in range(5):
     memory.add(i, 0, 0.0, False, i)
-  sample = _sample(memory, [1, 2])
+  sample = replays.sampled(memory, [1, 2])
   assert sample['state'].dtype == sample['x'].dtype == np.uint8
 
 
 def test_subclass_stores_and_returns_more():
   class Memory(circular_replay_buffer.OutOfGraphReplayBuffer):
     def get_storage_signature(self):
-      x = ReplayElement('x', (), np.float32)
+      x = circular_replay_buffer.ReplayElement('x', (), np.float32)
       return [*super().get_storage_signature(), x]
 
     def get_add_args_signature(self):
-      y = ReplayElement('y', (), np.float32)
+      y = circular_replay_buffer.ReplayElement('y', (), np.float32)
       return [*super().get_add_args_signature(), y]
 
     def get_transition_elements(self, batch_size=None):
       b = self._batch_size if batch_size is None else batch_size
       state = super().get_transition_elements(b)[0]
       return [
-        ReplayElement('x', (b,), np.float64),
+        circular_replay_buffer.ReplayElement('x', (b,), np.float64),
         state,
-        ReplayElement('z', (b, 2), np.int8),
+        circular_replay_buffer.ReplayElement('z', (b, 2), np.int8),
       ]
 
     def _add(self, *args):
@@ -487,8 +344,10 @@ def test_module_functions_keep_their_published_values():
   np.testing.assert_array_equal(
     circular_replay_buffer.invalid_range(1, 10, 3, 2), [9, 0, 1, 2, 3]
   )
-  assert ReplayElement.__name__ == 'shape_type'
-  assert ReplayElement('a', (), np.uint8).type == np.uint8
+  assert circular_replay_buffer.ReplayElement.__name__ == 'shape_type'
+  assert (
+    circular_replay_buffer.ReplayElement('a', (), np.uint8).type == np.uint8
+  )
   assert circular_replay_buffer.STORE_FILENAME_PREFIX == '$store$_'
   assert circular_replay_buffer.CHECKPOINT_DURATION == 4
 
@@ -550,9 +409,9 @@ def test_sampling_is_uniform():
     stack_size=3,
     update_horizon=2,
     replay_capacity=40,
-    extra_storage_types=EXTRAS,
+    extra_storage_types=replays.EXTRAS,
   )
-  oracle = Episodes(40, stack_size=3, horizon=2)
+  oracle = replays.Episodes(40, stack_size=3, horizon=2)
   oracle.play([(7, 'terminal'), (5, 'cut'), (6, 'time-out')] * 4, memory)
   valid = sorted(oracle.valid())
   draws = 20_000
@@ -666,14 +525,6 @@ def test_batches_do_not_share_memory(stack_size):
 
 # Files -----------------------------------------------------------------------
 
-PUBLIC_FILES = {
-  f'{name}_ckpt.3.gz'
-  for name in (
-    *('$store$_observation', '$store$_action', '$store$_reward'),
-    *('$store$_terminal', 'add_count', 'invalid_range'),
-  )
-}
-
 
 def test_files_are_in_the_public_format(tmp_path):
   memory = _memory(stack_size=2)
@@ -682,7 +533,7 @@ def test_files_are_in_the_public_format(tmp_path):
   memory.public = {'some': [1, 2]}
   memory._private = 'not saved'
   memory.save(tmp_path, 3)
-  assert set(os.listdir(tmp_path)) == PUBLIC_FILES | {
+  assert set(os.listdir(tmp_path)) == replays.PUBLIC_FILES | {
     'public_ckpt.3.gz',
     'episode_markers_ckpt.3.gz',
   }
@@ -967,7 +818,7 @@ def test_wrapped_forwards_every_storage_argument():
     update_horizon=2,
     gamma=0.5,
     max_sample_attempts=9,
-    extra_storage_types=EXTRAS,
+    extra_storage_types=replays.EXTRAS,
     observation_dtype=np.int16,
     terminal_dtype=np.float64,
     action_shape=(3,),
@@ -1054,8 +905,8 @@ def test_transition_and_properties():
   drawn = {tuple(replay.transition['indices'].tolist()) for _ in range(5)}
   assert len(drawn) > 1
   transition = replay.transition
-  assert list(transition) == [*_names(replay.memory), 'discount']
-  for name in _names(replay.memory):
+  assert list(transition) == [*replays.names(replay.memory), 'discount']
+  for name in replays.names(replay.memory):
     plural = name if name == 'indices' else name + 's'
     np.testing.assert_array_equal(getattr(replay, plural), transition[name])
 

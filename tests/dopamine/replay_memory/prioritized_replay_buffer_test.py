@@ -15,17 +15,11 @@ import pytest
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
-from tests.dopamine.replay_memory import circular_replay_buffer_test as uniform
+from tests.support import replays
 
 ReplayElement = circular_replay_buffer.ReplayElement
 Memory = prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer
 Wrapped = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
-
-
-@pytest.fixture(autouse=True)
-def _clear_gin():
-  yield
-  gin.clear_config()
 
 
 def _memory(**kwargs):
@@ -76,11 +70,11 @@ def _pair(setting):
   memory = Memory(
     **setting,
     batch_size=4,
-    gamma=uniform.GAMMA,
-    extra_storage_types=uniform.EXTRAS,
+    gamma=replays.GAMMA,
+    extra_storage_types=replays.EXTRAS,
     seed=0,
   )
-  oracle = uniform.Episodes(
+  oracle = replays.Episodes(
     setting['replay_capacity'],
     setting['stack_size'],
     setting['update_horizon'],
@@ -96,7 +90,7 @@ _priority_lists = st.lists(
 
 
 @hypothesis.settings(max_examples=100, deadline=None)
-@hypothesis.given(uniform.settings(), uniform.episodes, _priority_lists)
+@hypothesis.given(replays.settings(), replays.episodes, _priority_lists)
 def test_samples_what_has_a_priority_and_is_valid_and_all_of_it(
   setting, played, priorities
 ):
@@ -104,7 +98,7 @@ def test_samples_what_has_a_priority_and_is_valid_and_all_of_it(
   memory, oracle = _pair(setting)
   recorder = Recorder(memory, priorities)
   oracle.play(played, recorder)
-  uniform._assert_holds(memory, oracle)
+  replays.assert_holds(memory, oracle)
   expected = recorder.by_slot()
   np.testing.assert_array_equal(_priorities(memory), expected)
   some = {i for i in oracle.valid() if expected[i] > 0}
@@ -127,7 +121,7 @@ def test_samples_what_has_a_priority_and_is_valid_and_all_of_it(
 
 @hypothesis.settings(max_examples=40, deadline=None)
 @hypothesis.given(
-  uniform.settings(), uniform.episodes, uniform.few_episodes, st.booleans()
+  replays.settings(), replays.episodes, replays.few_episodes, st.booleans()
 )
 def test_continues_identically_after_save_and_load(
   setting, played, more, mid_episode
@@ -146,7 +140,7 @@ def test_continues_identically_after_save_and_load(
   other.log = list(recorder.log)
   oracle.play(more, recorder, other)
   _assert_same_tree(loaded, memory)
-  uniform._assert_holds(loaded, oracle)
+  replays.assert_holds(loaded, oracle)
   memory._max_sample_attempts = loaded._max_sample_attempts = 50
   for _ in range(3):
     assert _outcome(memory) == _outcome(loaded)
@@ -200,7 +194,7 @@ def test_what_overwrites_a_transition_overwrites_its_priority():
 
 
 def test_priority_is_the_last_argument_of_add():
-  memory = _memory(extra_storage_types=uniform.EXTRAS)
+  memory = _memory(extra_storage_types=replays.EXTRAS)
   names = [element.name for element in memory.get_add_args_signature()]
   assert names == [
     *('observation', 'action', 'reward', 'terminal'),
@@ -296,9 +290,9 @@ def test_sampling_is_proportional_to_the_priorities_of_what_is_valid():
     stack_size=2,
     update_horizon=2,
     replay_capacity=40,
-    extra_storage_types=uniform.EXTRAS,
+    extra_storage_types=replays.EXTRAS,
   )
-  oracle = uniform.Episodes(40, stack_size=2, horizon=2)
+  oracle = replays.Episodes(40, stack_size=2, horizon=2)
   recorder = Recorder(memory, [1.0, 4.0, 0.0, 2.0, 0.3])
   oracle.play([(9, 'terminal'), (7, 'cut'), (8, 'time-out')] * 3, recorder)
   p = np.zeros(40)
@@ -507,7 +501,7 @@ STORAGE = dict(
   update_horizon=2,
   gamma=0.5,
   max_sample_attempts=9,
-  extra_storage_types=uniform.EXTRAS,
+  extra_storage_types=replays.EXTRAS,
   observation_dtype=np.int16,
   terminal_dtype=np.float64,
   action_shape=(3,),
@@ -539,7 +533,7 @@ def test_every_storage_argument_is_forwarded(build):
   for i in range(30):
     step = [i, -i], [i, 0, 0], [i, 0, 0, 1], i % 7 == 6
     replay.add(*step, [i, 2 * i], priority=1.0 + i)
-  sample = uniform._sample(memory, memory.sample_index_batch(6))
+  sample = replays.sampled(memory, memory.sample_index_batch(6))
   np.testing.assert_array_equal(
     sample['sampling_probabilities'], 1 + sample['note'][:, 0]
   )
@@ -630,7 +624,7 @@ def test_tree_is_saved_as_an_array(tmp_path):
   memory = _filled(count=12)
   memory.set_priority(np.array([2], np.int32), [1 / 3])
   memory.save(tmp_path, 3)
-  assert set(os.listdir(tmp_path)) == uniform.PUBLIC_FILES | {
+  assert set(os.listdir(tmp_path)) == replays.PUBLIC_FILES | {
     'sum_tree_ckpt.3.gz',
     'episode_markers_ckpt.3.gz',
   }
@@ -870,10 +864,7 @@ def test_wrapper_checks_are_those_of_the_uniform_one():
 
 def test_what_is_given_by_position_wins_over_gin():
   gin.parse_config('WrappedPrioritizedReplayBuffer.replay_capacity = 30')
-  try:
-    wrapped = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
-    assert wrapped((4,), 1).memory._replay_capacity == 30
-    given = wrapped((4,), 1, False, 50, 4)
-    assert given.memory._replay_capacity == 50 and given.batch_size == 4
-  finally:
-    gin.clear_config()
+  wrapped = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
+  assert wrapped((4,), 1).memory._replay_capacity == 30
+  given = wrapped((4,), 1, False, 50, 4)
+  assert given.memory._replay_capacity == 50 and given.batch_size == 4

@@ -10,57 +10,8 @@ from dopamine import networks
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
 from dopamine.replay_memory import circular_replay_buffer
+from tests.support import agents
 from tests.support import small
-
-
-class Recorder:
-  """A summary writer that keeps what it is given."""
-
-  def __init__(self):
-    self.scalars = []
-
-  def add_scalar(self, tag, value, step):
-    self.scalars.append((tag, value, step))
-
-
-class SmallReplayAgent(dqn_agent.DQNAgent):
-  """A DQN agent with a replay memory of 100 transitions."""
-
-  def _build_replay_buffer(self, use_staging):
-    return circular_replay_buffer.WrappedReplayBuffer(
-      observation_shape=self.observation_shape,
-      stack_size=self.stack_size,
-      replay_capacity=100,
-      batch_size=4,
-      update_horizon=self.update_horizon,
-      gamma=self.gamma,
-      observation_dtype=self.observation_dtype,
-    )
-
-
-def make_agent(cls=SmallReplayAgent, **kwargs):
-  settings = dict(
-    num_actions=small.NUM_ACTIONS,
-    observation_shape=small.OBSERVATION_SHAPE,
-    observation_dtype=np.float64,
-    stack_size=1,
-    network=small.Perceptron,
-    gamma=0.9,
-    seed=1,
-  )
-  return cls(**(settings | kwargs))
-
-
-def weights(network):
-  return [np.array(w) for w in network.get_weights()]
-
-
-def perturb(network, seed=5):
-  rng = np.random.default_rng(seed)
-  network.set_weights(
-    [w + 0.1 * rng.normal(size=w.shape) for w in network.get_weights()]
-  )
-
 
 # The exact update -------------------------------------------------------------
 
@@ -102,9 +53,12 @@ def numpy_update(online, target, slots, batch, rate=0.01, decay=0.95, eps=1e-5):
 
 
 def test_updates_equal_the_closed_form():
-  agent = make_agent(optimizer=lambda: optimizers.RMSProp(0.01))
-  perturb(agent.online_convnet)
-  online, target = weights(agent.online_convnet), weights(agent.target_convnet)
+  agent = agents.make_agent(optimizer=lambda: optimizers.RMSProp(0.01))
+  agents.perturb(agent.online_convnet)
+  online, target = (
+    agents.weights(agent.online_convnet),
+    agents.weights(agent.target_convnet),
+  )
   slots = [{'ms': 1.0, 'mean': 0.0} for _ in online]
   batches = small.batches(num_batches=3)
 
@@ -118,23 +72,25 @@ def test_updates_equal_the_closed_form():
     assert_allclose(np.asarray(update.loss)[k], loss, atol=1e-6)
     assert_allclose(np.asarray(update.objective)[k], loss.mean(), atol=1e-6)
   for found, expected in zip(
-    weights(agent.online_convnet), online, strict=True
+    agents.weights(agent.online_convnet), online, strict=True
   ):
     assert_allclose(found, expected, atol=1e-6)
   for found, expected in zip(
-    weights(agent.target_convnet), target, strict=True
+    agents.weights(agent.target_convnet), target, strict=True
   ):
     assert_array_equal(found, expected)
 
 
 def test_k_batches_in_one_call_equal_k_calls():
-  together, apart = make_agent(), make_agent()
+  together, apart = agents.make_agent(), agents.make_agent()
   batches = small.batches(num_batches=3)
   together._learner.update(batches)
   for k in range(3):
     apart._learner.update(small.Batch(*(x[k : k + 1] for x in batches)))
   for a, b in zip(
-    weights(together.online_convnet), weights(apart.online_convnet), strict=True
+    agents.weights(together.online_convnet),
+    agents.weights(apart.online_convnet),
+    strict=True,
   ):
     assert_allclose(a, b, atol=1e-7)
 
@@ -142,7 +98,7 @@ def test_k_batches_in_one_call_equal_k_calls():
 # Hooks ------------------------------------------------------------------------
 
 
-class DoubleDQNAgent(SmallReplayAgent):
+class DoubleDQNAgent(agents.SmallReplayAgent):
   """Double DQN (van Hasselt et al., 2016) in three lines."""
 
   def _build_target_q_op(self, batch):
@@ -154,10 +110,13 @@ class DoubleDQNAgent(SmallReplayAgent):
 
 
 def test_one_override_makes_double_dqn():
-  agent = make_agent(DoubleDQNAgent)
-  perturb(agent.online_convnet)
+  agent = agents.make_agent(DoubleDQNAgent)
+  agents.perturb(agent.online_convnet)
   batches = small.batches(batch_size=64)
-  online, target = weights(agent.online_convnet), weights(agent.target_convnet)
+  online, target = (
+    agents.weights(agent.online_convnet),
+    agents.weights(agent.target_convnet),
+  )
   state, next_state = (
     x[0].reshape(64, -1) for x in (batches.state, batches.next_state)
   )
@@ -176,42 +135,42 @@ def test_one_override_makes_double_dqn():
 
 
 def test_loss_weights_reach_the_gradient():
-  class Weighted(SmallReplayAgent):
+  class Weighted(agents.SmallReplayAgent):
     def _loss_weights(self, batch):
       return batch.discount
 
   rate = 0.1
   plain, weighted = (
-    make_agent(cls, optimizer=lambda: optimizers.RMSProp(rate))
-    for cls in (SmallReplayAgent, Weighted)
+    agents.make_agent(cls, optimizer=lambda: optimizers.RMSProp(rate))
+    for cls in (agents.SmallReplayAgent, Weighted)
   )
   batches = small.batches()
   none = batches._replace(discount=np.zeros_like(batches.discount))
-  before = weights(weighted.online_convnet)
+  before = agents.weights(weighted.online_convnet)
   weighted._learner.update(none)
-  for a, b in zip(before, weights(weighted.online_convnet), strict=True):
+  for a, b in zip(before, agents.weights(weighted.online_convnet), strict=True):
     assert_array_equal(a, b)
   plain._learner.update(none)
   assert any(
     (a != b).any()
-    for a, b in zip(before, weights(plain.online_convnet), strict=True)
+    for a, b in zip(before, agents.weights(plain.online_convnet), strict=True)
   )
 
 
 def test_extras_of_the_loss_are_logged():
-  class Talkative(SmallReplayAgent):
+  class Talkative(agents.SmallReplayAgent):
     def _loss(self, batch):
       return super()._loss(batch), {'Batch/Reward': batch.reward}
 
-  recorder = Recorder()
-  agent = make_agent(
+  recorder = agents.Recorder()
+  agent = agents.make_agent(
     Talkative,
     summary_writer=recorder,
     summary_writing_frequency=1,
     min_replay_history=10,
     update_period=1,
   )
-  small.run(agent, FourCountdown(5), 20)
+  small.run(agent, small.FourCountdown(5), 20)
   tags = {tag for tag, _, _ in recorder.scalars}
   assert tags == {'Losses/HuberLoss', 'Losses/Batch/Reward'}
   assert {v for t, v, _ in recorder.scalars if t == 'Losses/Batch/Reward'} == {
@@ -220,7 +179,7 @@ def test_extras_of_the_loss_are_logged():
 
 
 def test_an_extra_network_is_trained_copied_and_saved(tmp_path):
-  class TwoHeads(SmallReplayAgent):
+  class TwoHeads(agents.SmallReplayAgent):
     def _build_networks(self):
       super()._build_networks()
       self.second = self._create_network('Second')
@@ -235,20 +194,20 @@ def test_an_extra_network_is_trained_copied_and_saved(tmp_path):
         batch.reward - losses.take_action(q, batch.action)
       )
 
-  agent = make_agent(TwoHeads)
-  before = weights(agent.second)
+  agent = agents.make_agent(TwoHeads)
+  before = agents.weights(agent.second)
   agent._learner.update(small.batches())
-  after = weights(agent.second)
+  after = agents.weights(agent.second)
   assert any((a != b).any() for a, b in zip(before, after, strict=True))
   bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
-  other = make_agent(TwoHeads, seed=9)
+  other = agents.make_agent(TwoHeads, seed=9)
   assert other.unbundle(str(tmp_path), 0, bundle)
-  for a, b in zip(after, weights(other.second), strict=True):
+  for a, b in zip(after, agents.weights(other.second), strict=True):
     assert_array_equal(a, b)
 
 
 def test_polyak_averaging_by_one_hook():
-  class Polyak(SmallReplayAgent):
+  class Polyak(agents.SmallReplayAgent):
     def _sync_weights(self):
       pairs = zip(
         self.target_convnet.variables,
@@ -258,18 +217,21 @@ def test_polyak_averaging_by_one_hook():
       for target, online in pairs:
         target.assign(0.75 * target + 0.25 * online)
 
-  agent = make_agent(Polyak)
-  perturb(agent.online_convnet)
-  online, target = weights(agent.online_convnet), weights(agent.target_convnet)
+  agent = agents.make_agent(Polyak)
+  agents.perturb(agent.online_convnet)
+  online, target = (
+    agents.weights(agent.online_convnet),
+    agents.weights(agent.target_convnet),
+  )
   agent._learner.sync_target()
   for w, a, b in zip(
-    weights(agent.target_convnet), target, online, strict=True
+    agents.weights(agent.target_convnet), target, online, strict=True
   ):
     assert_allclose(w, 0.75 * a + 0.25 * b, atol=1e-6)
 
 
 def test_lists_of_heads_are_trained_copied_and_saved(tmp_path):
-  class Heads(SmallReplayAgent):
+  class Heads(agents.SmallReplayAgent):
     def _build_networks(self):
       super()._build_networks()
       self.heads = [self._create_network(f'Head{i}') for i in range(2)]
@@ -297,24 +259,26 @@ def test_lists_of_heads_are_trained_copied_and_saved(tmp_path):
         for head in self.heads
       )
 
-  agent = make_agent(Heads)
+  agent = agents.make_agent(Heads)
   agent._learner.update(small.batches())
   agent._learner.sync_target()
   for a, b in zip(
-    weights(agent.heads[0]), weights(agent.target_heads['a']), strict=True
+    agents.weights(agent.heads[0]),
+    agents.weights(agent.target_heads['a']),
+    strict=True,
   ):
     assert_array_equal(a, b)
   bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
-  other = make_agent(Heads, seed=9)
+  other = agents.make_agent(Heads, seed=9)
   assert other.unbundle(str(tmp_path), 0, bundle)
   for a, b in zip(
-    weights(agent.heads[1]), weights(other.heads[1]), strict=True
+    agents.weights(agent.heads[1]), agents.weights(other.heads[1]), strict=True
   ):
     assert_array_equal(a, b)
 
 
 def test_variables_that_would_not_be_saved_are_refused():
-  class Hidden(SmallReplayAgent):
+  class Hidden(agents.SmallReplayAgent):
     def _build_networks(self):
       super()._build_networks()
       head = self._create_network('Head')
@@ -325,21 +289,21 @@ def test_variables_that_would_not_be_saved_are_refused():
       return super()._trainable() + self.hide().trainable_variables
 
   with pytest.raises(ValueError, match='belong to no module that is saved'):
-    make_agent(Hidden)
+    agents.make_agent(Hidden)
 
 
 def test_an_old_build_networks_gets_built_and_equal_networks():
-  class Old(SmallReplayAgent):
+  class Old(agents.SmallReplayAgent):
     def _build_networks(self):
       self.online_convnet = self._create_network('Online')
       self.target_convnet = self._create_network('Target')
 
-  agent = make_agent(Old)
-  before = weights(agent.online_convnet)
-  for a, b in zip(before, weights(agent.target_convnet), strict=True):
+  agent = agents.make_agent(Old)
+  before = agents.weights(agent.online_convnet)
+  for a, b in zip(before, agents.weights(agent.target_convnet), strict=True):
     assert_array_equal(a, b)
   agent._learner.update(small.batches())
-  assert (weights(agent.online_convnet)[0] != before[0]).any()
+  assert (agents.weights(agent.online_convnet)[0] != before[0]).any()
 
 
 def test_networks_that_draw_noise_draw_new_noise_for_each_action():
@@ -355,29 +319,29 @@ def test_networks_that_draw_noise_draw_new_noise_for_each_action():
       noise = keras.random.normal(q.shape, seed=self.seeds)
       return networks.DQNNetworkType(q + noise)
 
-  agent = make_agent(network=Noisy)
+  agent = agents.make_agent(network=Noisy)
   first, second = (agent._learner.predict(agent.state) for _ in range(2))
   assert (first != second).all()
 
 
 def test_weights_of_the_wrong_shape_are_refused():
-  class Column(SmallReplayAgent):
+  class Column(agents.SmallReplayAgent):
     def _loss_weights(self, batch):
       return batch.discount[:, None]
 
   with pytest.raises(ValueError, match='_loss_weights must return one value'):
-    make_agent(Column)._learner.update(small.batches())
+    agents.make_agent(Column)._learner.update(small.batches())
 
 
 def test_a_bare_replay_buffer_is_wrapped():
-  class Bare(SmallReplayAgent):
+  class Bare(agents.SmallReplayAgent):
     def _build_replay_buffer(self):
       return circular_replay_buffer.OutOfGraphReplayBuffer(
         (4,), 1, 100, 4, observation_dtype=np.float64, reward_dtype=np.float64
       )
 
-  agent = make_agent(Bare, min_replay_history=10, update_period=1)
-  small.run(agent, FourCountdown(5), 30)
+  agent = agents.make_agent(Bare, min_replay_history=10, update_period=1)
+  small.run(agent, small.FourCountdown(5), 30)
   assert agent._replay.memory._replay_capacity == 100
 
 
@@ -400,25 +364,25 @@ def test_a_replay_memory_of_the_users_own_will_do(tmp_path):
     def load(self, checkpoint_dir, iteration):
       self._inside.load(checkpoint_dir, iteration)
 
-  class WithOwn(SmallReplayAgent):
+  class WithOwn(agents.SmallReplayAgent):
     def _build_replay_buffer(self, use_staging):
       return Own(super()._build_replay_buffer(use_staging))
 
-  agent = make_agent(WithOwn, min_replay_history=10, update_period=1)
-  small.run(agent, FourCountdown(5), 30)
+  agent = agents.make_agent(WithOwn, min_replay_history=10, update_period=1)
+  small.run(agent, small.FourCountdown(5), 30)
   bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
-  assert make_agent(WithOwn).unbundle(str(tmp_path), 0, bundle)
+  assert agents.make_agent(WithOwn).unbundle(str(tmp_path), 0, bundle)
   agent.begin_episode(np.zeros(4))
   agent.end_episode(1.0, terminal=False, observation=np.zeros(4))
 
 
 def test_a_writer_that_cannot_write_scalars_is_refused():
   with pytest.raises(ValueError, match='add_scalar.*migrating'):
-    make_agent(summary_writer=object())
+    agents.make_agent(summary_writer=object())
 
 
 def test_an_abandoned_episode_is_not_joined_to_the_next():
-  agent = make_agent()
+  agent = agents.make_agent()
   agent.begin_episode(np.full(4, 1.0))
   agent.step(1.0, np.full(4, 2.0))
   agent.step(1.0, np.full(4, 3.0))  # Stored up to observation 2, then dropped.
@@ -431,65 +395,58 @@ def test_an_abandoned_episode_is_not_joined_to_the_next():
 
 
 def test_an_agent_that_stores_nothing_survives_a_timeout():
-  class Amnesiac(SmallReplayAgent):
+  class Amnesiac(agents.SmallReplayAgent):
     def _store_transition(self, *args, **kwargs):
       pass
 
-  agent = make_agent(Amnesiac)
+  agent = agents.make_agent(Amnesiac)
   agent.begin_episode(np.zeros(4))
   agent.end_episode(1.0, terminal=False, observation=np.zeros(4))
   assert agent._replay.memory.add_count == 0
 
 
 def test_graph_mode_overrides_are_refused():
-  class OldTarget(SmallReplayAgent):
+  class OldTarget(agents.SmallReplayAgent):
     def _build_target_q_op(self):
       return None
 
-  class OldTrainOp(SmallReplayAgent):
+  class OldTrainOp(agents.SmallReplayAgent):
     def _build_train_op(self):
       return None
 
   with pytest.raises(TypeError, match='_build_target_q_op.*batch.*migrating'):
-    make_agent(OldTarget)
+    agents.make_agent(OldTarget)
   with pytest.raises(TypeError, match='_build_train_op.*_loss.*migrating'):
-    make_agent(OldTrainOp)
+    agents.make_agent(OldTrainOp)
 
 
 def test_a_network_with_the_wrong_outputs_is_named():
   with pytest.raises(ValueError, match=r'q_values of shape \(1, 3\).*\(1, 4\)'):
-    make_agent(network=lambda num_actions, name: small.Perceptron(4, name))
+    agents.make_agent(
+      network=lambda num_actions, name: small.Perceptron(4, name)
+    )
 
 
 def test_a_loss_must_be_per_transition():
-  class Mean(SmallReplayAgent):
+  class Mean(agents.SmallReplayAgent):
     def _loss(self, batch):
       from keras import ops
 
       return ops.mean(super()._loss(batch))
 
   with pytest.raises(ValueError, match='one loss per transition'):
-    make_agent(Mean)._learner.update(small.batches())
+    agents.make_agent(Mean)._learner.update(small.batches())
 
 
 # The loop ---------------------------------------------------------------------
 
 
-class FourCountdown(small.Countdown):
-  """A countdown whose observations have four equal entries."""
-
-  def reset(self):
-    return np.repeat(super().reset(), 4)
-
-  def step(self, action):
-    observation, *rest = super().step(action)
-    return np.repeat(observation, 4), *rest
-
-
 def test_target_starts_equal_to_online():
-  agent = make_agent()
+  agent = agents.make_agent()
   for a, b in zip(
-    weights(agent.online_convnet), weights(agent.target_convnet), strict=True
+    agents.weights(agent.online_convnet),
+    agents.weights(agent.target_convnet),
+    strict=True,
   ):
     assert_array_equal(a, b)
     assert a.ndim == 1 or a.any()
@@ -497,7 +454,7 @@ def test_target_starts_equal_to_online():
 
 @pytest.mark.parametrize('num_steps', [1, 3])
 def test_updates_and_copies_come_when_they_are_due(num_steps):
-  agent = make_agent(
+  agent = agents.make_agent(
     min_replay_history=10, update_period=4, target_update_period=6
   )
   log = []
@@ -526,20 +483,20 @@ def test_updates_and_copies_come_when_they_are_due(num_steps):
 
 
 def test_training_steps_count_agent_steps():
-  agent, environment = make_agent(), FourCountdown(7)
+  agent, environment = agents.make_agent(), small.FourCountdown(7)
   small.run(agent, environment, 21)
   assert agent.training_steps == environment.total == 21
 
 
 def test_evaluation_neither_stores_nor_counts():
-  agent = make_agent(eval_mode=True)
-  small.run(agent, FourCountdown(7), 21)
+  agent = agents.make_agent(eval_mode=True)
+  small.run(agent, small.FourCountdown(7), 21)
   assert agent.training_steps == 0
   assert agent._replay.memory.add_count == 0
 
 
 def test_transitions_are_stored_with_their_rewards():
-  agent = make_agent()
+  agent = agents.make_agent()
   agent.begin_episode(np.full(4, 1.0))
   first = agent.action
   agent.step(0.5, np.full(4, 2.0))
@@ -553,7 +510,7 @@ def test_transitions_are_stored_with_their_rewards():
 
 
 def test_a_timeout_bootstraps_from_the_last_observation():
-  agent = make_agent(update_horizon=3)
+  agent = agents.make_agent(update_horizon=3)
   agent.begin_episode(np.full(4, 1.0))
   for t in range(4):
     agent.step(1.0, np.full(4, 2.0 + t))
@@ -576,7 +533,7 @@ def test_a_timeout_bootstraps_from_the_last_observation():
 
 
 def test_a_timeout_without_an_observation_drops_what_it_cuts():
-  agent = make_agent(update_horizon=2)
+  agent = agents.make_agent(update_horizon=2)
   agent.begin_episode(np.full(4, 1.0))
   for t in range(4):
     agent.step(1.0, np.full(4, 2.0 + t))
@@ -591,18 +548,18 @@ def test_a_timeout_without_an_observation_drops_what_it_cuts():
 
 
 def test_an_old_store_transition_gets_timeouts_as_terminals():
-  class Old(SmallReplayAgent):
+  class Old(agents.SmallReplayAgent):
     def _store_transition(self, last_observation, action, reward, is_terminal):
       self._replay.add(last_observation, action, reward, is_terminal)
 
-  agent = make_agent(Old)
+  agent = agents.make_agent(Old)
   agent.begin_episode(np.zeros(4))
   agent.end_episode(1.0, terminal=False)
   assert agent._replay.memory._store['terminal'][0] == 1
 
 
 def test_the_state_stacks_observations_on_the_last_axis():
-  agent = make_agent(stack_size=3)
+  agent = agents.make_agent(stack_size=3)
   agent.begin_episode(np.full(4, 1.0))
   assert_array_equal(agent.state[0, 0], [0, 0, 1])
   agent.step(0.0, np.full((4, 1), 2.0))
@@ -612,7 +569,7 @@ def test_the_state_stacks_observations_on_the_last_axis():
 
 
 def test_an_environment_may_reuse_its_observation():
-  agent, observation = make_agent(), np.full(4, 1.0)
+  agent, observation = agents.make_agent(), np.full(4, 1.0)
   agent.begin_episode(observation)
   observation.fill(2.0)
   agent.step(0.0, observation)
@@ -623,9 +580,11 @@ def test_an_environment_may_reuse_its_observation():
 
 
 def test_acting_is_greedy_but_for_epsilon():
-  agent = make_agent(eval_mode=True, epsilon_eval=0.25)
+  agent = agents.make_agent(eval_mode=True, epsilon_eval=0.25)
   agent.begin_episode(np.ones(4))
-  q = forward(weights(agent.online_convnet), agent.state.reshape(1, -1))[1]
+  q = forward(agents.weights(agent.online_convnet), agent.state.reshape(1, -1))[
+    1
+  ]
   actions = [agent._select_action() for _ in range(2000)]
   counts = np.bincount(actions, minlength=3) / 2000
   expected = np.full(3, 0.25 / 3)
@@ -645,7 +604,7 @@ def test_epsilon_falls_in_a_straight_line():
 
 def test_epsilon_fn_gets_its_arguments_in_order():
   seen = []
-  agent = make_agent(
+  agent = agents.make_agent(
     epsilon_fn=lambda *args: seen.append(args) or 0.0,
     epsilon_decay_period=7,
     min_replay_history=50,
@@ -656,14 +615,14 @@ def test_epsilon_fn_gets_its_arguments_in_order():
 
 
 def test_losses_are_logged_where_the_frequency_divides_the_step():
-  recorder = Recorder()
-  agent = make_agent(
+  recorder = agents.Recorder()
+  agent = agents.make_agent(
     summary_writer=recorder,
     summary_writing_frequency=8,
     min_replay_history=10,
     update_period=4,
   )
-  small.run(agent, FourCountdown(5), 40)
+  small.run(agent, small.FourCountdown(5), 40)
   assert [step for _, _, step in recorder.scalars] == [16, 24, 32]
   assert {tag for tag, _, _ in recorder.scalars} == {'Losses/HuberLoss'}
   assert all(np.isfinite(value) for _, value, _ in recorder.scalars)
@@ -673,15 +632,15 @@ def test_losses_are_logged_where_the_frequency_divides_the_step():
 
 
 def history(agent, num_steps=60):
-  small.run(agent, FourCountdown(7), num_steps)
-  return weights(agent.online_convnet)
+  small.run(agent, small.FourCountdown(7), num_steps)
+  return agents.weights(agent.online_convnet)
 
 
 def test_the_same_seed_gives_the_same_numbers():
   settings = dict(min_replay_history=10, update_period=2)
-  first = history(make_agent(seed=3, **settings))
-  again = history(make_agent(seed=3, **settings))
-  other = history(make_agent(seed=4, **settings))
+  first = history(agents.make_agent(seed=3, **settings))
+  again = history(agents.make_agent(seed=3, **settings))
+  other = history(agents.make_agent(seed=4, **settings))
   assert all((a == b).all() for a, b in zip(first, again, strict=True))
   assert any((a != b).any() for a, b in zip(first, other, strict=True))
 
@@ -692,7 +651,7 @@ def test_building_leaves_global_generators_alone():
   random.seed(1), np.random.seed(1)
   expected = random.random(), np.random.random()
   random.seed(1), np.random.seed(1)
-  make_agent()
+  agents.make_agent()
   assert (random.random(), np.random.random()) == expected
 
 
@@ -700,12 +659,12 @@ def test_a_checkpoint_continues_exactly(tmp_path):
   settings = dict(
     min_replay_history=10, update_period=2, target_update_period=14
   )
-  straight = make_agent(seed=3, **settings)
+  straight = agents.make_agent(seed=3, **settings)
   history(straight)
   bundle = straight.bundle_and_checkpoint(str(tmp_path), 7)
   expected = history(straight)
 
-  resumed = make_agent(seed=8, **settings)
+  resumed = agents.make_agent(seed=8, **settings)
   assert resumed.unbundle(str(tmp_path), 7, bundle)
   assert resumed.training_steps == 63
   found = history(resumed)
@@ -714,49 +673,51 @@ def test_a_checkpoint_continues_exactly(tmp_path):
 
 
 def test_missing_weights_are_named(tmp_path):
-  bundle = make_agent().bundle_and_checkpoint(str(tmp_path), 0)
+  bundle = agents.make_agent().bundle_and_checkpoint(str(tmp_path), 0)
   (tmp_path / 'weights_ckpt.0.npz').unlink()
   with pytest.raises(FileNotFoundError, match='weights_ckpt.0.npz is missing'):
-    make_agent().unbundle(str(tmp_path), 0, bundle)
+    agents.make_agent().unbundle(str(tmp_path), 0, bundle)
 
 
 def test_a_refused_checkpoint_leaves_the_agent_as_it_was(tmp_path):
-  agent = make_agent(min_replay_history=10)
-  small.run(agent, FourCountdown(5), 30)
+  agent = agents.make_agent(min_replay_history=10)
+  small.run(agent, small.FourCountdown(5), 30)
   agent.bundle_and_checkpoint(str(tmp_path), 0)
-  other = make_agent(seed=2)
-  before = weights(other.online_convnet)
+  other = agents.make_agent(seed=2)
+  before = agents.weights(other.online_convnet)
   assert not other.unbundle(str(tmp_path), 0, None)
   assert other._replay.memory.add_count == 0
-  assert_array_equal(weights(other.online_convnet)[0], before[0])
+  assert_array_equal(agents.weights(other.online_convnet)[0], before[0])
 
 
 def test_no_folder_no_checkpoint(tmp_path):
-  assert make_agent().bundle_and_checkpoint(str(tmp_path / 'no'), 0) is None
+  assert (
+    agents.make_agent().bundle_and_checkpoint(str(tmp_path / 'no'), 0) is None
+  )
 
 
 def test_a_partial_checkpoint_needs_permission(tmp_path):
-  agent = make_agent()
+  agent = agents.make_agent()
   agent.training_steps = 5
   bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
   (tmp_path / 'replay_ckpt.0.npz').unlink()
-  assert not make_agent().unbundle(str(tmp_path), 0, bundle)
-  partial = make_agent(seed=2, allow_partial_reload=True)
+  assert not agents.make_agent().unbundle(str(tmp_path), 0, bundle)
+  partial = agents.make_agent(seed=2, allow_partial_reload=True)
   assert partial.unbundle(str(tmp_path), 0, bundle)
   assert partial.training_steps == 5
-  weights_only = make_agent(seed=2, allow_partial_reload=True)
+  weights_only = agents.make_agent(seed=2, allow_partial_reload=True)
   assert weights_only.unbundle(str(tmp_path), 0, None)
   for a, b in zip(
-    weights(agent.online_convnet),
-    weights(weights_only.online_convnet),
+    agents.weights(agent.online_convnet),
+    agents.weights(weights_only.online_convnet),
     strict=True,
   ):
     assert_array_equal(a, b)
 
 
 def test_weights_of_another_shape_are_named(tmp_path):
-  agent = make_agent()
+  agent = agents.make_agent()
   bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
-  wider = make_agent(num_actions=4)
+  wider = agents.make_agent(num_actions=4)
   with pytest.raises(ValueError, match='online_convnet/2.*5, 4.*5, 3'):
     wider.unbundle(str(tmp_path), 0, bundle)

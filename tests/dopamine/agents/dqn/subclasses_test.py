@@ -13,7 +13,7 @@ from dopamine.agents.full_rainbow import full_rainbow_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
-from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import agents
 from tests.support import small
 
 OBSERVATION = np.ones(4)
@@ -28,11 +28,11 @@ def play(agent, steps, terminal):
 
 
 def test_the_last_observation_passes_through_record_observation():
-  class Scaled(dqn_agent_test.SmallReplayAgent):
+  class Scaled(agents.SmallReplayAgent):
     def _record_observation(self, observation):
       super()._record_observation(100 * observation)
 
-  agent = dqn_agent_test.make_agent(Scaled)
+  agent = agents.make_agent(Scaled)
   play(agent, 3, terminal=False)
   stored = agent._replay.memory._store['observation'][:4, 0]
   assert_allclose(stored, [0, 100, 200, 300])
@@ -41,12 +41,12 @@ def test_the_last_observation_passes_through_record_observation():
 def test_store_transition_hears_of_every_end():
   heard = []
 
-  class Listener(dqn_agent_test.SmallReplayAgent):
+  class Listener(agents.SmallReplayAgent):
     def _store_transition(self, o, a, r, terminal, *args, **kwargs):
       heard.append((terminal, kwargs.get('episode_end', False)))
       super()._store_transition(o, a, r, terminal, *args, **kwargs)
 
-  agent = dqn_agent_test.make_agent(Listener)
+  agent = agents.make_agent(Listener)
   play(agent, 2, terminal=True)
   play(agent, 2, terminal=False)
   assert heard == [(False, False), (True, True), (False, False), (False, True)]
@@ -72,7 +72,7 @@ def test_the_agents_discount_counts_where_the_memory_was_not_told():
         observation_dtype=self.observation_dtype,
       )
 
-  agent = dqn_agent_test.make_agent(Forgetful, gamma=0.5)
+  agent = agents.make_agent(Forgetful, gamma=0.5)
   play(agent, 9, terminal=False)
   assert_allclose(agent._sample_batches(1).discount, 0.5)
 
@@ -115,7 +115,7 @@ def test_add_may_have_its_old_signature(where, scheme):
         return Wrapper(**settings)
       return wrapper_class(**settings, wrapped_memory=Memory(**settings))
 
-  agent = dqn_agent_test.make_agent(Agent, replay_scheme=scheme)
+  agent = agents.make_agent(Agent, replay_scheme=scheme)
   play(agent, 3, terminal=True)
   play(agent, 3, terminal=False)
   play(agent, 3, terminal=True)
@@ -130,17 +130,17 @@ def test_add_may_have_its_old_signature(where, scheme):
 
 
 def test_an_agent_that_makes_its_networks_needs_no_network():
-  class Own(dqn_agent_test.SmallReplayAgent):
+  class Own(agents.SmallReplayAgent):
     def _create_network(self, name):
       return small.Perceptron(self.num_actions, name=name)
 
-  dqn_agent_test.make_agent(Own, network=None)
+  agents.make_agent(Own, network=None)
   with pytest.raises(ValueError, match='SmallReplayAgent.network = None'):
-    dqn_agent_test.make_agent(network=None)
+    agents.make_agent(network=None)
 
 
 def test_one_more_network_is_trained_saved_and_restored(tmp_path):
-  class Encoded(dqn_agent_test.SmallReplayAgent):
+  class Encoded(agents.SmallReplayAgent):
     def _build_networks(self):
       super()._build_networks()
       self.encoder = keras.layers.Dense(4)
@@ -153,14 +153,14 @@ def test_one_more_network_is_trained_saved_and_restored(tmp_path):
     def _trainable(self):
       return super()._trainable() + self.encoder.trainable_variables
 
-  agent = dqn_agent_test.make_agent(Encoded)
+  agent = agents.make_agent(Encoded)
   play(agent, 9, terminal=True)
   before = agent.encoder.get_weights()
   agent._update(1, 1)
   after = agent.encoder.get_weights()
   assert not any(np.array_equal(*w) for w in zip(before, after, strict=True))
   bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
-  again = dqn_agent_test.make_agent(Encoded, seed=99)
+  again = agents.make_agent(Encoded, seed=99)
   assert again.unbundle(str(tmp_path), 0, bundle)
   for ours, saved in zip(again.encoder.get_weights(), after, strict=True):
     np.testing.assert_array_equal(ours, saved)
@@ -173,7 +173,7 @@ def test_networks_that_are_none_or_one_are_refused():
     (lambda *args, name: one, 'the same model twice'),
   ):
     with pytest.raises(ValueError, match=words):
-      dqn_agent_test.make_agent(network=network)
+      agents.make_agent(network=network)
 
 
 def test_iqn_asks_its_next_action_hook():
@@ -227,20 +227,20 @@ def test_noise_that_the_network_does_not_take_is_refused():
 
 
 def test_a_period_that_nobody_divides_by_may_be_0():
-  dqn_agent_test.make_agent(
+  agents.make_agent(
     epsilon_fn=dqn_agent.identity_epsilon, epsilon_decay_period=0
   )
   with pytest.raises(ValueError, match='epsilon_decay_period = 0'):
-    dqn_agent_test.make_agent(epsilon_decay_period=0)
+    agents.make_agent(epsilon_decay_period=0)
 
 
 def test_the_old_hook_of_an_update_is_refused():
-  class Old(dqn_agent_test.SmallReplayAgent):
+  class Old(agents.SmallReplayAgent):
     def _training_step_update(self):
       pass
 
   with pytest.raises(TypeError, match='_update'):
-    dqn_agent_test.make_agent(Old)
+    agents.make_agent(Old)
 
 
 @pytest.mark.skipif(
@@ -254,8 +254,8 @@ def test_a_network_that_xla_cannot_compile_acts_all_the_same():
       x = tf.numpy_function(lambda x: x, [state], state.dtype)
       return super().call(tf.ensure_shape(x, state.shape))
 
-  plain = dqn_agent_test.make_agent()
-  agent = dqn_agent_test.make_agent(network=Printing)
+  plain = agents.make_agent()
+  agent = agents.make_agent(network=Printing)
   state = np.arange(4.0).reshape(agent.state.shape)
   assert_allclose(
     agent._learner.predict(state), plain._learner.predict(state), rtol=1e-6

@@ -3,7 +3,6 @@
 import functools
 import importlib
 
-import gin
 import keras
 import numpy as np
 from numpy.testing import assert_allclose
@@ -18,9 +17,10 @@ from dopamine.agents.full_rainbow import full_rainbow_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
-from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import agents
 from tests.support import small
 
+pytestmark = pytest.mark.usefixtures('small_replay')
 needs_jax = pytest.mark.skipif(
   keras.config.backend() != 'jax', reason='dopamine.jax needs JAX'
 )
@@ -44,16 +44,6 @@ def jax_class(name):
   """`JaxRainbowAgent` of 'rainbow': only JAX can import it."""
   module = importlib.import_module(f'dopamine.jax.agents.{name}.{name}_agent')
   return getattr(module, f'Jax{ALGORITHMS[name].__name__}')
-
-
-@pytest.fixture(autouse=True)
-def small_replay():
-  gin.parse_config(
-    'OutOfGraphReplayBuffer.replay_capacity = 200\n'
-    'OutOfGraphReplayBuffer.batch_size = 8\n'
-  )
-  yield
-  gin.clear_config()
 
 
 def make_agent(cls, **kwargs):
@@ -315,7 +305,7 @@ TAGS = [
 
 def logged(cls, settings):
   """What an agent logs at step 7 of updates with the objectives 1 and 2."""
-  recorder = dqn_agent_test.Recorder()
+  recorder = agents.Recorder()
   agent = make_agent(cls, summary_writer=recorder, **settings)
   agent.training_steps = 7
   agent._write_summaries(

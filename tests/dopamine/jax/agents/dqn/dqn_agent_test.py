@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 import pytest
 
 from dopamine.discrete_domains import run_experiment
-from tests.dopamine.agents.dqn import dqn_agent_test
+from tests.support import agents
 from tests.support import small
 
 if keras.config.backend() != 'jax':
@@ -20,14 +20,12 @@ from dopamine.jax import networks as jax_networks
 from dopamine.jax.agents.dqn import dqn_agent as jax_dqn_agent
 
 
-class SmallReplayAgent(
-  jax_dqn_agent.JaxDQNAgent, dqn_agent_test.SmallReplayAgent
-):
+class SmallReplayAgent(jax_dqn_agent.JaxDQNAgent, agents.SmallReplayAgent):
   """An empty body: the JAX defaults over another agent's algorithm."""
 
 
 def make_agent(cls=SmallReplayAgent, **kwargs):
-  return dqn_agent_test.make_agent(cls, **kwargs)
+  return agents.make_agent(cls, **kwargs)
 
 
 def test_num_actions_is_the_first_argument():
@@ -89,14 +87,14 @@ def test_preprocess_fn_replaces_the_networks_own():
 
 
 def test_losses_are_logged_without_a_prefix():
-  recorder = dqn_agent_test.Recorder()
+  recorder = agents.Recorder()
   agent = make_agent(
     summary_writer=recorder,
     summary_writing_frequency=10,
     min_replay_history=10,
     update_period=2,
   )
-  small.run(agent, dqn_agent_test.FourCountdown(5), 40)
+  small.run(agent, small.FourCountdown(5), 40)
   assert {tag for tag, _, _ in recorder.scalars} == {'HuberLoss'}
 
 

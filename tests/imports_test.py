@@ -1,0 +1,54 @@
+"""What tests share is in `tests/support`: no test module needs another."""
+
+import ast
+from importlib import util
+import pathlib
+import re
+
+import pytest
+
+TESTS = pathlib.Path(__file__).parent
+
+
+def imported(program, package):
+  """The test modules that a program names, in those that it starts too."""
+  found = set()
+  for node in ast.walk(ast.parse(program)):
+    if isinstance(node, ast.Import):
+      found |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      module = util.resolve_name(
+        '.' * node.level + (node.module or ''), package
+      )
+      found |= {module} | {f'{module}.{alias.name}' for alias in node.names}
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+      found |= set(re.findall(r'\btests(?:\.\w+)+', node.value))
+      if 'import' in node.value:
+        try:
+          found |= imported(node.value, package)
+        except SyntaxError:
+          pass  # It is prose.
+  return {name for name in found if name.endswith('_test')}
+
+
+def test_no_module_imports_another_that_is_a_test():
+  for path in TESTS.rglob('*.py'):
+    module = '.'.join(path.relative_to(TESTS.parent).with_suffix('').parts)
+    others = imported(path.read_text(), module.rpartition('.')[0]) - {module}
+    assert not others, f'{module} imports {others}'
+
+
+@pytest.mark.parametrize(
+  'program',
+  [
+    'import tests.imports_test',
+    'from tests import imports_test',
+    'from tests.imports_test import Case',
+    'def f():\n  from . import imports_test',
+    'from .imports_test import Case',
+    'code = """\nfrom tests import imports_test\n"""',
+    "command = [sys.executable, '-m', 'tests.imports_test']",
+  ],
+)
+def test_an_import_of_a_test_is_seen(program):
+  assert imported(program, 'tests') == {'tests.imports_test'}
