@@ -19,6 +19,7 @@ from examples import double_dqn
 from examples import dueling_network
 from examples import q_learning
 from tests.support import agents
+from tests.support import inside
 from tests.support import small
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -80,17 +81,17 @@ def test_the_page_has_the_same_command(module):
   [
     (
       catch,
-      lambda runner: gym_lib.name_of(runner._environment) == 'Catch-v0',
+      lambda runner: gym_lib.name_of(inside.environment(runner)) == 'Catch-v0',
     ),
     (
       double_dqn,
-      lambda runner: type(runner._agent) is double_dqn.DoubleDQNAgent,
+      lambda runner: type(inside.agent(runner)) is double_dqn.DoubleDQNAgent,
     ),
     (
       dueling_network,
       lambda runner: (
-        type(runner._agent.online_convnet)
-        is type(runner._agent.target_convnet)
+        type(inside.agent(runner).online_convnet)
+        is type(inside.agent(runner).target_convnet)
         is dueling_network.DuelingNetwork
       ),
     ),
@@ -98,13 +99,13 @@ def test_the_page_has_the_same_command(module):
 )
 def test_the_command_trains_and_resumes(module, is_run, tmp_path):
   runner = run(module, tmp_path, *SHORT)
-  agent = runner._agent
+  agent = inside.agent(runner)
   assert is_run(runner)
   assert agent.training_steps >= 120
-  assert agent._learner.state()['optimizer/0'] > 20  # Updates.
+  assert inside.learner(agent).state()['optimizer/0'] > 20  # Updates.
   again = run(module, tmp_path, *SHORT, 'Runner.num_iterations = 3')
-  assert again._start_iteration == 2
-  assert again._agent.training_steps >= 180
+  assert inside.start_iteration(again) == 2
+  assert inside.agent(again).training_steps >= 180
 
 
 # Double DQN -------------------------------------------------------------------
@@ -164,13 +165,13 @@ def test_q_learning_reaches_the_goal_and_resumes_exactly(tmp_path):
     logs = pickle.load(file)
   assert logs['iteration_9']['eval_average_return'] == [1.0]
   # Six steps to the goal: gamma^5 and so on.
-  assert_allclose(runner._agent.q[0].max(), 0.9**5, rtol=1e-3)
-  assert_allclose(runner._agent.q[14].max(), 1.0, rtol=1e-3)
+  assert_allclose(inside.agent(runner).q[0].max(), 0.9**5, rtol=1e-3)
+  assert_allclose(inside.agent(runner).q[14].max(), 1.0, rtol=1e-3)
 
   run(q_learning, tmp_path / 'parts', 'Runner.num_iterations = 4')
   resumed = run(q_learning, tmp_path / 'parts')
-  assert resumed._start_iteration == 4
-  np.testing.assert_array_equal(resumed._agent.q, runner._agent.q)
+  assert inside.start_iteration(resumed) == 4
+  np.testing.assert_array_equal(inside.agent(resumed).q, inside.agent(runner).q)
 
 
 # The dueling network ----------------------------------------------------------

@@ -19,6 +19,7 @@ from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from tests.support import gin_files
+from tests.support import inside
 
 IS_JAX = keras.config.backend() == 'jax'
 
@@ -75,7 +76,7 @@ def expected_value(value):
 
 
 def optimizer_of(agent):
-  return agent._learner._hooks.optimizer
+  return inside.optimizer(agent)
 
 
 def learning_rate(agent):
@@ -95,7 +96,7 @@ def vector_network(agent):
 
 def specification(runner):
   """Name and version of a Gymnasium environment, as Gymnasium has them."""
-  name, version = runner._environment.environment.spec.id.split('-')
+  name, version = inside.environment(runner).environment.spec.id.split('-')
   if name == 'CartPole' and version == 'v1':
     version = None  # The newest.
   # Gymnasium has no LunarLander-v2 any more.
@@ -108,8 +109,8 @@ OF_THE_AGENT = {
   'observation_dtype': lambda agent: agent.state.dtype,
   'stack_size': lambda agent: agent.state.shape[-1],
   'network': lambda agent: type(agent.online_convnet),
-  'gamma': lambda agent: agent._replay.memory._gamma,
-  'update_horizon': lambda agent: agent._replay.memory._update_horizon,
+  'gamma': lambda agent: inside.memory(agent)._gamma,
+  'update_horizon': lambda agent: inside.memory(agent)._update_horizon,
   'min_replay_history': lambda agent: agent.min_replay_history,
   'update_period': lambda agent: agent.update_period,
   'target_update_period': lambda agent: agent.target_update_period,
@@ -147,7 +148,7 @@ READERS |= {
 }
 READERS |= {
   f'{prefix}{buffer}.{name}': (
-    lambda agent, name=name: getattr(agent._replay.memory, f'_{name}')
+    lambda agent, name=name: getattr(inside.memory(agent), f'_{name}')
   )
   for prefix, buffer in (
     ('OutOfGraph', 'ReplayBuffer'),
@@ -171,32 +172,37 @@ OF_THE_RUNNER = {
   }[type(runner)],
   'create_agent.agent_name': lambda runner: {
     cls: name for name, (_, cls) in run_experiment._AGENTS.items()
-  }[type(runner._agent).__name__],
+  }[type(inside.agent(runner)).__name__],
   'create_agent.debug_mode': lambda runner: (
-    runner._agent.summary_writer is runner._summary_writer
+    inside.agent(runner).summary_writer is runner._summary_writer
   ),
   'create_gym_environment.environment_name': lambda runner: specification(
     runner
   )[0],
   'create_gym_environment.version': lambda runner: specification(runner)[1],
   'atari_lib.create_atari_environment.game_name': lambda runner: (
-    runner._environment.environment._description.split(',')[0]
+    inside.environment(runner).environment._description.split(',')[0]
   ),
   'atari_lib.create_atari_environment.sticky_actions': lambda runner: (
-    runner._environment._ale.getFloat('repeat_action_probability') == 0.25
+    inside.environment(runner)._ale.getFloat('repeat_action_probability')
+    == 0.25
   ),
   'AtariPreprocessing.terminal_on_life_loss': lambda runner: (
-    runner._environment.terminal_on_life_loss
+    inside.environment(runner).terminal_on_life_loss
   ),
   'create_gym_environment.keep_time_limit': lambda runner: (
-    runner._environment.environment.spec.max_episode_steps == 500
+    inside.environment(runner).environment.spec.max_episode_steps == 500
   ),
   'create_agent.fit_to_environment': lambda runner: (
-    runner._agent.observation_shape
-    == runner._environment.observation_space.shape
+    inside.agent(runner).observation_shape
+    == inside.environment(runner).observation_space.shape
   ),
-  'Runner.create_environment_fn': lambda runner: type(runner._environment),
-  'TrainRunner.create_environment_fn': lambda runner: type(runner._environment),
+  'Runner.create_environment_fn': lambda runner: type(
+    inside.environment(runner)
+  ),
+  'TrainRunner.create_environment_fn': lambda runner: type(
+    inside.environment(runner)
+  ),
 }
 OF_THE_RUNNER |= {
   f'Runner.{name}': lambda runner, name=name: getattr(runner, f'_{name}')
@@ -215,11 +221,11 @@ def read(runner, binding):
   if binding in OF_THE_RUNNER:
     return OF_THE_RUNNER[binding](runner)
   if binding in READERS:
-    return READERS[binding](runner._agent)
+    return READERS[binding](inside.agent(runner))
   owner, _, parameter = binding.rpartition('.')
-  classes = [c.__name__ for c in type(runner._agent).__mro__]
+  classes = [c.__name__ for c in type(inside.agent(runner)).__mro__]
   assert owner in classes, f'{binding} is read from nowhere here'
-  return OF_THE_AGENT[parameter](runner._agent)
+  return OF_THE_AGENT[parameter](inside.agent(runner))
 
 
 def assert_arrived(runner, bindings):
@@ -247,7 +253,7 @@ def test_every_value_arrives(name, tmp_path):
     }
   assert_arrived(runner, bindings | small)
 
-  agent, environment = runner._agent, runner._environment
+  agent, environment = inside.agent(runner), inside.environment(runner)
   assert agent.num_actions == environment.action_space.n
   assert agent.num_actions == agent.online_convnet.num_actions
   assert agent.cumulative_gamma == agent.gamma**agent.update_horizon
@@ -279,10 +285,10 @@ def test_the_classic_tasks_train_on_both_backends(name, tmp_path):
     },
     tmp_path,
   )
-  before = runner._agent.online_convnet.get_weights()
+  before = inside.agent(runner).online_convnet.get_weights()
   runner.run_experiment()
-  assert runner._agent.training_steps >= 60
-  after = runner._agent.online_convnet.get_weights()
+  assert inside.agent(runner).training_steps >= 60
+  after = inside.agent(runner).online_convnet.get_weights()
   assert not any(
     np.array_equal(*pair) for pair in zip(before, after, strict=True)
   )

@@ -23,6 +23,7 @@ from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
+from tests.support import inside
 from tests.support import old_files
 from tests.support import research_code
 
@@ -138,7 +139,7 @@ def test_training_goes_on(tmp_path, kind, optimizer, era):
   weights = agent.online_convnet.trainable_variables
   for name, variable in zip(names, weights, strict=True):
     assert_array_equal(variable, old['before'][name])
-  agent._learner.optimizer.apply(
+  inside.learner(agent).optimizer.apply(
     [keras.ops.convert_to_tensor(g) for g in gradients], weights
   )
   for name, variable in zip(names, weights, strict=True):
@@ -166,7 +167,7 @@ def test_another_optimizer_starts_afresh_and_says_so(tmp_path, caplog):
   assert re.search(
     r'tf_ckpt-3 has nothing of Online\S+kernel .*RMSProp .*afresh', caplog.text
   )
-  assert_array_equal(agent._learner.optimizer._mean_squares[0], 1.0)
+  assert_array_equal(inside.learner(agent).optimizer._mean_squares[0], 1.0)
 
 
 @pytest.mark.parametrize(

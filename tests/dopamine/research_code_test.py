@@ -24,6 +24,7 @@ from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.utils import test_utils
+from tests.support import inside
 from tests.support import research_code
 from tests.support import small
 
@@ -49,11 +50,11 @@ def run(base_dir, create_agent, num_iterations, runner=run_experiment.Runner):
     create_agent,
     functools.partial(gym_lib.create_gym_environment, 'CartPole'),
   )
-  start = runner._start_iteration
-  steps = getattr(runner._agent, 'training_steps', None)
+  start = inside.start_iteration(runner)
+  steps = getattr(inside.agent(runner), 'training_steps', None)
   runner.run_experiment()
   path = base_dir / f'logs/log_{num_iterations - 1}'
-  return runner._agent, start, steps, pickle.loads(path.read_bytes())
+  return inside.agent(runner), start, steps, pickle.loads(path.read_bytes())
 
 
 def run_and_resume(base_dir, create_agent, **kwargs):
@@ -114,7 +115,7 @@ def create_own_network_agent(sess, environment, summary_writer=None):
 def test_a_keras_model_in_create_network(tmp_path):
   first, second = run_and_resume(tmp_path, create_own_network_agent)
   assert second.training_steps > first.training_steps >= 120
-  optimizer = second._learner.optimizer
+  optimizer = inside.learner(second).optimizer
   assert type(optimizer) is keras.optimizers.Adam
   assert float(optimizer.learning_rate) == pytest.approx(0.001)
 
@@ -218,13 +219,13 @@ def test_store_transition_writes_an_extra_storage_type(tmp_path):
     return research_code.ExtraStorageAgent(sess, environment.action_space.n)
 
   _, agent = run_and_resume(tmp_path, create)
-  batch = agent._replay.sample()
+  batch = inside.replay(agent).sample()
   assert batch.surprise.shape == (1, 8)
   np.testing.assert_array_equal(
-    agent._replay.memory._store['surprise'],
-    agent._replay.memory._store['reward'] / 2,
+    inside.arrays(inside.memory(agent))['surprise'],
+    inside.arrays(inside.memory(agent))['reward'] / 2,
   )
-  assert agent._replay.memory._store['observation'].dtype == np.float64
+  assert inside.arrays(inside.memory(agent))['observation'].dtype == np.float64
 
 
 class EpsilonAgent(research_code.ExtraStorageAgent):
@@ -325,7 +326,7 @@ def test_iqn_with_an_old_network_and_a_v1_optimizer(tmp_path):
     )
 
   _, agent = run_and_resume(tmp_path, create)
-  optimizer = agent._learner.optimizer
+  optimizer = inside.learner(agent).optimizer
   assert float(optimizer.learning_rate) == pytest.approx(0.00005)
   assert optimizer.epsilon == 0.0003125
 
@@ -619,7 +620,7 @@ def test_a_mock_of_the_replay_memory(is_jax):
   first = agent.begin_episode(observations[0])
   second = agent.step(1.0, observations[1])
   agent.end_episode(2.0)
-  calls = agent._replay.add.call_args_list
+  calls = inside.replay(agent).add.call_args_list
   assert len(calls) == 2
   for call, expected in zip(
     calls,

@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
+from tests.support import inside
 from tests.support import updates
 
 CASES = {case.algorithm: case for case in updates.COMPILED}
@@ -87,21 +88,24 @@ def make_runner(
 
 def figures(runner):
   """All that a run ends with, by name, but for what a clock measured."""
-  agent, found = runner._agent, {}
-  found |= agent._learner.state()
-  memory = agent._replay.memory
-  found |= {f'store/{name}': array for name, array in memory._store.items()}
+  agent, found = inside.agent(runner), {}
+  found |= inside.learner(agent).state()
+  memory = inside.memory(agent)
+  found |= {
+    f'store/{name}': array for name, array in inside.arrays(memory).items()
+  }
   found['markers'] = memory._markers
   found['add_count'] = memory.add_count
   if hasattr(memory, 'sum_tree'):
     found['sum_tree'] = memory.sum_tree._sums
     found['largest'] = memory.sum_tree.max_recorded_priority
   found['generators'] = [
-    str(rng.bit_generator.state) for rng in (agent._rng, memory._rng)
+    str(rng.bit_generator.state)
+    for rng in (inside.generator(agent), inside.generator(memory))
   ]
   found['environment'] = str(runner._environment_state())
   found['steps'] = agent.training_steps
-  for iteration, statistics in runner._logger.data.items():
+  for iteration, statistics in inside.logs(runner).items():
     for name, values in statistics.items():
       if not name.endswith('per_second'):
         found[f'{iteration}/{name}'] = values

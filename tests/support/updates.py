@@ -19,6 +19,7 @@ from dopamine.agents.full_rainbow import full_rainbow_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
+from tests.support import inside
 from tests.support import oracle
 from tests.support import small
 from tests.support.oracle import Case
@@ -268,7 +269,7 @@ def uncompiled(learner):
 
 def updated(agent, batches, update=None):
   """The `Report` of an agent's updates, made by `update`."""
-  report = (update or uncompiled(agent._learner))(batches)
+  report = (update or uncompiled(inside.learner(agent)))(batches)
   priorities = report.priorities
   return oracle.Report(
     np.asarray(report.loss),
@@ -283,7 +284,7 @@ def announced(agent, batches):
   """The `Report` of an update that is not made: without gradients, quick."""
   (batch,) = oracle.unstacked(batches)
   batch = type(batch)(*map(ops.convert_to_tensor, batch))
-  _, report = agent._learner._objective(batch)
+  _, report = inside.learner(agent)._objective(batch)
   priorities = report.priorities
   return oracle.Report(
     np.asarray(report.loss)[None],
@@ -313,7 +314,7 @@ def subclassed(agent, *mixins):
   """`agent` as if it had been made of a subclass, without making networks."""
   agent = copy.copy(agent)
   agent.__class__ = type('Agent', (*mixins, type(agent)), {})
-  hooks = agent._learner._hooks._replace(
+  hooks = inside.learner(agent)._hooks._replace(
     loss=agent._loss,
     loss_weights=agent._loss_weights,
     priorities=agent._priorities,

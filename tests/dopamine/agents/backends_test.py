@@ -21,6 +21,7 @@ from numpy.testing import assert_array_equal
 import pytest
 
 from dopamine import networks
+from tests.support import inside
 from tests.support import oracle
 from tests.support import small
 from tests.support import updates
@@ -62,23 +63,23 @@ def five_updates(agent):
   figures = {}
   for k in range(5):
     batches = agent._sample_batches(1)
-    update = agent._learner.update(batches)
+    update = inside.learner(agent).update(batches)
     figures |= {f'batch/{k}/{n}': x for n, x in batches._asdict().items()}
     figures[f'loss/{k}'] = np.asarray(update.loss)
     if update.priorities is not None:
       figures[f'priorities/{k}'] = np.asarray(update.priorities)
-  return figures | agent._learner.state()
+  return figures | inside.learner(agent).state()
 
 
 def continuation(agent):
   """What the life after a checkpoint leaves."""
   actions = live(agent, 5, seed=2)
-  q = agent._learner.predict(agent.state, *agent._acting_draws(1))
+  q = inside.learner(agent).predict(agent.state, *agent._acting_draws(1))
   figures = {'actions': actions, 'q': q, 'steps': agent.training_steps}
-  memory = agent._replay.memory
+  memory = inside.memory(agent)
   if hasattr(memory, 'sum_tree'):
     figures['replay'] = memory.get_priority(np.arange(100, dtype=np.int32))
-  return figures | agent._learner.state()
+  return figures | inside.learner(agent).state()
 
 
 def restored(agent, folder):
@@ -116,7 +117,7 @@ def figures(tmp_path_factory):
     folder.mkdir()
     bundle = agent.bundle_and_checkpoint(str(folder), 0)
     (folder / 'bundle').write_bytes(pickle.dumps(bundle))
-    starts[algorithm] = agent._learner.state()
+    starts[algorithm] = inside.learner(agent).state()
   with subprocess.Popen(
     [sys.executable, '-m', __spec__.name, str(path)],
     env=os.environ | {'KERAS_BACKEND': OTHER},
@@ -236,7 +237,7 @@ def test_a_resumed_agent_draws_what_it_would_have_drawn(make, tmp_path):
   def drawn(agent):
     batches = agent._sample_batches(2)
     figures = {'actions': live(agent, 5, seed=2)}
-    q = [agent._learner.predict(agent.state, *agent._acting_draws(1))]
+    q = [inside.learner(agent).predict(agent.state, *agent._acting_draws(1))]
     return figures | batches._asdict() | {'q': q}
 
   straight = make(min_replay_history=1000)
@@ -257,13 +258,14 @@ def test_a_network_that_draws_its_own_levels_learns():
   # Nothing to come: every quantile of a state and action is the reward.
   batches = batches._replace(discount=0 * batches.discount)
   reports = [
-    np.asarray(agent._learner.update(batches).loss)[0] for _ in range(200)
+    np.asarray(inside.learner(agent).update(batches).loss)[0]
+    for _ in range(200)
   ]
   assert np.mean(reports[-10:]) < 0.1 * np.mean(reports[:10])
   # The same weights have another loss each time: new levels.
-  agent._learner._hooks.optimizer.learning_rate.assign(0.0)
+  inside.optimizer(agent).learning_rate.assign(0.0)
   first, second = (
-    np.asarray(agent._learner.update(batches).loss) for _ in range(2)
+    np.asarray(inside.learner(agent).update(batches).loss) for _ in range(2)
   )
   assert (first != second).any()
 
@@ -271,7 +273,7 @@ def test_a_network_that_draws_its_own_levels_learns():
 def test_a_network_that_draws_its_own_levels_acts_with_new_ones():
   agent = make_own_levels()
   first, second = (
-    agent._learner.predict(agent.state + 1.0, *agent._acting_draws(1))
+    inside.learner(agent).predict(agent.state + 1.0, *agent._acting_draws(1))
     for _ in range(2)
   )
   assert (first != second).all()
@@ -350,10 +352,12 @@ def test_acting_in_evaluation_is_that_of_the_mean_weights(case):
   means = q_values(agent.state, np.zeros(num_noise))
   without_noise = agent.online_convnet(agent.state).q_values
   assert_allclose(without_noise, means, atol=1e-5)
-  before = agent._rng.bit_generator.state
+  before = inside.generator(agent).bit_generator.state
   draws = [agent._acting_draws(1) for _ in range(2)]
-  assert agent._rng.bit_generator.state == before
-  first, second = (agent._learner.predict(agent.state, *d) for d in draws)
+  assert inside.generator(agent).bit_generator.state == before
+  first, second = (
+    inside.learner(agent).predict(agent.state, *d) for d in draws
+  )
   assert_array_equal(first, second)
   assert_allclose(first, means, atol=1e-5)
   assert {agent._select_action() for _ in range(50)} == {means[0].argmax()}
@@ -365,7 +369,7 @@ def test_every_action_of_training_has_a_noise_of_its_own(case):
   draws = [agent._acting_draws(1)[0] for _ in range(3)]
   assert len(np.unique(draws)) == 3 * oracle.num_noise(case)
   for noise in draws:
-    found = agent._learner.predict(agent.state, noise)
+    found = inside.learner(agent).predict(agent.state, noise)
     assert_allclose(found, q_values(agent.state, noise[0]), atol=1e-5)
   assert len({agent._select_action() for _ in range(50)}) > 1
 
@@ -374,7 +378,7 @@ def test_several_states_have_a_noise_each():
   agent, q_values = noisy_agent(Case('full'))
   states = np.random.default_rng(1).normal(size=(3, *agent.state.shape[1:]))
   (noise,) = agent._acting_draws(3)
-  found = agent._learner.predict(states, noise)
+  found = inside.learner(agent).predict(states, noise)
   for b in range(3):
     assert_allclose(
       found[b], q_values(states[b : b + 1], noise[b])[0], atol=1e-5

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from numpy.testing import assert_array_equal
 import pytest
 
+from tests.support import inside
 from tests.support import oracle
 from tests.support import updates
 from tests.support.oracle import Case
@@ -39,7 +40,7 @@ def test_two_compiled_updates_equal_the_oracle(case):
   online, target, batches, wanted = updates.setting(case, num_batches=2)
   agent = updates.make_agent(case)
   updates.set_weights(agent, online, target)
-  update = agent._learner.update
+  update = inside.learner(agent).update
   first, second = (
     updates.updated(
       agent, type(batches)(*(x[k : k + 1] for x in batches)), update
@@ -101,7 +102,7 @@ def test_batches_of_the_replay_memory_and_the_priorities_in_it(algorithm):
       agent.step(rng.normal(scale=2.0), rng.normal(size=oracle.INPUTS))
     else:
       agent.end_episode(rng.normal(scale=2.0))
-  memory = agent._replay.memory
+  memory = inside.memory(agent)
   everywhere = np.arange(90, dtype=np.int32)
   valid = memory.get_priority(everywhere) > 0
   memory.set_priority(everywhere[valid], rng.uniform(0.2, 4.0, valid.sum()))
@@ -114,8 +115,8 @@ def test_batches_of_the_replay_memory_and_the_priorities_in_it(algorithm):
   wanted = oracle.report(case, online, target, batches)
   agent._sample_batches = lambda num_batches: batches
   reports = []
-  update = updates.uncompiled(agent._learner)
-  agent._learner.update = lambda batches: (
+  update = updates.uncompiled(inside.learner(agent))
+  inside.learner(agent).update = lambda batches: (
     reports.append(update(batches)) or reports[0]
   )
   before = memory.get_priority(everywhere)

@@ -19,6 +19,7 @@ from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
 from dopamine.replay_memory import prioritized_replay_buffer
+from tests.support import inside
 from tests.support import small
 
 GAMMA = 0.9
@@ -215,7 +216,9 @@ def chain_error(case, cls=None):
   for state in np.eye(small.Chain.length, dtype=np.float32)[..., None]:
     draws = [agent._acting_draws(1) for _ in range(10)]
     q.append(
-      np.mean([agent._learner.predict(state[None], *d) for d in draws], axis=0)
+      np.mean(
+        [inside.learner(agent).predict(state[None], *d) for d in draws], axis=0
+      )
     )
   return np.abs(np.concatenate(q) - small.Chain.values(GAMMA)).max()
 

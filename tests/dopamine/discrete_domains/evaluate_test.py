@@ -11,6 +11,7 @@ from dopamine.discrete_domains import evaluate
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from tests.support import commands
+from tests.support import inside
 
 CARTPOLE = 'dopamine/agents/dqn/configs/dqn_cartpole.gin'
 pytestmark = pytest.mark.usefixtures('at_the_root', 'evaluation_flags')
@@ -49,7 +50,7 @@ def trained(tmp_path_factory):
   run_experiment.load_gin_configs([str(commands.ROOT / CARTPOLE)], bindings)
   runner = run_experiment.create_runner(str(base_dir))
   runner.run_experiment()
-  return base_dir, runner._agent
+  return base_dir, inside.agent(runner)
 
 
 def test_the_newest_weights_play(trained, capsys):

@@ -17,6 +17,7 @@ from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.replay_memory import sum_tree
 from tests.support import commands
+from tests.support import inside
 from tests.support import old_files
 
 pytestmark = pytest.mark.usefixtures('at_the_root')
@@ -160,21 +161,21 @@ def test_a_base_dir_goes_on(tmp_path, agent, monkeypatch, capfd):
   old = write_run(tmp_path / 'run', agent, monkeypatch)
   runner = make_runner(tmp_path / 'run', agent)
   assert 'Continues:   iteration 2' in capfd.readouterr().out
-  made = runner._agent
+  made = inside.agent(runner)
   assert made.training_steps == 1234
   assert_array_equal(made.state, np.arange(4.0).reshape(1, 4, 1, 1))
   names = old_files.layer_names(FILES[agent][1], 'keras', 'Online')
   weights = made.online_convnet.get_weights()
   for name, array in zip(sum(map(list, names), []), weights, strict=True):
     assert_array_equal(array, old['before'][name])
-  memory = made._replay.memory
+  memory = inside.memory(made)
   for name, array in old['replay'].items():
-    assert_array_equal(memory._store[name], array)
+    assert_array_equal(inside.arrays(memory)[name], array)
   assert memory.add_count == ADDED
   if agent == 'rainbow':
     priorities = memory.get_priority(np.arange(CAPACITY, dtype=np.int32))
     assert_array_equal(priorities, old['priorities'].astype(np.float32))
-  assert np.asarray(made._learner.optimizer.iterations) == 3
+  assert np.asarray(inside.learner(made).optimizer.iterations) == 3
   runner.run_experiment()
   with open(tmp_path / 'run/logs/log_3', 'rb') as file:
     logs = pickle.load(file)
@@ -183,9 +184,9 @@ def test_a_base_dir_goes_on(tmp_path, agent, monkeypatch, capfd):
   assert made.training_steps >= 1234 + 60
   # And once more, from what was written here.
   again = make_runner(tmp_path / 'run', agent, 'Runner.num_iterations = 5')
-  assert again._start_iteration == 4
+  assert inside.start_iteration(again) == 4
   for a, b in zip(
-    again._agent.online_convnet.get_weights(),
+    inside.agent(again).online_convnet.get_weights(),
     made.online_convnet.get_weights(),
     strict=True,
   ):
@@ -206,7 +207,7 @@ def test_a_base_dir_of_a_jax_agent_goes_on(tmp_path, monkeypatch):
   (checkpoints / 'ckpt.1').write_bytes(pickle.dumps(bundle))
   runner = make_runner(tmp_path / 'run', 'dqn')
   states = old_files.states('cartpole')
-  found = runner._agent.online_convnet(states).q_values
+  found = inside.agent(runner).online_convnet(states).q_values
   np.testing.assert_allclose(found, answer, rtol=1e-5, atol=1e-6)
   runner.run_experiment()
   assert (checkpoints / 'weights_ckpt.3.npz').exists()
@@ -326,6 +327,6 @@ def test_a_data_set_loads_into_both_buffers(tmp_path):
     for i, expected in arrays.items():
       memory.load(tmp_path, i)
       for name, array in expected.items():
-        assert_array_equal(memory._store[name], array)
+        assert_array_equal(inside.arrays(memory)[name], array)
       state, *_, indices = memory.sample_transition_batch()[:8]
       assert_array_equal(state[..., 0], expected['observation'][indices])

@@ -14,6 +14,7 @@ import pytest
 from dopamine import memory
 from dopamine.agents.dqn import dqn_agent
 from dopamine.discrete_domains import run_experiment
+from tests.support import inside
 from tests.support import runs
 from tests.support import small
 
@@ -113,12 +114,13 @@ def test_what_a_subclass_counts_is_saved_and_its_settings_are_not(tmp_path):
       tmp_path / 'stopped', bonus=0.5, stop_at=20
     ).run_experiment()
   resumed = counting_runner(tmp_path / 'stopped', bonus=0.75)
-  assert resumed._agent.counts.sum() == 20 and len(resumed._agent.recent) == 5
+  agent, expected = inside.agent(resumed), inside.agent(straight)
+  assert agent.counts.sum() == 20 and len(agent.recent) == 5
   resumed.run_experiment()
-  assert_array_equal(resumed._agent.counts, straight._agent.counts)
-  assert resumed._agent.recent == straight._agent.recent
-  assert resumed._agent.noise.random() == straight._agent.noise.random()
-  assert resumed._agent.bonus == 0.75
+  assert_array_equal(agent.counts, expected.counts)
+  assert agent.recent == expected.recent
+  assert agent.noise.random() == expected.noise.random()
+  assert agent.bonus == 0.75
 
 
 class Scripted:
@@ -186,10 +188,10 @@ def test_what_cannot_be_saved_within_an_episode_is_saved_at_its_end(
     plain_runner(tmp_path, cls=Stopping).run_experiment()
   resumed = plain_runner(tmp_path)
   assert 'iteration 0 at step 40 of its train phase' in capsys.readouterr().out
-  assert resumed._agent.count == 40
+  assert inside.agent(resumed).count == 40
   resumed.run_experiment()
-  assert resumed._agent.count == 160
-  logs = resumed._logger.data
+  assert inside.agent(resumed).count == 160
+  logs = inside.logs(resumed)
   assert logs['iteration_0']['train_episode_lengths'] == [10] * 6
   assert logs['iteration_0']['eval_episode_returns'] == [10.0] * 2
 
@@ -218,9 +220,10 @@ def test_a_stop_after_the_last_step_of_an_iteration_loses_nothing(tmp_path):
     plain_runner(tmp_path, cls=Stopping).run_experiment()
   assert end.value.is_saved
   resumed = plain_runner(tmp_path)
-  assert resumed._start_iteration == 1 and resumed._agent.count == 80
+  assert inside.start_iteration(resumed) == 1
+  assert inside.agent(resumed).count == 80
   resumed.run_experiment()
-  assert resumed._agent.count == 160
+  assert inside.agent(resumed).count == 160
 
 
 def test_hooks_of_old_runners_still_work(tmp_path):
@@ -244,8 +247,8 @@ def test_hooks_of_old_runners_still_work(tmp_path):
 
   runner = plain_runner(tmp_path, cls=Own, checkpoint_minutes=1e-9)
   runner.run_experiment()
-  assert runner._logger.data['iteration_1'] == {'own': [1]}
-  assert plain_runner(tmp_path, cls=Own)._start_iteration == 2
+  assert inside.logs(runner)['iteration_1'] == {'own': [1]}
+  assert inside.start_iteration(plain_runner(tmp_path, cls=Own)) == 2
 
 
 def test_checkpoints_are_taken_by_the_clock(tmp_path):
@@ -292,8 +295,9 @@ def test_a_full_disk_does_not_end_the_run(tmp_path, monkeypatch, capsys):
     capsys.readouterr().out
   )
   resumed = plain_runner(tmp_path, num_iterations=4)
-  assert resumed._start_iteration == 4 and resumed._agent.count == 320
-  assert sorted(resumed._logger.data) == [f'iteration_{i}' for i in range(4)]
+  assert inside.start_iteration(resumed) == 4
+  assert inside.agent(resumed).count == 320
+  assert sorted(inside.logs(resumed)) == [f'iteration_{i}' for i in range(4)]
   files = [path.name for path in tmp_path.rglob('*') if path.is_file()]
   assert not [name for name in files if name.endswith('.tmp')]
   done = [name for name in files if name.startswith('sentinel_')]
@@ -370,9 +374,9 @@ def test_an_override_of_the_checkpoint_saves_its_files_with_it(tmp_path):
   resumed = runs.make_runner(
     tmp_path / 'old', 'breakout', runs.CASES['c51'], **old
   )
-  assert resumed._start_iteration == 1
-  assert resumed._agent.training_steps > 100
-  assert resumed._agent._replay.memory.add_count > 100
+  assert inside.start_iteration(resumed) == 1
+  assert inside.agent(resumed).training_steps > 100
+  assert inside.memory(inside.agent(resumed)).add_count > 100
 
 
 class OwnBundle(dqn_agent.DQNAgent):
@@ -444,15 +448,15 @@ def test_an_older_checkpoint_can_be_chosen(tmp_path):
   for number, start in ((1, 2), (2, 3), (-1, 0)):
     gin.bind_parameter(name, number)
     runner = plain_runner(tmp_path, num_iterations=4)
-    assert runner._start_iteration == start
-    assert runner._agent.count == 80 * start
+    assert inside.start_iteration(runner) == start
+    assert inside.agent(runner).count == 80 * start
 
 
 def test_files_without_a_sentinel_are_told(tmp_path, capsys):
   plain_runner(tmp_path, num_iterations=1).run_experiment()
   (tmp_path / 'checkpoints' / 'sentinel_checkpoint_complete.0').unlink()
   capsys.readouterr()
-  assert plain_runner(tmp_path)._start_iteration == 0
+  assert inside.start_iteration(plain_runner(tmp_path)) == 0
   assert 'files of checkpoint 0, but no sentinel' in capsys.readouterr().out
 
 
@@ -495,10 +499,10 @@ def test_a_damaged_checkpoint_does_not_push_out_a_good_one(tmp_path):
   stop_at(5)
   stop_at(5)
   damage()
-  assert plain_runner(tmp_path)._agent.count == 10
+  assert inside.agent(plain_runner(tmp_path)).count == 10
   stop_at(5)
   damage()
-  assert plain_runner(tmp_path)._agent.count == 10
+  assert inside.agent(plain_runner(tmp_path)).count == 10
 
 
 def test_a_stop_after_the_last_step_of_the_run_is_no_stop(tmp_path):
@@ -507,7 +511,7 @@ def test_a_stop_after_the_last_step_of_the_run_is_no_stop(tmp_path):
 
   runner = plain_runner(tmp_path, cls=Stopping)
   runner.run_experiment()
-  assert runner._agent.count == 160
+  assert inside.agent(runner).count == 160
 
 
 def test_what_nobody_can_read_ends_no_run(tmp_path, monkeypatch):
@@ -517,7 +521,7 @@ def test_what_nobody_can_read_ends_no_run(tmp_path, monkeypatch):
     runner = plain_runner(tmp_path)
     runner.run_experiment()
     monkeypatch.undo()
-    assert runner._agent.count == 160
+    assert inside.agent(runner).count == 160
     with contextlib.suppress(OSError):
       full.close()
 
@@ -537,7 +541,7 @@ def test_a_log_that_fails_at_the_end_takes_no_checkpoint_with_it(tmp_path):
   with pytest.raises(OSError, match='iteration 1 could not be saved'):
     plain_runner(tmp_path, cls=Failing).run_experiment()
   assert saved == [0, 1]
-  assert plain_runner(tmp_path)._start_iteration == 2
+  assert inside.start_iteration(plain_runner(tmp_path)) == 2
 
 
 def test_weights_alone_are_enough_where_that_is_allowed(tmp_path):
@@ -559,7 +563,7 @@ def test_weights_alone_are_enough_where_that_is_allowed(tmp_path):
   gin.bind_parameter('WrappedReplayBuffer.replay_capacity', 200)
   runner = make()
   runner.run_experiment()
-  weights = runner._agent.online_convnet.get_weights()
+  weights = inside.agent(runner).online_convnet.get_weights()
   folder = tmp_path / 'checkpoints'
   for path in folder.glob('sentinel*.[01]'):
     path.unlink()
@@ -570,9 +574,9 @@ def test_weights_alone_are_enough_where_that_is_allowed(tmp_path):
   with pytest.raises(ValueError, match='allow_partial_reload = True'):
     make()
   partial = make(allow_partial_reload=True)
-  assert partial._start_iteration == 3
+  assert inside.start_iteration(partial) == 3
   for found, value in zip(
-    partial._agent.online_convnet.get_weights(), weights, strict=True
+    inside.agent(partial).online_convnet.get_weights(), weights, strict=True
   ):
     assert_array_equal(found, value)
 
@@ -600,4 +604,4 @@ def test_another_network_of_the_same_shape_is_refused(tmp_path):
   make(small.Perceptron).run_experiment()
   with pytest.raises(ValueError, match='network is Perceptron, .* is Other'):
     make(Other)
-  assert make(Other, allow_changes=True)._start_iteration == 1
+  assert inside.start_iteration(make(Other, allow_changes=True)) == 1

@@ -22,6 +22,7 @@ from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from tests.support import agents
+from tests.support import inside
 from tests.support import small
 
 
@@ -128,7 +129,7 @@ def test_returns_are_not_clipped_and_rewards_need_not_be(tmp_path):
   runner, agent = make_runner(tmp_path, environment, clip_rewards=False)
   runner.run_experiment()
   assert agent.calls[1:] == [('step', 7.0, 1.0), ('end', 0.25, True, 2.0)]
-  statistics = runner._logger.data['iteration_0']
+  statistics = inside.logs(runner)['iteration_0']
   assert statistics['train_episode_returns'] == [7.25]
   assert statistics['train_episode_lengths'] == [2]
 
@@ -146,7 +147,7 @@ def test_a_lost_life_ends_the_episode_for_the_agent_alone(tmp_path):
     ('begin', 2.0),
     ('end', 0.5, True, 3.0),
   ]
-  assert runner._logger.data['iteration_0']['train_episode_lengths'] == [3]
+  assert inside.logs(runner)['iteration_0']['train_episode_lengths'] == [3]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_an_override_of_the_episode_is_counted(tmp_path):
   environment = Scripted([])
   runner, _ = make_runner(tmp_path, environment, cls=TwoSteps, training_steps=3)
   runner.run_experiment()
-  statistics = runner._logger.data['iteration_0']
+  statistics = inside.logs(runner)['iteration_0']
   assert statistics['train_episode_lengths'] == [2, 2]
   assert statistics['train_average_return'] == [5.0]
 
@@ -220,7 +221,7 @@ def test_a_phase_is_whole_episodes_of_at_least_its_steps(tmp_path):
     tmp_path, environment, training_steps=5, evaluation_steps=3
   )
   runner.run_experiment()
-  statistics = runner._logger.data['iteration_0']
+  statistics = inside.logs(runner)['iteration_0']
   rate = statistics.pop('train_average_steps_per_second')
   assert len(rate) == 1 and rate[0] > 0
   assert statistics == {
@@ -299,7 +300,7 @@ def test_train_runner_only_trains(tmp_path):
   )
   runner.run_experiment()
   assert len(agent.calls) == 2
-  assert set(runner._logger.data['iteration_0']) == {
+  assert set(inside.logs(runner)['iteration_0']) == {
     'train_episode_lengths',
     'train_episode_returns',
     'train_average_return',
@@ -319,7 +320,7 @@ def test_a_gym_file_may_train_only(tmp_path):
   )
   runner = run_experiment.create_runner(str(tmp_path))
   assert isinstance(runner, run_experiment.TrainRunner)
-  assert gym_lib.name_of(runner._environment) == 'CartPole-v0'
+  assert gym_lib.name_of(inside.environment(runner)) == 'CartPole-v0'
 
 
 def test_the_line_of_a_phase(tmp_path, capsys):
@@ -375,11 +376,11 @@ def test_a_runner_continues_after_the_last_complete_iteration(tmp_path):
   assert agent.count == 2
   os.remove(tmp_path / 'checkpoints' / 'sentinel_checkpoint_complete.1')
   second, agent = make_runner(tmp_path, environment, num_iterations=3)
-  assert second._start_iteration == 1
+  assert inside.start_iteration(second) == 1
   assert agent.count == 1
-  assert sorted(second._logger.data) == ['iteration_0']
+  assert sorted(inside.logs(second)) == ['iteration_0']
   second.run_experiment()
-  assert sorted(second._logger.data) == [f'iteration_{i}' for i in range(3)]
+  assert sorted(inside.logs(second)) == [f'iteration_{i}' for i in range(3)]
   steps = [s for s, _ in scalars(tmp_path)['Train/NumEpisodes']]
   assert steps == [0, 1, 2]
 
@@ -453,7 +454,7 @@ def test_an_environment_with_a_state_of_its_own_kind_ends_no_run(
   for iterations in (1, 2):
     runner, _ = make_runner(tmp_path, environment, num_iterations=iterations)
     runner.run_experiment()
-  assert runner._start_iteration == 1
+  assert inside.start_iteration(runner) == 1
 
 
 def test_an_environment_that_cannot_be_saved_goes_on_with_new_draws(tmp_path):
@@ -475,7 +476,7 @@ def test_an_environment_that_cannot_be_saved_goes_on_with_new_draws(tmp_path):
       seed=3,
     )
     runner.run_experiment()
-    firsts.append(runner._environment.first)
+    firsts.append(inside.environment(runner).first)
   assert firsts[0] != firsts[1]
 
 
@@ -502,7 +503,7 @@ def test_the_runs_seed_reaches_agents_that_know_nothing_of_it(tmp_path):
   for name, seed in (('a', 5), ('b', 5), ('c', 6)):
     runner = dqn_runner(tmp_path / name, 1, seed)
     runner.run_experiment()
-    weights.append(agents.weights(runner._agent.online_convnet))
+    weights.append(agents.weights(inside.agent(runner).online_convnet))
   for a, b in zip(weights[0], weights[1], strict=True):
     assert_array_equal(a, b)
   assert (weights[0][0] != weights[2][0]).any()
@@ -523,15 +524,18 @@ def test_two_iterations_and_two_after_a_stop_equal_four(tmp_path):
   straight.run_experiment()
   dqn_runner(tmp_path / 'stopped', 2).run_experiment()
   resumed = dqn_runner(tmp_path / 'stopped', 4)
-  assert resumed._start_iteration == 2
+  assert inside.start_iteration(resumed) == 2
   resumed.run_experiment()
   for a, b in zip(
-    agents.weights(resumed._agent.online_convnet),
-    agents.weights(straight._agent.online_convnet),
+    agents.weights(inside.agent(resumed).online_convnet),
+    agents.weights(inside.agent(straight).online_convnet),
     strict=True,
   ):
     assert_array_equal(a, b)
-  assert resumed._agent.training_steps == straight._agent.training_steps
+  assert (
+    inside.agent(resumed).training_steps
+    == inside.agent(straight).training_steps
+  )
 
 
 # gin --------------------------------------------------------------------------
@@ -640,7 +644,7 @@ def plays(agent, space):
 def test_every_agent_fits_vectors(agent_name):
   agent = fitted(VECTOR, agent_name=agent_name)
   assert agent.state.shape == (1, 2, 4)
-  assert agent.state.dtype == agent._replay.memory._observation_dtype
+  assert agent.state.dtype == inside.memory(agent)._observation_dtype
   assert agent.state.dtype == np.float32
   network = type(agent.online_convnet).__name__
   family = type(agent).__name__.removeprefix('Jax').removesuffix('Agent')
@@ -848,8 +852,8 @@ def test_one_gin_file_trains_on_any_task(name, size, tmp_path):
     ],
   )
   runner = run_experiment.create_runner(str(tmp_path))
-  before = runner._agent.online_convnet.get_weights()
+  before = inside.agent(runner).online_convnet.get_weights()
   runner.run_experiment()
-  assert runner._agent.state.shape == (1, size, 1)
-  after = runner._agent.online_convnet.get_weights()
+  assert inside.agent(runner).state.shape == (1, size, 1)
+  after = inside.agent(runner).online_convnet.get_weights()
   assert any((a != b).any() for a, b in zip(before, after, strict=True))

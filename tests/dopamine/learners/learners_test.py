@@ -14,6 +14,7 @@ from dopamine import learners
 from dopamine import networks
 from dopamine import optimizers
 from tests.support import agents
+from tests.support import inside
 from tests.support import small
 
 OTHER = {'tensorflow': 'jax', 'jax': 'tensorflow'}[keras.config.backend()]
@@ -32,7 +33,7 @@ OPTIMIZERS = {
 def train(name, state, num_batches):
   """Five updates from given weights; returns the learner's state after them."""
   agent = agents.make_agent(optimizer=OPTIMIZERS[name])
-  learner = agent._learner
+  learner = inside.learner(agent)
   if state:
     learner.set_state(state)
   start = learner.state()
@@ -79,13 +80,13 @@ def test_backends_agree_after_five_updates(name, tmp_path):
 def test_the_learning_rate_is_not_part_of_the_state():
   fast = agents.make_agent(optimizer=lambda: optimizers.RMSProp(0.1))
   slow = agents.make_agent(optimizer=lambda: optimizers.RMSProp(0.01))
-  slow._learner.set_state(fast._learner.state())
-  rate = slow._learner._hooks.optimizer.learning_rate
+  inside.learner(slow).set_state(inside.learner(fast).state())
+  rate = inside.optimizer(slow).learning_rate
   assert float(rate) == pytest.approx(0.01)
 
 
 def test_a_missing_variable_is_named_and_nothing_assigned():
-  learner = agents.make_agent()._learner
+  learner = inside.learner(agents.make_agent())
   state = learner.state()
   state['online_convnet/0'] = state['online_convnet/0'] + 1
   del state['target_convnet/1']
@@ -100,7 +101,7 @@ def test_a_missing_variable_is_named_and_nothing_assigned():
 def test_schedules_count_updates():
   schedule = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.1, 0.0])
   agent = agents.make_agent(optimizer=lambda: keras.optimizers.SGD(schedule))
-  learner = agent._learner
+  learner = inside.learner(agent)
   batches = small.batches(num_batches=3)
   learner.update(batches)
   before = learner.state()
@@ -131,7 +132,7 @@ def test_a_device_that_is_none_is_refused():
 
 def test_a_gpu_that_is_not_there_means_the_cpu():
   agent = agents.make_agent(tf_device='/gpu:7')
-  agent._learner.update(small.batches())
+  inside.learner(agent).update(small.batches())
   assert 'cpu, as there is no /gpu:7' in agent.describe_device().replace(
     f' ({learners.num_cpus()} threads)', ''
   )
@@ -139,14 +140,14 @@ def test_a_gpu_that_is_not_there_means_the_cpu():
 
 def test_predict_returns_numpy():
   agent = agents.make_agent()
-  q = agent._learner.predict(agent.state)
+  q = inside.learner(agent).predict(agent.state)
   assert isinstance(q, np.ndarray) and q.shape == (1, small.NUM_ACTIONS)
 
 
 def test_the_graph_is_there_once_it_is_compiled():
   agent = agents.make_agent()
   assert agent.graph_def() is None
-  agent._learner.update(small.batches())
+  inside.learner(agent).update(small.batches())
   if keras.config.backend() == 'jax':
     assert agent.graph_def() is None
   else:
@@ -170,9 +171,9 @@ def test_the_nature_network_learns_from_pixels():
     next_state=rng.integers(0, 256, (1, 4, 84, 84, 4)).astype(np.uint8),
   )
   batch = batch._replace(discount=np.zeros_like(batch.discount))
-  first = float(agent._learner.update(batch).objective[0])
+  first = float(inside.learner(agent).update(batch).objective[0])
   for _ in range(10):
-    last = float(agent._learner.update(batch).objective[0])
+    last = float(inside.learner(agent).update(batch).objective[0])
   assert last < first
 
 

@@ -15,6 +15,7 @@ from dopamine import storage
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import export
 from dopamine.replay_memory import prioritized_replay_buffer
+from tests.support import inside
 
 
 def _play(memory, count, rng):
@@ -32,7 +33,7 @@ def _play(memory, count, rng):
 
 def _contents(memory):
   """All that a memory is, by name."""
-  contents = dict(memory._store)
+  contents = dict(inside.arrays(memory))
   contents['markers'] = memory._markers
   contents['add_count'] = memory.add_count
   contents['start'] = memory._next_experience_is_episode_start
@@ -100,7 +101,7 @@ def test_a_checkpoint_writes_what_is_new(tmp_path):
     assert ranges[0][0] == first and ranges[-1][1] == memory.add_count
     assert sum(b - a for a, b in ranges) == memory.add_count - first
     covered += memory.add_count - first
-  assert covered == memory.add_count > 2 * memory._replay_capacity
+  assert covered == memory.add_count > 2 * inside.capacity(memory)
 
 
 def test_a_full_memory_is_in_files_of_which_little_is_overwritten():
@@ -163,7 +164,7 @@ def test_slots_that_were_changed_are_written_on_request(tmp_path):
   memory, other = _pair(False)
   _play(memory, 90, np.random.default_rng(0))
   memory.checkpoint(tmp_path, 0)
-  memory._store['reward'][...] = 7.0
+  inside.arrays(memory)['reward'][...] = 7.0
   memory.rewrite_checkpoints()
   memory.checkpoint(tmp_path, 1)
   other.restore(tmp_path, 1)

@@ -15,6 +15,7 @@ import pytest
 
 from dopamine import storage
 from dopamine.replay_memory import circular_replay_buffer
+from tests.support import inside
 from tests.support import replays
 
 # The oracle ------------------------------------------------------------------
@@ -199,8 +200,10 @@ def test_padding_is_counted_and_zero():
     memory.add(5, 1, 2.0, end, [3, 4])
   assert memory.add_count == 6
   assert memory.add_count.shape == () and memory.add_count.dtype == np.int64
-  np.testing.assert_array_equal(memory._store['observation'][:6], [0, 0, 5] * 2)
-  np.testing.assert_array_equal(memory._store['note'][:3, 1], [0, 0, 4])
+  np.testing.assert_array_equal(
+    inside.arrays(memory)['observation'][:6], [0, 0, 5] * 2
+  )
+  np.testing.assert_array_equal(inside.arrays(memory)['note'][:3, 1], [0, 0, 4])
 
 
 def test_add_checks_number_and_shapes():
@@ -255,10 +258,10 @@ def test_constructor_errors():
 
 def test_defaults():
   memory = circular_replay_buffer.OutOfGraphReplayBuffer((4,), 1)
-  assert memory._replay_capacity == 1_000_000
+  assert inside.capacity(memory) == 1_000_000
   assert memory._batch_size == 32
-  assert memory._store['observation'].shape == (1_000_000, 4)
-  assert not memory._store['observation'][:100].any()
+  assert inside.arrays(memory)['observation'].shape == (1_000_000, 4)
+  assert not inside.arrays(memory)['observation'][:100].any()
 
 
 def test_dtypes_may_be_those_of_tensorflow():
@@ -370,7 +373,7 @@ def test_get_range_wraps_around():
   memory = _memory(replay_capacity=10)
   for i in range(14):
     memory.add(i, 0, 0.0, False)
-  frames = memory._store['observation']
+  frames = inside.arrays(memory)['observation']
   np.testing.assert_array_equal(memory.get_range(frames, 2, 5), [12, 13, 4])
   np.testing.assert_array_equal(memory.get_range(frames, 8, 12), [8, 9, 10, 11])
 
@@ -517,7 +520,9 @@ def test_batches_do_not_share_memory(stack_size):
   for array, other in zip(first, second, strict=True):
     assert array.flags.c_contiguous
     assert not np.shares_memory(array, other)
-    assert not any(np.shares_memory(array, x) for x in memory._store.values())
+    assert not any(
+      np.shares_memory(array, x) for x in inside.arrays(memory).values()
+    )
     other[...] = 1
   for array, copy in zip(first, copies, strict=True):
     np.testing.assert_array_equal(array, copy)
@@ -540,7 +545,7 @@ def test_files_are_in_the_public_format(tmp_path):
   for name in ('observation', 'action', 'reward', 'terminal'):
     with gzip.open(tmp_path / f'$store$_{name}_ckpt.3.gz') as file:
       array = np.load(file, allow_pickle=False)
-    np.testing.assert_array_equal(array, memory._store[name])
+    np.testing.assert_array_equal(array, inside.arrays(memory)[name])
   with gzip.open(tmp_path / 'add_count_ckpt.3.gz') as file:
     add_count = np.load(file, allow_pickle=False)
   assert add_count == 6 and add_count.shape == ()
@@ -573,7 +578,7 @@ def test_loads_a_data_set_without_markers(tmp_path):
   for i in range(11, 16):
     memory.add(i, 0, 1.0, False)
   np.testing.assert_array_equal(
-    memory._store['observation'][7:13], [7, 8, 0, 11, 12, 13]
+    inside.arrays(memory)['observation'][7:13], [7, 8, 0, 11, 12, 13]
   )
   valid = [i for i in range(30) if memory.is_valid_transition(i)]
   assert valid == [1, 2, 3, 5, 6, 10, 11, 12]
@@ -594,13 +599,13 @@ def test_loads_arrays_of_any_shape(tmp_path):
 
 def test_saves_attributes_that_were_set(tmp_path):
   memory = _memory()
-  memory._store['observation'] = np.arange(3)
+  inside.arrays(memory)['observation'] = np.arange(3)
   memory.add_count = np.array(7)
   memory.invalid_range = np.ones(4)
   memory.save(tmp_path, 3)
   loaded = _memory()
   loaded.load(tmp_path, 3)
-  assert loaded._store['observation'].tolist() == [0, 1, 2]
+  assert inside.arrays(loaded)['observation'].tolist() == [0, 1, 2]
   assert loaded.add_count == 7
   assert loaded.invalid_range.tolist() == [1, 1, 1, 1]
 
@@ -618,7 +623,7 @@ def test_missing_files_are_named_and_nothing_is_loaded(tmp_path):
   assert '$store$_reward_ckpt.3.gz' in str(error.value)
   assert 'action' not in str(error.value)
   assert isinstance(error.value, FileNotFoundError)
-  assert not fresh._store['observation'].any()
+  assert not inside.arrays(fresh)['observation'].any()
   with pytest.raises(circular_replay_buffer.NotFoundError):
     fresh.load(tmp_path / 'missing', 3)
 
@@ -632,7 +637,7 @@ def test_damaged_file_loads_nothing(tmp_path):
   fresh = _memory()
   with pytest.raises((EOFError, OSError, ValueError)):
     fresh.load(tmp_path, 3)
-  assert fresh.add_count == 0 and not fresh._store['observation'].any()
+  assert fresh.add_count == 0 and not inside.arrays(fresh)['observation'].any()
 
 
 def test_save_without_directory_is_silent(tmp_path):
@@ -664,14 +669,14 @@ def test_load_holds_no_second_copy(tmp_path):
     memory.add(np.full(1024, i), i, i, False)
   memory.save(tmp_path, 3)
   fresh = _memory(observation_shape=(1024,), replay_capacity=8192)
-  store = fresh._store['observation']
+  store = inside.arrays(fresh)['observation']
   tracemalloc.start()
   fresh.load(tmp_path, 3)
   _, peak = tracemalloc.get_traced_memory()
   tracemalloc.stop()
   assert peak < 4 * 2**20
-  assert fresh._store['observation'] is store
-  np.testing.assert_array_equal(store, memory._store['observation'])
+  assert inside.arrays(fresh)['observation'] is store
+  np.testing.assert_array_equal(store, inside.arrays(memory)['observation'])
 
 
 @pytest.mark.parametrize('damage', ['short', 'flipped', 'longer', 'pickled'])
@@ -708,14 +713,14 @@ def test_an_array_in_fortrans_order_is_checkpointed_as_any(tmp_path):
   for i in range(9):
     memory.add([i, 2 * i, 3 * i], i, i, False)
   memory.save(tmp_path, 3)
-  expected = memory._store['observation'].copy()
+  expected = inside.arrays(memory)['observation'].copy()
   _write_array(tmp_path, '$store$_observation', np.asfortranarray(expected))
   loaded, restored = (_memory(observation_shape=(3,)) for _ in range(2))
   loaded.load(tmp_path, 3)
   loaded.checkpoint(tmp_path, 4)
   restored.restore(tmp_path, 4)
   for other in (loaded, restored):
-    np.testing.assert_array_equal(other._store['observation'], expected)
+    np.testing.assert_array_equal(inside.arrays(other)['observation'], expected)
 
 
 @pytest.mark.parametrize(
@@ -827,10 +832,10 @@ def test_wrapped_forwards_every_storage_argument():
     reward_dtype=np.float64,
   )
   memory = replay.memory
-  assert memory._replay_capacity == 50 and memory._batch_size == 4
+  assert inside.capacity(memory) == 50 and memory._batch_size == 4
   assert (memory._update_horizon, memory._gamma) == (2, 0.5)
   assert memory._max_sample_attempts == 9
-  stored = {k: (v.shape[1:], v.dtype) for k, v in memory._store.items()}
+  stored = {k: (v.shape[1:], v.dtype) for k, v in inside.arrays(memory).items()}
   assert stored == {
     'observation': ((2,), np.int16),
     'action': ((3,), np.float32),
@@ -843,19 +848,19 @@ def test_wrapped_forwards_every_storage_argument():
 def test_sizes_are_bound_on_the_wrapper_or_on_the_memory():
   build = circular_replay_buffer.WrappedReplayBuffer
   replay = build((), 1)
-  assert (replay.memory._replay_capacity, replay.batch_size) == (1_000_000, 32)
+  assert (inside.capacity(replay.memory), replay.batch_size) == (1_000_000, 32)
   gin.parse_config("""
     OutOfGraphReplayBuffer.replay_capacity = 70
     OutOfGraphReplayBuffer.batch_size = 6
   """)
   replay = build((), 1)
-  assert (replay.memory._replay_capacity, replay.batch_size) == (70, 6)
+  assert (inside.capacity(replay.memory), replay.batch_size) == (70, 6)
   gin.parse_config("""
     circular_replay_buffer.WrappedReplayBuffer.replay_capacity = 90
     WrappedReplayBuffer.batch_size = 8
   """)
   replay = build((), 1)
-  assert (replay.memory._replay_capacity, replay.batch_size) == (90, 8)
+  assert (inside.capacity(replay.memory), replay.batch_size) == (90, 8)
   assert replay.memory._batch_size == 8
   with pytest.raises(ValueError, match='gamma'):
     gin.parse_config('WrappedReplayBuffer.gamma = 0.9')
@@ -974,7 +979,7 @@ def test_wrapped_load_refuses_what_does_not_fit(
   for part in (name, found, expected, 'replay_capacity'):
     assert part in str(error.value)
   assert replay.add_count == 0
-  assert not replay.memory._store['observation'].any()
+  assert not inside.arrays(replay.memory)['observation'].any()
 
 
 def test_wrapped_load_names_missing_files(tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
+from tests.support import inside
 from tests.support import replays
 
 ReplayElement = circular_replay_buffer.ReplayElement
@@ -35,7 +36,7 @@ def _memory(**kwargs):
 
 
 def _priorities(memory):
-  return memory.sum_tree.nodes[-1][: memory._replay_capacity]
+  return memory.sum_tree.nodes[-1][: inside.capacity(memory)]
 
 
 # The oracle ------------------------------------------------------------------
@@ -59,7 +60,7 @@ class Recorder:
     self.log.append(0.0)
 
   def by_slot(self):
-    capacity = self.memory._replay_capacity
+    capacity = inside.capacity(self.memory)
     result = np.zeros(capacity)
     for position, priority in enumerate(self.log):
       result[position % capacity] = priority
@@ -202,12 +203,12 @@ def test_priority_is_the_last_argument_of_add():
   ]
   element = memory.get_add_args_signature()[-1]
   assert (element.shape, element.type) == ((), np.float32)
-  assert 'priority' not in memory._store
+  assert 'priority' not in inside.arrays(memory)
   memory.add(1, 2, 3.0, False, [4, 5], 6.0)
   memory.add(1, 2, 3.0, False, [4, 5], priority=np.float32(7))
   memory.add(1, 2, 3.0, False, [4, 5], priority=0.0)
   assert _priorities(memory)[:3].tolist() == [6, 7, 0]
-  assert memory._store['note'][:3].tolist() == [[4, 5]] * 3
+  assert inside.arrays(memory)['note'][:3].tolist() == [[4, 5]] * 3
 
 
 def test_a_missing_or_bad_priority_changes_nothing():
@@ -492,7 +493,7 @@ def test_subclass_decides_what_is_valid_and_stores_more():
   for i in range(12):
     memory.add(i, 0, 0.0, False, i / 2, priority=1.0)
   assert set(memory.sample_index_batch(100).tolist()) == {0, 2, 4, 6, 8, 10}
-  assert memory._store['x'][:3].tolist() == [0, 0.5, 1]
+  assert inside.arrays(memory)['x'][:3].tolist() == [0, 0.5, 1]
 
 
 # Building --------------------------------------------------------------------
@@ -519,10 +520,10 @@ def test_every_storage_argument_is_forwarded(build):
   memory = getattr(replay, 'memory', replay)
   assert type(memory) is Memory
   assert memory._observation_shape == (2,) and memory._stack_size == 3
-  assert memory._replay_capacity == 50 and memory._batch_size == 4
+  assert inside.capacity(memory) == 50 and memory._batch_size == 4
   assert (memory._update_horizon, memory._gamma) == (2, 0.5)
   assert memory._max_sample_attempts == 9
-  stored = {k: (v.shape[1:], v.dtype) for k, v in memory._store.items()}
+  stored = {k: (v.shape[1:], v.dtype) for k, v in inside.arrays(memory).items()}
   assert stored == {
     'observation': ((2,), np.int16),
     'action': ((3,), np.float32),
@@ -542,9 +543,9 @@ def test_every_storage_argument_is_forwarded(build):
 
 def test_sizes_may_be_positional():
   memory = Memory((2,), 3, 50, 4, seed=0)
-  assert (memory._replay_capacity, memory._batch_size) == (50, 4)
+  assert (inside.capacity(memory), memory._batch_size) == (50, 4)
   gin.parse_config('OutOfGraphPrioritizedReplayBuffer.replay_capacity = 60')
-  assert Memory((2,), 3, 50, 4)._replay_capacity == 50
+  assert inside.capacity(Memory((2,), 3, 50, 4)) == 50
   text = 'There is not enough capacity to cover update_horizon and stack_size.'
   with pytest.raises(ValueError, match=text):
     Memory((2,), 3, 3)
@@ -554,9 +555,9 @@ def test_sizes_may_be_positional():
 
 def _sizes(replay):
   memory = getattr(replay, 'memory', replay)
-  assert len(_priorities(memory)) == memory._replay_capacity
+  assert len(_priorities(memory)) == inside.capacity(memory)
   assert getattr(replay, 'batch_size', memory._batch_size) == memory._batch_size
-  return memory._replay_capacity, memory._batch_size
+  return inside.capacity(memory), memory._batch_size
 
 
 def test_sizes_are_bound_at_any_level():
@@ -580,9 +581,9 @@ def test_sizes_are_bound_at_any_level():
     assert _sizes(Wrapped((), 1, replay_capacity=80)) == (80, 6 + i)
   # And the uniform ones are as they were bound.
   uniform_memory = circular_replay_buffer.OutOfGraphReplayBuffer((), 1)
-  assert uniform_memory._replay_capacity == 70
+  assert inside.capacity(uniform_memory) == 70
   uniform_replay = circular_replay_buffer.WrappedReplayBuffer((), 1)
-  assert uniform_replay.memory._replay_capacity == 72
+  assert inside.capacity(uniform_replay.memory) == 72
 
 
 def test_what_is_bound_for_the_prioritised_ones_reaches_no_uniform_one():
@@ -594,7 +595,7 @@ def test_what_is_bound_for_the_prioritised_ones_reaches_no_uniform_one():
   assert _sizes(Wrapped((), 1)) == (70, 7)
   assert Wrapped((), 1).memory._max_sample_attempts == 5
   replay = circular_replay_buffer.WrappedReplayBuffer((), 1)
-  assert replay.memory._replay_capacity == 1_000_000
+  assert inside.capacity(replay.memory) == 1_000_000
   assert replay.memory._max_sample_attempts == 1000 and replay.batch_size == 32
 
 
@@ -745,7 +746,7 @@ def test_a_damaged_tree_is_refused(tmp_path, bad):
 def _assert_untouched(memory):
   """Asserts that it is as `_filled(count=5)` left it."""
   assert memory.add_count == 5
-  assert memory._store['action'].tolist() == [0, 1, 2, 3, 4] + [0] * 15
+  assert inside.arrays(memory)['action'].tolist() == [0, 1, 2, 3, 4] + [0] * 15
   assert _priorities(memory).tolist() == [1, 2, 3, 4, 5] + [0] * 15
   assert memory.sum_tree.max_recorded_priority == 5
 
@@ -865,6 +866,6 @@ def test_wrapper_checks_are_those_of_the_uniform_one():
 def test_what_is_given_by_position_wins_over_gin():
   gin.parse_config('WrappedPrioritizedReplayBuffer.replay_capacity = 30')
   wrapped = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
-  assert wrapped((4,), 1).memory._replay_capacity == 30
+  assert inside.capacity(wrapped((4,), 1).memory) == 30
   given = wrapped((4,), 1, False, 50, 4)
-  assert given.memory._replay_capacity == 50 and given.batch_size == 4
+  assert inside.capacity(given.memory) == 50 and given.batch_size == 4

@@ -11,6 +11,7 @@ from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
 from dopamine.replay_memory import circular_replay_buffer
 from tests.support import agents
+from tests.support import inside
 from tests.support import small
 
 # The exact update -------------------------------------------------------------
@@ -62,7 +63,7 @@ def test_updates_equal_the_closed_form():
   slots = [{'ms': 1.0, 'mean': 0.0} for _ in online]
   batches = small.batches(num_batches=3)
 
-  update = agent._learner.update(batches)
+  update = inside.learner(agent).update(batches)
 
   for k in range(3):
     batch = small.Batch(*(x[k] for x in batches))
@@ -84,9 +85,9 @@ def test_updates_equal_the_closed_form():
 def test_k_batches_in_one_call_equal_k_calls():
   together, apart = agents.make_agent(), agents.make_agent()
   batches = small.batches(num_batches=3)
-  together._learner.update(batches)
+  inside.learner(together).update(batches)
   for k in range(3):
-    apart._learner.update(small.Batch(*(x[k : k + 1] for x in batches)))
+    inside.learner(apart).update(small.Batch(*(x[k : k + 1] for x in batches)))
   for a, b in zip(
     agents.weights(together.online_convnet),
     agents.weights(apart.online_convnet),
@@ -130,7 +131,7 @@ def test_one_override_makes_double_dqn():
     - forward(online, state)[1][rows, batches.action[0]]
   )
   expected = np.where(np.abs(u) <= 1, 0.5 * u**2, np.abs(u) - 0.5)
-  update = agent._learner.update(batches)
+  update = inside.learner(agent).update(batches)
   assert_allclose(np.asarray(update.loss)[0], expected, atol=1e-5)
 
 
@@ -147,10 +148,10 @@ def test_loss_weights_reach_the_gradient():
   batches = small.batches()
   none = batches._replace(discount=np.zeros_like(batches.discount))
   before = agents.weights(weighted.online_convnet)
-  weighted._learner.update(none)
+  inside.learner(weighted).update(none)
   for a, b in zip(before, agents.weights(weighted.online_convnet), strict=True):
     assert_array_equal(a, b)
-  plain._learner.update(none)
+  inside.learner(plain).update(none)
   assert any(
     (a != b).any()
     for a, b in zip(before, agents.weights(plain.online_convnet), strict=True)
@@ -196,7 +197,7 @@ def test_an_extra_network_is_trained_copied_and_saved(tmp_path):
 
   agent = agents.make_agent(TwoHeads)
   before = agents.weights(agent.second)
-  agent._learner.update(small.batches())
+  inside.learner(agent).update(small.batches())
   after = agents.weights(agent.second)
   assert any((a != b).any() for a, b in zip(before, after, strict=True))
   bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
@@ -223,7 +224,7 @@ def test_polyak_averaging_by_one_hook():
     agents.weights(agent.online_convnet),
     agents.weights(agent.target_convnet),
   )
-  agent._learner.sync_target()
+  inside.learner(agent).sync_target()
   for w, a, b in zip(
     agents.weights(agent.target_convnet), target, online, strict=True
   ):
@@ -260,8 +261,8 @@ def test_lists_of_heads_are_trained_copied_and_saved(tmp_path):
       )
 
   agent = agents.make_agent(Heads)
-  agent._learner.update(small.batches())
-  agent._learner.sync_target()
+  inside.learner(agent).update(small.batches())
+  inside.learner(agent).sync_target()
   for a, b in zip(
     agents.weights(agent.heads[0]),
     agents.weights(agent.target_heads['a']),
@@ -302,7 +303,7 @@ def test_an_old_build_networks_gets_built_and_equal_networks():
   before = agents.weights(agent.online_convnet)
   for a, b in zip(before, agents.weights(agent.target_convnet), strict=True):
     assert_array_equal(a, b)
-  agent._learner.update(small.batches())
+  inside.learner(agent).update(small.batches())
   assert (agents.weights(agent.online_convnet)[0] != before[0]).any()
 
 
@@ -320,7 +321,7 @@ def test_networks_that_draw_noise_draw_new_noise_for_each_action():
       return networks.DQNNetworkType(q + noise)
 
   agent = agents.make_agent(network=Noisy)
-  first, second = (agent._learner.predict(agent.state) for _ in range(2))
+  first, second = (inside.learner(agent).predict(agent.state) for _ in range(2))
   assert (first != second).all()
 
 
@@ -330,7 +331,7 @@ def test_weights_of_the_wrong_shape_are_refused():
       return batch.discount[:, None]
 
   with pytest.raises(ValueError, match='_loss_weights must return one value'):
-    agents.make_agent(Column)._learner.update(small.batches())
+    inside.learner(agents.make_agent(Column)).update(small.batches())
 
 
 def test_a_bare_replay_buffer_is_wrapped():
@@ -342,7 +343,7 @@ def test_a_bare_replay_buffer_is_wrapped():
 
   agent = agents.make_agent(Bare, min_replay_history=10, update_period=1)
   small.run(agent, small.FourCountdown(5), 30)
-  assert agent._replay.memory._replay_capacity == 100
+  assert inside.capacity(inside.memory(agent)) == 100
 
 
 def test_a_replay_memory_of_the_users_own_will_do(tmp_path):
@@ -389,7 +390,7 @@ def test_an_abandoned_episode_is_not_joined_to_the_next():
   agent.begin_episode(np.full(4, 9.0))
   for _ in range(4):
     agent.step(1.0, np.full(4, 9.0))
-  memory = agent._replay.memory
+  memory = inside.memory(agent)
   valid = [i for i in range(100) if memory.is_valid_transition(i)]
   assert valid == [0, 2, 3, 4]
 
@@ -402,7 +403,7 @@ def test_an_agent_that_stores_nothing_survives_a_timeout():
   agent = agents.make_agent(Amnesiac)
   agent.begin_episode(np.zeros(4))
   agent.end_episode(1.0, terminal=False, observation=np.zeros(4))
-  assert agent._replay.memory.add_count == 0
+  assert inside.memory(agent).add_count == 0
 
 
 def test_graph_mode_overrides_are_refused():
@@ -435,7 +436,7 @@ def test_a_loss_must_be_per_transition():
       return ops.mean(super()._loss(batch))
 
   with pytest.raises(ValueError, match='one loss per transition'):
-    agents.make_agent(Mean)._learner.update(small.batches())
+    inside.learner(agents.make_agent(Mean)).update(small.batches())
 
 
 # The loop ---------------------------------------------------------------------
@@ -458,19 +459,19 @@ def test_updates_and_copies_come_when_they_are_due(num_steps):
     min_replay_history=10, update_period=4, target_update_period=6
   )
   log = []
-  agent._learner.update = lambda batches: (
+  inside.learner(agent).update = lambda batches: (
     log.append(('update', agent.training_steps, batches.reward.shape[0]))
     or type('Update', (), {'priorities': None, 'objective': 0.0})
   )
-  agent._learner.sync_target = lambda: log.append(
+  inside.learner(agent).sync_target = lambda: log.append(
     ('copy', agent.training_steps, 1)
   )
   for _ in range(10):
-    agent._replay.add(np.zeros(4), 0, 0.0, False)
+    inside.replay(agent).add(np.zeros(4), 0, 0.0, False)
   agent._train_step()  # 10 transitions are not more than 10.
   assert agent.training_steps == 1 and not log
-  agent._replay.add(np.zeros(4), 0, 0.0, False)
-  agent._replay.add(np.zeros(4), 0, 0.0, False)
+  inside.replay(agent).add(np.zeros(4), 0, 0.0, False)
+  inside.replay(agent).add(np.zeros(4), 0, 0.0, False)
   agent.training_steps = 0
   for _ in range(24 // num_steps):
     agent._train_step(num_steps)
@@ -492,7 +493,7 @@ def test_evaluation_neither_stores_nor_counts():
   agent = agents.make_agent(eval_mode=True)
   small.run(agent, small.FourCountdown(7), 21)
   assert agent.training_steps == 0
-  assert agent._replay.memory.add_count == 0
+  assert inside.memory(agent).add_count == 0
 
 
 def test_transitions_are_stored_with_their_rewards():
@@ -502,7 +503,7 @@ def test_transitions_are_stored_with_their_rewards():
   agent.step(0.5, np.full(4, 2.0))
   second = agent.action
   agent.end_episode(-1.0)
-  store = agent._replay.memory._store
+  store = inside.arrays(inside.memory(agent))
   assert_array_equal(store['observation'][:2, 0], [1.0, 2.0])
   assert_array_equal(store['action'][:2], [first, second])
   assert_array_equal(store['reward'][:2], [0.5, -1.0])
@@ -519,7 +520,7 @@ def test_a_timeout_bootstraps_from_the_last_observation():
   agent.begin_episode(np.full(4, 7.0))
   for t in range(4):
     agent.step(1.0, np.full(4, 8.0 + t))
-  memory = agent._replay.memory
+  memory = inside.memory(agent)
   valid = [i for i in range(100) if memory.is_valid_transition(i)]
   assert valid == [0, 1, 2, 3, 4, 6]
   batch = memory.sample_transition_batch(5, np.arange(5))
@@ -542,7 +543,7 @@ def test_a_timeout_without_an_observation_drops_what_it_cuts():
   agent.step(1.0, np.full(4, 8.0))
   agent.step(1.0, np.full(4, 9.0))
   agent.step(1.0, np.full(4, 9.5))
-  memory = agent._replay.memory
+  memory = inside.memory(agent)
   valid = [i for i in range(100) if memory.is_valid_transition(i)]
   assert valid == [0, 1, 2, 5]
 
@@ -555,7 +556,7 @@ def test_an_old_store_transition_gets_timeouts_as_terminals():
   agent = agents.make_agent(Old)
   agent.begin_episode(np.zeros(4))
   agent.end_episode(1.0, terminal=False)
-  assert agent._replay.memory._store['terminal'][0] == 1
+  assert inside.arrays(inside.memory(agent))['terminal'][0] == 1
 
 
 def test_the_state_stacks_observations_on_the_last_axis():
@@ -575,7 +576,7 @@ def test_an_environment_may_reuse_its_observation():
   agent.step(0.0, observation)
   observation.fill(3.0)
   agent.end_episode(0.0)
-  store = agent._replay.memory._store
+  store = inside.arrays(inside.memory(agent))
   assert_array_equal(store['observation'][:2, 0], [1.0, 2.0])
 
 
@@ -686,7 +687,7 @@ def test_a_refused_checkpoint_leaves_the_agent_as_it_was(tmp_path):
   other = agents.make_agent(seed=2)
   before = agents.weights(other.online_convnet)
   assert not other.unbundle(str(tmp_path), 0, None)
-  assert other._replay.memory.add_count == 0
+  assert inside.memory(other).add_count == 0
   assert_array_equal(agents.weights(other.online_convnet)[0], before[0])
 
 

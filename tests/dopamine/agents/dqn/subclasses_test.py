@@ -14,6 +14,7 @@ from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 from tests.support import agents
+from tests.support import inside
 from tests.support import small
 
 OBSERVATION = np.ones(4)
@@ -34,7 +35,7 @@ def test_the_last_observation_passes_through_record_observation():
 
   agent = agents.make_agent(Scaled)
   play(agent, 3, terminal=False)
-  stored = agent._replay.memory._store['observation'][:4, 0]
+  stored = inside.arrays(inside.memory(agent))['observation'][:4, 0]
   assert_allclose(stored, [0, 100, 200, 300])
 
 
@@ -51,7 +52,7 @@ def test_store_transition_hears_of_every_end():
   play(agent, 2, terminal=False)
   assert heard == [(False, False), (True, True), (False, False), (False, True)]
   # The time-out's last transition is sampled, and bootstraps.
-  memory = agent._replay.memory
+  memory = inside.memory(agent)
   assert memory.add_count == 5
   play(agent, 3, terminal=True)
   assert [memory.is_valid_transition(i) for i in range(5)] == [
@@ -120,7 +121,7 @@ def test_add_may_have_its_old_signature(where, scheme):
   play(agent, 3, terminal=False)
   play(agent, 3, terminal=True)
   assert set(seen) == {(1.0,) if scheme == 'prioritized' else ()}
-  memory = agent._replay.memory
+  memory = inside.memory(agent)
   # Slot 5 is the end of the time-out, whose last observation is not known.
   assert [memory.is_valid_transition(i) for i in range(8)] == [
     *(True, True, True),
@@ -258,7 +259,9 @@ def test_a_network_that_xla_cannot_compile_acts_all_the_same():
   agent = agents.make_agent(network=Printing)
   state = np.arange(4.0).reshape(agent.state.shape)
   assert_allclose(
-    agent._learner.predict(state), plain._learner.predict(state), rtol=1e-6
+    inside.learner(agent).predict(state),
+    inside.learner(plain).predict(state),
+    rtol=1e-6,
   )
 
 

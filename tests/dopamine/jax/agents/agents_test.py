@@ -18,6 +18,7 @@ from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
 from tests.support import agents
+from tests.support import inside
 from tests.support import small
 
 pytestmark = pytest.mark.usefixtures('small_replay')
@@ -152,7 +153,7 @@ def test_defaults_are_those_of_the_original(name):
     assert getattr(agent, attribute) == expected, attribute
   assert agent.preprocess_fn('a state') == 'a state'
   assert type(agent.online_convnet) is DEFAULTS[name]['network']
-  optimizer = agent._learner._hooks.optimizer
+  optimizer = inside.optimizer(agent)
   assert type(optimizer) is optimizers.Adam
   assert float(optimizer.learning_rate) == pytest.approx(6.25e-5)
   assert (optimizer.beta_1, optimizer.beta_2) == (0.9, 0.999)
@@ -223,14 +224,14 @@ def test_preprocess_fn_replaces_the_networks_own(name):
 
   draws = agent._acting_draws(1)
   state = np.random.default_rng(0).random((1, length, 1))
-  found = agent._learner.predict(state, *draws)
-  expected = plain._learner.predict(preprocess(state), *draws)
+  found = inside.learner(agent).predict(state, *draws)
+  expected = inside.learner(plain).predict(preprocess(state), *draws)
   assert_allclose(found, expected, atol=1e-5)
-  assert not np.allclose(found, plain._learner.predict(state, *draws))
+  assert not np.allclose(found, inside.learner(plain).predict(state, *draws))
 
   batches = sample(agent)
-  update = agent._learner.update(batches)
-  expected = plain._learner.update(
+  update = inside.learner(agent).update(batches)
+  expected = inside.learner(plain).update(
     batches._replace(
       state=preprocess(batches.state), next_state=preprocess(batches.next_state)
     )
@@ -249,7 +250,10 @@ def test_the_seed_decides_weights_actions_and_draws(name):
       **({'noisy': False} if name == 'full_rainbow' else {}),
     )
     returns = small.run(agent, small.Chain(), 60)
-    draws = [agent._rng.random(5), agent._sample_batches(1).indices]
+    draws = [
+      inside.generator(agent).random(5),
+      agent._sample_batches(1).indices,
+    ]
     return returns, agent.online_convnet.get_weights() + draws
 
   (returns, arrays), same, others = run(5), run(5), run(6)
@@ -278,8 +282,8 @@ def test_full_rainbow_without_a_distribution_has_a_choice_of_loss():
   batches = sample(huber)
   rewards = np.linspace(-3, 3, 8, dtype=np.float32)[None]
   batches = batches._replace(reward=rewards)
-  linear = np.asarray(huber._learner.update(batches).loss)
-  size = np.sqrt(np.asarray(mse._learner.update(batches).loss))  # |u|
+  linear = np.asarray(inside.learner(huber).update(batches).loss)
+  size = np.sqrt(np.asarray(inside.learner(mse).update(batches).loss))  # |u|
   assert 0 < (size > 1).sum() < 8, 'both branches of the Huber loss'
   expected = np.where(size <= 1, 0.5 * size**2, size - 0.5)
   assert_allclose(linear, expected, rtol=1e-4)

@@ -8,6 +8,7 @@ import pytest
 
 from dopamine.discrete_domains import run_experiment
 from tests.support import agents
+from tests.support import inside
 from tests.support import small
 
 if keras.config.backend() != 'jax':
@@ -37,7 +38,7 @@ def test_num_actions_is_the_first_argument():
 
 
 def test_defaults_are_those_of_the_jax_agents():
-  optimizer = make_agent()._learner._hooks.optimizer
+  optimizer = inside.optimizer(make_agent())
   assert type(optimizer) is optimizers.Adam
   assert float(optimizer.learning_rate) == pytest.approx(6.25e-5)
   assert optimizer.epsilon == 1.5e-4
@@ -48,9 +49,11 @@ def test_the_type_of_the_loss(loss_type):
   agent = make_agent(loss_type=loss_type)
   batches = small.batches()
   zeros = np.zeros_like(batches.discount)
-  update = agent._learner.update(batches._replace(discount=zeros))
+  update = inside.learner(agent).update(batches._replace(discount=zeros))
   fresh = make_agent(loss_type=loss_type)
-  q = np.stack([fresh._learner.predict(s[None])[0] for s in batches.state[0]])
+  q = np.stack(
+    [inside.learner(fresh).predict(s[None])[0] for s in batches.state[0]]
+  )
   u = batches.reward[0] - q[np.arange(6), batches.action[0]]
   huber = np.where(np.abs(u) <= 1, 0.5 * u**2, np.abs(u) - 0.5)
   expected = huber if loss_type == 'huber' else u**2
@@ -77,9 +80,11 @@ def test_preprocess_fn_replaces_the_networks_own():
   state = np.random.default_rng(0).integers(0, 256, (1, 84, 84, 4))
   state = state.astype(np.uint8)
   assert_allclose(
-    other._learner.predict(state), plain._learner.predict(state), rtol=1e-5
+    inside.learner(other).predict(state),
+    inside.learner(plain).predict(state),
+    rtol=1e-5,
   )
-  other._learner.update(
+  inside.learner(other).update(
     small.batches(batch_size=2)._replace(
       state=np.stack([[state[0]] * 2]), next_state=np.stack([[state[0]] * 2])
     )
@@ -112,6 +117,6 @@ def test_the_gin_files_make_their_agents(name):
   finally:
     gin.clear_config()
   assert type(agent) is jax_dqn_agent.JaxDQNAgent
-  assert agent._replay.memory._replay_capacity == 500
-  assert agent._replay.batch_size == (32 if name == 'dqn' else 128)
-  assert agent._replay.add_count == 0
+  assert inside.capacity(inside.memory(agent)) == 500
+  assert inside.replay(agent).batch_size == (32 if name == 'dqn' else 128)
+  assert inside.replay(agent).add_count == 0

@@ -1,0 +1,54 @@
+"""What tests ask of objects that keep it to themselves: each name once.
+
+Where a thing has moved, its line here follows; the tests stay as they are.
+"""
+
+
+def agent(runner):
+  return runner._agent
+
+
+def environment(runner):
+  return runner._environment
+
+
+def logs(runner):
+  """`{'iteration_0': {statistic: values}, ...}`."""
+  return runner._logger.data
+
+
+def start_iteration(runner):
+  """The iteration with which it begins, or goes on."""
+  return runner._start_iteration
+
+
+def learner(agent):
+  return agent._learner
+
+
+def optimizer(agent):
+  return agent._learner._hooks.optimizer
+
+
+def replay(agent):
+  """The replay memory as the agent has it, in its wrapper."""
+  return agent._replay
+
+
+def memory(agent):
+  """The replay memory without its wrapper."""
+  return agent._replay.memory
+
+
+def arrays(memory):
+  """`{name: array}` of what a replay memory stores, a row per slot."""
+  return memory._store
+
+
+def capacity(memory):
+  return memory._replay_capacity
+
+
+def generator(owner):
+  """The random generator of an agent, or of a replay memory."""
+  return owner._rng
