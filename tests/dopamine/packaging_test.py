@@ -62,8 +62,8 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel):
   files = {p for e in ('py', 'gin') for p in package.rglob(f'*.{e}')}
   expected = {p.relative_to(ROOT).as_posix() for p in files}
   assert {n for n in names if '.dist-info/' not in n} == expected
-  gin_files = sorted(name for name in names if name.endswith('.gin'))
-  assert gin_files == sorted(gin_files.WRITTEN + gin_files.OURS)
+  found = sorted(name for name in names if name.endswith('.gin'))
+  assert found == sorted(gin_files.WRITTEN + gin_files.OURS)
   assert any(n.endswith('.dist-info/licenses/LICENSE') for n in names)
 
 
