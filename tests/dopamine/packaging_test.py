@@ -9,6 +9,8 @@ import zipfile
 
 import pytest
 
+from tests.support import gin_files
+
 # The wheel is the same under JAX.
 pytestmark = pytest.mark.skipif(
   os.environ.get('KERAS_BACKEND') == 'jax', reason='once, under TensorFlow'
