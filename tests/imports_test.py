@@ -4,10 +4,22 @@ import ast
 from importlib import util
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
+pytestmark = pytest.mark.no_backend
+
 TESTS = pathlib.Path(__file__).parent
+
+
+def modules():
+  """`{name: path}` of all below `tests`."""
+  return {
+    '.'.join(path.relative_to(TESTS.parent).with_suffix('').parts): path
+    for path in TESTS.rglob('*.py')
+  }
 
 
 def imported(program, package):
@@ -32,10 +44,9 @@ def imported(program, package):
 
 
 def test_no_module_imports_another_that_is_a_test():
-  for path in TESTS.rglob('*.py'):
-    module = '.'.join(path.relative_to(TESTS.parent).with_suffix('').parts)
-    others = imported(path.read_text(), module.rpartition('.')[0]) - {module}
-    assert not others, f'{module} imports {others}'
+  for name, path in modules().items():
+    others = imported(path.read_text(), name.rpartition('.')[0]) - {name}
+    assert not others, f'{name} imports {others}'
 
 
 @pytest.mark.parametrize(
@@ -52,3 +63,14 @@ def test_no_module_imports_another_that_is_a_test():
 )
 def test_an_import_of_a_test_is_seen(program):
   assert imported(program, 'tests') == {'tests.imports_test'}
+
+
+def test_what_needs_no_backend_loads_none():
+  texts = {name: path.read_text() for name, path in modules().items()}
+  marked = [name for name, text in texts.items() if 'mark.no_backend' in text]
+  assert len(marked) > 10
+  code = f'import sys, {", ".join(marked)}\nprint("keras" in sys.modules)'
+  result = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  assert result.stdout == 'False\n'

@@ -9,6 +9,8 @@ import pytest
 
 from dopamine import checks
 
+pytestmark = pytest.mark.no_backend
+
 
 class Thing:
   def __init__(self, **settings):

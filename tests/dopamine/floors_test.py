@@ -9,6 +9,8 @@ import pytest
 
 import dopamine
 
+pytestmark = pytest.mark.no_backend
+
 FRAMEWORKS = {'tensorflow', 'jax', 'torch'}
 
 # What a fresh process must not have loaded after importing a module. The

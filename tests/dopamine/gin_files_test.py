@@ -8,6 +8,8 @@ import pytest
 
 from tests.support import gin_files
 
+pytestmark = pytest.mark.no_backend
+
 # {file: {binding: value}}. 3.2.1 has 'jax_rainbow', which is the wrong agent.
 EXCEPTIONS = {
   f'dopamine/jax/agents/full_rainbow/configs/{name}.gin': {

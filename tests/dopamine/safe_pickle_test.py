@@ -12,6 +12,8 @@ import pytest
 from dopamine import safe_pickle
 from dopamine.replay_memory import sum_tree
 
+pytestmark = pytest.mark.no_backend
+
 
 class Call:
   """Pickles to a call of `function(*args)`."""

@@ -4,6 +4,8 @@ import pytest
 
 from dopamine import seeding
 
+pytestmark = pytest.mark.no_backend
+
 
 def draws(seed, stream):
   return seeding.generator(seed, stream).integers(2**60, size=4).tolist()

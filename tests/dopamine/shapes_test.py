@@ -5,6 +5,8 @@ import pytest
 
 from dopamine import shapes
 
+pytestmark = pytest.mark.no_backend
+
 
 def test_accepts_shapes_that_agree():
   shapes.check('B A, B', np.zeros((2, 3)), np.zeros(2))

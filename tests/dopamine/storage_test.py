@@ -12,6 +12,8 @@ import pytest
 
 from dopamine import storage
 
+pytestmark = pytest.mark.no_backend
+
 
 def write(content):
   return lambda file: file.write(content)

@@ -311,6 +311,8 @@ class FrozenTarget(dqn_agent.DQNAgent):
     pass
 
 
+# The exact updates refuse these mutations too, in far less time.
+@pytest.mark.slow
 @pytest.mark.parametrize('mutation', MUTATIONS)
 def test_a_broken_dqn_fails_the_chain(mutation):
   case = CASES['dqn']
@@ -321,6 +323,7 @@ def test_a_frozen_target_fails_the_chain():
   assert chain_error(CASES['dqn'], FrozenTarget) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('name', 'mutation'),
   [

@@ -12,6 +12,8 @@ from dopamine import safe_pickle
 from dopamine import storage
 from dopamine.colab import utils
 
+pytestmark = pytest.mark.no_backend
+
 
 def write_log(folder, number, data, protocol=pickle.HIGHEST_PROTOCOL):
   folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,8 @@ from dopamine import seeding
 from dopamine.discrete_domains import atari_lib
 from tests.support import atari
 
+pytestmark = pytest.mark.no_backend
+
 NEVER = 10**6
 
 

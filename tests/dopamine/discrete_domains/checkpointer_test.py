@@ -8,6 +8,8 @@ import pytest
 
 from dopamine.discrete_domains import checkpointer
 
+pytestmark = pytest.mark.no_backend
+
 
 def test_what_is_saved_is_loaded(tmp_path):
   saver = checkpointer.Checkpointer(str(tmp_path))

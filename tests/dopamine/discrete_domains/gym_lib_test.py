@@ -11,6 +11,8 @@ import pytest
 from dopamine import seeding
 from dopamine.discrete_domains import gym_lib
 
+pytestmark = pytest.mark.no_backend
+
 
 @gin.configurable(module='gym_lib_test')
 def identity(value=None):

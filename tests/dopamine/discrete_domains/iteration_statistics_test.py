@@ -1,6 +1,10 @@
 """Tests of `IterationStatistics`."""
 
+import pytest
+
 from dopamine.discrete_domains import iteration_statistics
+
+pytestmark = pytest.mark.no_backend
 
 
 def test_values_are_collected_by_key():

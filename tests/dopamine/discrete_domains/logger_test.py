@@ -3,7 +3,11 @@
 import os
 import pickle
 
+import pytest
+
 from dopamine.discrete_domains import logger
+
+pytestmark = pytest.mark.no_backend
 
 
 def test_all_data_goes_to_each_file(tmp_path):

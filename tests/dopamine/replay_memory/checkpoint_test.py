@@ -17,6 +17,8 @@ from dopamine.replay_memory import export
 from dopamine.replay_memory import prioritized_replay_buffer
 from tests.support import inside
 
+pytestmark = pytest.mark.no_backend
+
 
 def _play(memory, count, rng):
   """Adds steps of short episodes, which end in all three ways."""

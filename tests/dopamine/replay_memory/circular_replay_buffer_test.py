@@ -18,6 +18,8 @@ from dopamine.replay_memory import circular_replay_buffer
 from tests.support import inside
 from tests.support import replays
 
+pytestmark = pytest.mark.no_backend
+
 # The oracle ------------------------------------------------------------------
 
 

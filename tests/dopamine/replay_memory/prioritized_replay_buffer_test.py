@@ -18,6 +18,8 @@ from dopamine.replay_memory import prioritized_replay_buffer
 from tests.support import inside
 from tests.support import replays
 
+pytestmark = pytest.mark.no_backend
+
 ReplayElement = circular_replay_buffer.ReplayElement
 Memory = prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer
 Wrapped = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer

@@ -12,6 +12,8 @@ import pytest
 from dopamine import seeding
 from dopamine.replay_memory import sum_tree
 
+pytestmark = pytest.mark.no_backend
+
 
 def _tree(values, capacity=None, seed=0):
   tree = sum_tree.SumTree(capacity or len(values), np.random.default_rng(seed))
