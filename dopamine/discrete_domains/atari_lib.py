@@ -8,6 +8,7 @@ no-op starts or presses FIRE at the start.
 """
 
 from collections.abc import Iterable
+import contextlib
 import difflib
 import math
 from typing import Any
@@ -255,7 +256,8 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     Args:
       environment: an `AleEnvironment`; a Gymnasium ALE environment, wrapped or
         not, created with `frameskip=1`; or one of the old Gym API. It, or what
-        is below its wrappers, has `.ale`.
+        is below its wrappers, has `.ale`; to be saved, it gets one that records
+        what it plays.
       frame_skip: emulator frames per step, all with the same action.
       terminal_on_life_loss: whether `step` reports the loss of a life as
         terminal.
@@ -276,8 +278,6 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     self.screen_size = screen_size
     self.game_over = False
     self.lives = 0
-    # Since the last reset; None before the first step.
-    self._last_action: int | None = None
 
     self._ale = _find_ale(environment)
     _warn_of_own_frame_skip(environment)
@@ -302,7 +302,6 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     """Starts an episode; returns `[screen_size, screen_size, 1]` uint8."""
     self.environment.reset()
     self.game_over = False
-    self._last_action = None
     self.lives = self._ale.lives()
     self._ale.getScreenGrayscale(self.screen_buffer[0])
     self.screen_buffer[1].fill(0)
@@ -319,7 +318,6 @@ class AtariPreprocessing(gym_lib.Preprocessing):
       info: what the environment said in the last frame.
     """
     total_reward = 0.0
-    self._last_action = action
     # Screens t = first_pooled and, but for frame_skip=1, first_pooled + 1.
     first_pooled = max(self.frame_skip - 2, 0)
     for t in range(self.frame_skip):
@@ -359,39 +357,39 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     return gym_lib.render(self.environment, mode)
 
   def get_state(self) -> dict[str, Any]:
-    """Returns all it takes to continue here, in this process or another.
-
-    The emulator's state is bytes and includes its random state, so sticky
-    actions continue as they would have.
-    """
+    """Returns all it takes to continue here, in this process or another."""
     self._require_saveable()
-    emulator = self._ale.cloneState(include_rng=True)
-    executed = self._executed_action(emulator)
-    last_action = self._last_action
     return {
-      'emulator': emulator.serialize(),
-      'last_action': None if last_action is None else int(last_action),
-      'executed_action': executed.value,
+      **self._ale.get_state(),
       'screen_buffer': np.stack(self.screen_buffer),
       'lives': self.lives,
       'game_over': self.game_over,
     }
 
   def set_state(self, state: dict[str, Any]) -> None:
-    """Continues from what `get_state` returned; no reset is needed."""
+    """Continues from what `get_state` returned; no reset is needed.
+
+    Plays the episode again up to there: 10 s where it has 27,000 steps.
+    """
     self._require_saveable()
     # Gymnasium's order check wants a reset before the first step.
     self.environment.reset()
-    self._last_action = state['last_action']
-    executed = self._last_ale_action()
-    if 'executed_action' in state:
-      executed = ale_py.Action(state['executed_action'])
+    if 'start' not in state:
+      state = {**state, 'start': self._old_start(state), 'played': b''}
     try:
-      self._restore_emulator(ale_py.ALEState(state['emulator']), executed)
+      is_same = self._ale.set_state(state)
     except (RuntimeError, SystemError) as error:  # All that ale_py says.
       raise ValueError(
         "state['emulator'] is not a state of this game"
       ) from error
+    if not is_same:
+      warnings.warn(
+        f'{self} played the saved episode again and came elsewhere: its '
+        'settings have changed, or what moved the emulator was not its act() '
+        'and reset_game(). It goes on from the saved state, but perhaps not '
+        'exactly',
+        stacklevel=2,
+      )
     for screen, saved in zip(
       self.screen_buffer, state['screen_buffer'], strict=True
     ):
@@ -399,73 +397,15 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     self.lives = int(state['lives'])
     self.game_over = bool(state['game_over'])
 
-  def _executed_action(self, state: ale_py.ALEState) -> ale_py.Action:
-    """Returns the action that a sticky frame would repeat now.
-
-    It is not always the last that was chosen: all frames of a step may have
-    repeated an older one. It can be found out: the next frames, played once
-    as they come and once after each action that it might be, must agree. The
-    emulator goes on as it would have.
-
-    Args:
-      state: of the emulator, now.
-    """
-    last = self._last_ale_action()
-    if not self._is_sticky():
-      return last
-    future = self._future()
-    candidates = [last, *self._ale.getLegalActionSet()]
-    for action in candidates:
-      self._restore_emulator(state, action)
-      if self._future() == future:
-        self._restore_emulator(state, action)
-        return action
-    self._restore_emulator(state, last)
-    raise RuntimeError('no action explains what the emulator does next')
-
-  def _future(self) -> list[bytes]:
-    """Plays until one frame at least repeats nothing; returns the states."""
-    states = []
-    for _ in range(self._num_sticky_frames()):
-      self._ale.act(ale_py.Action.NOOP)
-      states.append(self._ale.cloneState(include_rng=True).serialize())
-    return states
-
-  def _is_sticky(self) -> bool:
-    """Whether frames may repeat an older action, but do not always."""
-    return 0 < self._ale.getFloat('repeat_action_probability') < 1
-
-  def _num_sticky_frames(self) -> int:
-    """How many frames all repeat an older action one time in 10^12."""
-    probability = self._ale.getFloat('repeat_action_probability')
-    return math.ceil(math.log(1e-12, probability))
-
-  def _restore_emulator(
-    self, state: ale_py.ALEState, executed: ale_py.Action
-  ) -> None:
-    """Sets the emulator to `state`, with the action that is to be repeated.
-
-    ALE's states lack the action that a sticky frame repeats: without it, 25 of
-    120 restored games of Breakout and Pong went another way. It cannot be read
-    either, but playing one action for long enough sets it.
-    """
-    if self._is_sticky():
-      self._ale.reset_game()
-      for _ in range(self._num_sticky_frames()):
-        self._ale.act(executed)
-    self._ale.restoreState(state)
-
-  def _last_ale_action(self) -> ale_py.Action:
-    """Returns the last action since the reset, which itself plays NOOP."""
-    if self._last_action is not None:
-      num_actions = getattr(self.action_space, 'n', None)
-      for actions in (
-        self._ale.getMinimalActionSet(),
-        self._ale.getLegalActionSet(),
-      ):
-        if len(actions) == num_actions:
-          return actions[self._last_action]
-    return ale_py.Action.NOOP
+  def _old_start(self, state: dict[str, Any]) -> dict[str, Any]:
+    """Returns where to play on from a state that has no start: right there."""
+    executed = state.get('executed_action')
+    if executed is None and state['last_action'] is not None:
+      actions = self._ale.getMinimalActionSet()
+      if len(actions) != self.action_space.n:
+        actions = self._ale.getLegalActionSet()
+      executed = actions[state['last_action']].value
+    return {'emulator': state['emulator'], 'executed_action': executed or 0}
 
   def _require_saveable(self) -> None:
     """Raises where the emulator's state would not be the whole state."""
@@ -484,15 +424,92 @@ class AtariPreprocessing(gym_lib.Preprocessing):
       )
 
 
+class _RecordedAle:
+  """An emulator that can tell how to get to where it is.
+
+  A state of ALE lacks the action that a sticky frame repeats; Pitfall2's music
+  clock; what decides a reward in MiniatureGolf; where the first frame after a
+  reset begins, in Qbert; and what Amidar and Koolaid then show of the frame
+  before. `reset_game` forgets all of it. So a state here is that of ALE, with
+  its random state, before the last reset, and the actions since; and that of
+  ALE now, to compare.
+  """
+
+  def __init__(self, ale: ale_py.ALEInterface):
+    self._ale = ale
+    self._start = {'emulator': self._now(), 'executed_action': 0}
+    self._played: list[Any] = []  # Since the start: actions or their numbers.
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._ale, name)
+
+  def reset_game(self) -> None:
+    self._start, self._played = {'emulator': self._now()}, []
+    self._ale.reset_game()
+
+  def act(self, action: ale_py.Action | int, *paddle_strength: float) -> int:
+    reward = self._ale.act(action, *paddle_strength)
+    self._played.append(action)
+    return reward
+
+  def get_state(self) -> dict[str, Any]:
+    return {
+      'emulator': self._now(),
+      'start': self._start,
+      'played': bytes(getattr(a, 'value', a) for a in self._played),
+    }
+
+  def set_state(self, state: dict[str, Any]) -> bool:
+    """Plays what `get_state` returned; returns whether it came to the same."""
+    emulator = ale_py.ALEState(state['emulator'])
+    start = state['start']
+    if 'executed_action' in start:  # Where no reset follows.
+      self._repeat(start['executed_action'])
+    self._ale.restoreState(ale_py.ALEState(start['emulator']))
+    if 'executed_action' not in start:
+      self._ale.reset_game()
+    for action in state['played']:
+      self._ale.act(action)
+    self._start, self._played = start, list(state['played'])
+    # What never moved may differ in what ALE does not restore.
+    if state['emulator'] in (start['emulator'], self._now()):
+      return True
+    self._ale.restoreState(emulator)
+    return False
+
+  def _repeat(self, action: int) -> None:
+    """Makes `action` the one that the next sticky frame repeats."""
+    probability = self._ale.getFloat('repeat_action_probability')
+    if 0 < probability < 1:
+      # One time in 10^12 all of these frames repeat an older action.
+      for _ in range(math.ceil(math.log(1e-12, probability))):
+        self._ale.act(action)
+
+  def _now(self) -> bytes:
+    return self._ale.cloneState(include_rng=True).serialize()
+
+
 def _find_ale(environment: Any) -> Any:
-  """Returns the emulator of an environment that may be wrapped."""
-  for candidate in (environment, gym_lib.unwrapped(environment)):
-    if hasattr(candidate, 'ale'):
-      return candidate.ale
-  raise ValueError(
-    f'{environment} is not an Atari environment: neither it nor its '
-    '`.unwrapped` has an `ale`'
-  )
+  """Returns the emulator of an environment that may be wrapped.
+
+  Where its state can be saved, the environment itself gets a recorded one.
+  """
+  for owner in (gym_lib.unwrapped(environment), environment):
+    if hasattr(owner, 'ale'):
+      break
+  else:
+    raise ValueError(
+      f'{environment} is not an Atari environment: neither it nor its '
+      '`.unwrapped` has an `ale`'
+    )
+  ale = owner.ale
+  if isinstance(ale, _RecordedAle) or not hasattr(ale, 'cloneState'):
+    return ale
+  ale = _RecordedAle(ale)
+  # A property may refuse. What is not recorded then, `set_state` will tell.
+  with contextlib.suppress(AttributeError):
+    owner.ale = ale
+  return ale
 
 
 def _warn_of_own_frame_skip(environment: Any) -> None:
