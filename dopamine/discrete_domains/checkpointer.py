@@ -14,6 +14,7 @@ import functools
 import json
 import os
 import re
+import threading
 from typing import Any, NamedTuple
 import zlib
 
@@ -135,7 +136,8 @@ class Checkpointer:
       os.makedirs(base_directory, exist_ok=True)
     except OSError as error:
       raise ValueError(
-        f'Unable to create checkpoint path: {base_directory}.'
+        f'Unable to create checkpoint path: {base_directory} '
+        f'({error.strerror}).'
       ) from error
 
   @property
@@ -476,7 +478,6 @@ class RunCheckpoints:
     )
     self._within_directory = os.path.join(directory, 'mid_iteration')
     self._part = max((p.part for p in self.places()), default=0)
-    self._writer = futures.ThreadPoolExecutor(1, 'checkpoint')
     self._pending: futures.Future | None = None
     for checkpointer in self._checkpointers():
       checkpointer.check_formats()
@@ -550,8 +551,21 @@ class RunCheckpoints:
       if isinstance(future.exception(), OSError):
         on_error(future.exception())  # type: ignore[arg-type]
 
-    self._pending = self._writer.submit(self._write, place, pickled, collection)
-    self._pending.add_done_callback(done)
+    future: futures.Future = futures.Future()
+    future.add_done_callback(done)
+
+    def work() -> None:
+      try:
+        self._write(place, pickled, collection)
+      except BaseException as error:
+        future.set_exception(error)
+      else:
+        future.set_result(None)
+
+    # Of no pool: it would take nothing from a run that is in a thread, once the
+    # script has come to its end.
+    threading.Thread(target=work, name='checkpoint').start()
+    self._pending = future
 
   def _write(
     self, place: Place, pickled: bytes, collection: storage.Collection
