@@ -13,6 +13,7 @@ import math
 import os
 import socket
 from typing import IO, Any, ClassVar
+import weakref
 import zipfile
 import zlib
 
@@ -122,7 +123,8 @@ def write_file(path: str, write: Callable[[IO[bytes]], object]) -> None:
   """Writes one file that is there only when it is complete and on the disk.
 
   Raises:
-    OSError: it could not be written; what was at `path` still is.
+    OSError: it could not be written, with its name; what was at `path` still
+      is.
   """
   temporary = path + '.tmp'
   try:
@@ -133,6 +135,10 @@ def write_file(path: str, write: Callable[[IO[bytes]], object]) -> None:
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)
+  except OSError as error:  # Of a full disk, it does not say where.
+    if error.errno is not None:
+      error.filename = error.filename or path
+    raise
   finally:
     with contextlib.suppress(OSError):
       os.remove(temporary)
@@ -374,8 +380,9 @@ class Lock:
   """Keeps a second process out of a folder, while this one lives.
 
   The system lets go of the lock when its holder ends, however it ends. Where a
-  file system has no such locks, the holder's pid and host decide. In one
-  process any number may hold it.
+  file system has no such locks, the file says who holds it, and nobody asks
+  whether that process lives: it must be deleted after one that was killed. In
+  one process any number may hold it; one that is forgotten lets go.
   """
 
   _held: ClassVar[dict[str, int]] = {}
@@ -386,69 +393,72 @@ class Lock:
     Raises:
       ValueError: another process holds it; says which.
     """
-    self._path = os.path.join(os.path.realpath(folder), 'lock')
-    self._is_held = False
-    if self._held.get(self._path, 0):
-      self._held[self._path] += 1
-      self._is_held = True
-      return
-    self._file = open(self._path, 'a+', encoding='utf-8')
-    try:
-      self._take(folder)
-    except BaseException:
-      self._file.close()
-      raise
-    self._held[self._path], self._is_held = 1, True
-    _open_locks[self._path] = self._file
-    with contextlib.suppress(OSError):  # A full disk: it locks nevertheless.
-      self._file.truncate(0)
-      json.dump({'pid': os.getpid(), 'host': _HOST}, self._file)
-      self._file.flush()
-
-  def _take(self, folder: str) -> None:
-    self._file.seek(0)
-    try:
-      holder = json.loads(self._file.read())
-      pid, host = int(holder['pid']), str(holder['host'])
-    except (ValueError, KeyError, TypeError):
-      pid, host = 0, ''
-    try:
-      if fcntl is None:
-        raise OSError('no locks here')
-      fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      return
-    except BlockingIOError:
-      pass
-    except OSError:
-      is_here = host == _HOST
-      if not host or (is_here and (pid == os.getpid() or not _lives(pid))):
-        return
-    raise ValueError(
-      f'base_dir={folder} is in use by process {pid or "?"} on {host or "?"}: '
-      'two runs would overwrite each other. Give another base_dir, or end that '
-      f'process first (if there is none any more, delete {self._path})'
-    )
+    path = os.path.join(os.path.realpath(folder), 'lock')
+    if not self._held.get(path):
+      # Unbuffered: what a full disk does not take must not come up later.
+      file = open(path, 'ab+', buffering=0)
+      try:
+        _take(file, path, folder)
+        holder = json.dumps({'pid': os.getpid(), 'host': _HOST})
+        with contextlib.suppress(
+          OSError
+        ):  # A full disk: it locks all the same.
+          file.truncate(0)
+          file.write(holder.encode())
+          os.fsync(file.fileno())
+      except BaseException:
+        file.close()
+        raise
+      _open_locks[path], self._held[path] = file, 0
+    self._held[path] += 1
+    # At the end of the process too, while what it needs is still there.
+    self._release = weakref.finalize(self, _release, path, _open_locks[path])
 
   def release(self) -> None:
     """Lets go. May be called twice."""
-    if not self._is_held:
-      return
-    self._is_held = False
-    if self._path not in _open_locks:
-      return  # This is a child of the process that took it.
-    self._held[self._path] -= 1
-    if not self._held[self._path]:
-      with contextlib.suppress(OSError):
-        _open_locks[self._path].truncate(0)
-      _open_locks.pop(self._path).close()
+    self._release()
 
-  def __del__(self) -> None:
-    with contextlib.suppress(Exception):
-      self.release()
+
+def _take(file: IO[bytes], path: str, folder: str) -> None:
+  """Locks the file, or refuses; where there are no locks, by what it says."""
+  file.seek(0)
+  try:
+    holder = json_object(file.read(4096), path)
+  except DamagedError:  # Empty: of a run that ended.
+    holder = {}
+  try:
+    if fcntl is None:
+      raise OSError('no locks here')
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return
+  except BlockingIOError:
+    pass
+  except OSError:
+    if not holder:
+      return
+  raise ValueError(
+    f'base_dir={folder} is in use by process {holder.get("pid", "?")} on '
+    f'{holder.get("host", "?")}: two runs would overwrite each other. Give '
+    'another base_dir, or end that process first (if there is none any more, '
+    f'delete {path})'
+  )
+
+
+def _release(path: str, file: IO[bytes]) -> None:
+  """Counts one holder less; the last one empties the file and unlocks it."""
+  if _open_locks.get(path) is not file:
+    return  # This is a child of the process that took it.
+  Lock._held[path] -= 1
+  if not Lock._held[path]:
+    del _open_locks[path]
+    with contextlib.suppress(OSError):
+      file.truncate(0)
+    with contextlib.suppress(OSError):
+      file.close()
 
 
 _HOST = socket.gethostname()
-_open_locks: dict[str, IO[str]] = {}
+_open_locks: dict[str, IO[bytes]] = {}
 
 
 def _forget_locks() -> None:
@@ -461,14 +471,3 @@ def _forget_locks() -> None:
 
 if hasattr(os, 'register_at_fork'):
   os.register_at_fork(after_in_child=_forget_locks)
-
-
-def _lives(pid: int) -> bool:
-  """Whether a process of this machine lives."""
-  try:
-    os.kill(pid, 0)
-  except ProcessLookupError:
-    return False
-  except OSError:
-    pass
-  return True

@@ -1,5 +1,7 @@
 """What is checked before a run starts, or goes on in its folder."""
 
+from collections.abc import Iterator
+import contextlib
 import json
 import os
 import tempfile
@@ -50,15 +52,10 @@ def check_base_dir(base_dir: str) -> None:
         f'base_dir={base_dir}: {path} is a file; give a folder, or the '
         'name of one that is to be made'
       )
-  try:
+  with writing_to(base_dir):
     os.makedirs(base_dir, exist_ok=True)
     with tempfile.TemporaryFile(dir=base_dir):
       pass
-  except OSError as error:
-    raise ValueError(
-      f'base_dir={base_dir} cannot be written ({error.strerror}): give '
-      'a folder that can'
-    ) from None
   with os.scandir(base_dir) as entries:
     found = {e.name: e.is_dir() for e in entries}
   folders = [f for f in sorted(found) if found[f] and not f.startswith('.')]
@@ -67,6 +64,18 @@ def check_base_dir(base_dir: str) -> None:
       f'base_dir={base_dir} holds something else than a run: '
       f'{", ".join(folders[:5])}; give a folder of its own to each run'
     )
+
+
+@contextlib.contextmanager
+def writing_to(base_dir: str) -> Iterator[None]:
+  """Says in a sentence what cannot be written at the start, and why."""
+  try:
+    yield
+  except OSError as error:
+    raise ValueError(
+      f'base_dir={base_dir} cannot be written ({error.filename or base_dir}: '
+      f'{error.strerror}): give a folder that can, or make room'
+    ) from None
 
 
 def settle_seed(base_dir: str, is_begun: bool, seed: int | None) -> int:

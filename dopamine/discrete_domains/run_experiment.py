@@ -407,14 +407,16 @@ class Runner:
     self._start_text = ''
 
     run_checks.check_base_dir(self._base_dir)
-    self._lock = storage.Lock(self._base_dir)
+    with run_checks.writing_to(self._base_dir):
+      self._lock = storage.Lock(self._base_dir)
     try:
-      self._create_directories()
-      self._checkpoints = checkpointer.RunCheckpoints(
-        self._checkpoint_dir, checkpoint_file_prefix
-      )
-      is_begun = bool(self._checkpoints.places())
-      self._seed = run_checks.settle_seed(self._base_dir, is_begun, seed)
+      with run_checks.writing_to(self._base_dir):
+        self._create_directories()
+        self._checkpoints = checkpointer.RunCheckpoints(
+          self._checkpoint_dir, checkpoint_file_prefix
+        )
+        is_begun = bool(self._checkpoints.places())
+        self._seed = run_checks.settle_seed(self._base_dir, is_begun, seed)
       self._set_up(create_agent_fn, create_environment_fn)
       self._initialize_checkpointer_and_maybe_resume(checkpoint_file_prefix)
       self._checkpoints.remove_unneeded()

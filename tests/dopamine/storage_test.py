@@ -149,20 +149,3 @@ def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
   assert json.loads((tmp_path / 'lock').read_text()) == holder
   again.release()
   assert (tmp_path / 'lock').read_text() == ''
-
-
-def test_where_there_are_no_locks_a_living_holder_is_respected(
-  tmp_path, monkeypatch
-):
-  monkeypatch.setattr(storage, 'fcntl', None)
-  process = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1)
-  holder = {'pid': process.pid, 'host': storage._HOST}
-  (tmp_path / 'lock').write_text(json.dumps(holder))
-  with pytest.raises(ValueError, match=f'process {process.pid} on '):
-    storage.Lock(str(tmp_path))
-  process.kill()
-  process.wait()
-  storage.Lock(str(tmp_path)).release()
-  (tmp_path / 'lock').write_text(json.dumps(holder | {'host': 'elsewhere'}))
-  with pytest.raises(ValueError, match='on elsewhere.*delete .*lock'):
-    storage.Lock(str(tmp_path))
