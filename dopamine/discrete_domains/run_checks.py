@@ -144,19 +144,19 @@ def check_memory(agent: Any) -> str:
   The pages of a replay memory are committed as it fills: now none are.
 
   Raises:
-    ValueError: the machine has less.
+    ValueError: there is less.
   """
   size = getattr(getattr(agent, '_replay', None), 'nbytes', 0)
   replay = size if isinstance(size, int) else 0
   # Of a checkpoint, its weights and some files of the replay memory are in
   # memory at a time; compiled functions take some too.
   peak = memory.resident() + replay + _WORKING_MEMORY
-  available = memory.of_the_machine()
-  if peak > available:
+  limit = memory.tightest(allocated=replay)
+  if peak > limit.size:
     raise ValueError(
       f'this run will need about {peak / 1e9:.1f} GB of memory, '
       f'{replay / 1e9:.1f} GB of them for the replay memory when it is full, '
-      f'and this machine has {available / 1e9:.1f} GB: lower replay_capacity '
+      f'and {limit.owner} {limit.size / 1e9:.1f} GB: lower replay_capacity '
       'of WrappedReplayBuffer, WrappedPrioritizedReplayBuffer or '
       'OutOfGraphReplayBuffer, whichever the gin file sets'
     )

@@ -241,17 +241,20 @@ class OutOfGraphReplayBuffer:
       )
 
   def _check_memory(self) -> None:
-    """Refuses a buffer that the machine could not fill."""
+    """Refuses a buffer that could not be filled."""
     slot = sum(
       math.prod(shape) * _numpy_dtype(dtype).itemsize
       for _, shape, dtype in self.get_storage_signature()
     )
-    needed, available = slot * self._replay_capacity, memory.of_the_machine()
+    needed, limit = slot * self._replay_capacity, memory.tightest()
+    used = memory.resident()
+    available = max(limit.size - used, 0)
     if needed > available:
       raise ValueError(
         f'a replay memory of replay_capacity={self._replay_capacity} '
-        f'transitions needs {needed / 1e9:.1f} GB when it is full, and this '
-        f'machine has {available / 1e9:.1f} GB, enough for at most '
+        f'transitions needs {needed / 1e9:.1f} GB when it is full, beside the '
+        f'{used / 1e9:.1f} GB that are in use, and {limit.owner} '
+        f'{limit.size / 1e9:.1f} GB, enough for at most '
         f'{int(available // slot)}: lower '
         'WrappedReplayBuffer.replay_capacity, or that of '
         'WrappedPrioritizedReplayBuffer or OutOfGraphReplayBuffer, whichever '

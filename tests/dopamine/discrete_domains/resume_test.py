@@ -340,7 +340,8 @@ def test_another_number_of_threads_is_told(tmp_path, capsys, monkeypatch):
 
 
 def test_a_run_that_does_not_fit_the_memory_is_refused(tmp_path, monkeypatch):
-  monkeypatch.setattr(memory, 'of_the_machine', lambda: 1e9)
+  limit = memory.Limit(1e9, 'this machine has')
+  monkeypatch.setattr(memory, 'tightest', lambda allocated: limit)
   monkeypatch.setattr(memory, 'resident', lambda: 600_000_000)
   with pytest.raises(ValueError, match='about 1.1 GB.*has 1.0 GB: lower'):
     plain_runner(tmp_path)
