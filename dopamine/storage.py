@@ -23,6 +23,7 @@ import numpy as np
 from dopamine import bounded_pickle
 from dopamine import memory
 from dopamine import safe_pickle
+from dopamine import signals
 
 try:
   import fcntl
@@ -459,6 +460,16 @@ def _release(path: str, file: IO[bytes]) -> None:
 
 _HOST = socket.gethostname()
 _open_locks: dict[str, IO[bytes]] = {}
+
+
+def _free_locks() -> None:
+  """Of a process that ends at once: a file would say that it holds them."""
+  for file in _open_locks.values():
+    with contextlib.suppress(OSError):
+      file.truncate(0)
+
+
+signals.at_once.append(_free_locks)
 
 
 def _forget_locks() -> None:

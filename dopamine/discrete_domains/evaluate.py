@@ -16,6 +16,7 @@ from absl import app
 from absl import flags
 import numpy as np
 
+from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
 from dopamine.discrete_domains import train
@@ -138,19 +139,29 @@ def describe(returns: list[float]) -> str:
 
 def main(unused_argv: Any) -> None:
   """Evaluates what the flags name; a mistake ends with a paragraph."""
-  with train.explaining_mistakes():
-    bindings = [*flags.FLAGS.gin_bindings, *_BINDINGS]
-    if flags.FLAGS.seed is not None:
-      bindings.append(f'Runner.seed = {flags.FLAGS.seed}')
-    run_experiment.load_gin_configs(flags.FLAGS.gin_files, bindings)
-    with tempfile.TemporaryDirectory() as folder:
-      evaluation = Evaluation(folder, flags.FLAGS.checkpoint)
-      returns = evaluation.run(flags.FLAGS.episodes)
-    print(*(f'{value:g}' for value in returns))
-    print(describe(returns), flush=True)
+  with signals.handled():
+    try:
+      with train.explaining_mistakes():
+        _evaluate()
+    except KeyboardInterrupt:
+      signals.end('\nStopped.\n', signals.INTERRUPTED)
+    signals.settle(0)
+
+
+def _evaluate() -> None:
+  bindings = [*flags.FLAGS.gin_bindings, *_BINDINGS]
+  if flags.FLAGS.seed is not None:
+    bindings.append(f'Runner.seed = {flags.FLAGS.seed}')
+  run_experiment.load_gin_configs(flags.FLAGS.gin_files, bindings)
+  with signals.interrupting(), tempfile.TemporaryDirectory() as folder:
+    evaluation = Evaluation(folder, flags.FLAGS.checkpoint)
+    returns = evaluation.run(flags.FLAGS.episodes)
+  print(*(f'{value:g}' for value in returns))
+  print(describe(returns), flush=True)
 
 
 if __name__ == '__main__':
+  signals.begin()
   flags.DEFINE_string(
     'checkpoint',
     None,

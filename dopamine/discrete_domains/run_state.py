@@ -90,8 +90,7 @@ def say(text: str, end: str = '\n') -> None:
   A run must not end because nobody can read what it says.
   """
   with contextlib.suppress(OSError, ValueError):
-    sys.stdout.write(text + end)
-    sys.stdout.flush()
+    print(text, end=end, flush=True)
 
 
 class Progress:
@@ -99,7 +98,7 @@ class Progress:
 
   def __init__(self, title: str, num_steps: int):
     self._title, self._num_steps = title, max(num_steps, 1)
-    self._is_live = sys.stdout.isatty()
+    self._is_live = sys.stdout is not None and sys.stdout.isatty()
     self._period = 0.2 if self._is_live else 30.0  # Seconds between lines.
     self._start = self._last = time.monotonic()
     self._episode = ''

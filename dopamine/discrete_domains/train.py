@@ -5,13 +5,12 @@ r"""Trains an agent: `python -m dopamine.discrete_domains.train`.
       --gin_files=dopamine/agents/dqn/configs/dqn.gin \
       --gin_bindings="create_atari_environment.game_name='Seaquest'"
 
-The same command again continues where the last checkpoint was taken. SIGTERM
-and Ctrl-C take one and end with exit code 75, or with 130 if that fails.
+The same command again continues where the last checkpoint was taken. SIGTERM,
+SIGHUP and Ctrl-C take one and end with exit code 75, or with 130 if that fails.
 """
 
 import contextlib
 import linecache
-import os
 import re
 import signal
 import sys
@@ -22,6 +21,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from dopamine import signals
 from dopamine.discrete_domains import run_experiment
 
 flags.DEFINE_string(
@@ -48,10 +48,7 @@ flags.DEFINE_integer(
 
 FLAGS = flags.FLAGS
 
-# Exit codes. The first is what sysexits.h calls a temporary failure: a
-# scheduler may start the command again, and loses nothing.
-STOPPED = 75
-INTERRUPTED = 130
+STOPPED, INTERRUPTED = signals.STOPPED, signals.INTERRUPTED  # Exit codes.
 
 
 def main(unused_argv):
@@ -61,13 +58,16 @@ def main(unused_argv):
   Ctrl-C with a line.
   """
   logging.set_verbosity(logging.INFO)
-  try:
-    with explaining_mistakes():
-      _train()
-  except run_experiment.Stopped as stopped:
-    _end(f'\n{stopped}\n', STOPPED if stopped.is_saved else INTERRUPTED)
-  except KeyboardInterrupt:
-    _end(_LAST_CHECKPOINT, INTERRUPTED)
+  with signals.handled():
+    try:
+      with explaining_mistakes():
+        _train()
+    except run_experiment.Stopped as stopped:
+      code = STOPPED if stopped.is_saved else INTERRUPTED
+      signals.end(f'\n{stopped}\n', code)
+    except KeyboardInterrupt:
+      signals.end(_LAST_CHECKPOINT, INTERRUPTED)
+    signals.settle(0)
 
 
 @contextlib.contextmanager
@@ -80,30 +80,13 @@ def explaining_mistakes():
   except Exception as error:
     if not _explains_itself(error):
       raise
-    with contextlib.suppress(OSError):
-      sys.stdout.flush()
+    signals.settle(1)
     sys.exit(f'\nError: {_message(error)}')
 
 
 _LAST_CHECKPOINT = (
   '\nStopped. The same command goes on from the last checkpoint.\n'
 )
-
-
-def _end(message, code):
-  """Ends with an exit code, also where nobody reads what is printed."""
-  try:
-    sys.stdout.flush()
-  except OSError:  # The interpreter would try again, and change the code.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-  _write(message)
-  sys.exit(code)
-
-
-def _write(message):
-  """Writes to stderr, without the buffer that a signal may have come into."""
-  with contextlib.suppress(OSError):
-    os.write(2, message.encode())
 
 
 def _message(error):
@@ -155,46 +138,22 @@ def _train():
   if FLAGS.seed is not None:
     bindings.append(f'Runner.seed = {FLAGS.seed}')
   run_experiment.load_gin_configs(FLAGS.gin_files, bindings)
-  with _ending_on_signals() as runners:
-    runners.append(run_experiment.create_runner(FLAGS.base_dir))
-    runners[0].run_experiment()
+  runner = run_experiment.create_runner(FLAGS.base_dir)
+  pressed: list[int] = []
 
-
-@contextlib.contextmanager
-def _ending_on_signals():
-  """Makes SIGTERM and Ctrl-C stop the runner that is put in the list.
-
-  Before there is one they end the process, and Ctrl-C does when it is pressed
-  again, at once: what is half written is passed over by the next start. Where
-  signals are not ours to handle, outside of the main thread, or are ignored, as
-  of a command in the background, nothing changes.
-  """
-  runners: list = []
-  handlers: dict = {}
-
-  def handle(number, unused_frame):
-    if not runners or not hasattr(runners[0], 'request_stop'):
-      raise KeyboardInterrupt
-    runners[0].request_stop()
-    if number in pressed:
-      _write(_LAST_CHECKPOINT)
-      os._exit(INTERRUPTED)
+  def stop(number: int) -> None:
+    if number in pressed:  # What is half written, the next start passes over.
+      signals.end_at_once(_LAST_CHECKPOINT)
     if number == signal.SIGINT:
       pressed.append(number)
-    _write('\nSaving. Ctrl-C once more gives that up.\n')
+    runner.request_stop()
+    signals.write('\nSaving. Ctrl-C once more gives that up.\n')
 
-  pressed: list = []
-  with contextlib.suppress(ValueError):
-    for number in (signal.SIGINT, signal.SIGTERM):
-      if signal.getsignal(number) not in (signal.SIG_IGN, None):
-        handlers[number] = signal.signal(number, handle)
-  try:
-    yield runners
-  finally:
-    for number, handler in handlers.items():
-      signal.signal(number, handler)
+  signals.answer(stop)
+  runner.run_experiment()
 
 
 if __name__ == '__main__':
+  signals.begin()
   flags.mark_flag_as_required('base_dir')
   app.run(main)

@@ -13,6 +13,7 @@ from absl import app
 from absl import flags
 import numpy as np
 
+from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
@@ -77,14 +78,20 @@ def main(unused_argv):
   number = flags_.number
   if number is None:
     number = checkpointer.get_latest_checkpoint_number(flags_.checkpoint_dir)
-  try:
-    export(flags_.checkpoint_dir, flags_.output_dir, number)
-  except (OSError, ValueError) as error:
-    raise SystemExit(f'Error: {error}') from error
-  print(f'Wrote checkpoint {number} to {flags_.output_dir}')
+  with signals.handled():
+    try:
+      with signals.interrupting():
+        export(flags_.checkpoint_dir, flags_.output_dir, number)
+    except (OSError, ValueError) as error:
+      raise SystemExit(f'Error: {error}') from error
+    except KeyboardInterrupt:
+      signals.end('\nStopped.\n', signals.INTERRUPTED)
+    print(f'Wrote checkpoint {number} to {flags_.output_dir}', flush=True)
+    signals.settle(0)
 
 
 if __name__ == '__main__':
+  signals.begin()
   flags.DEFINE_string('checkpoint_dir', None, "A run's folder of checkpoints.")
   flags.DEFINE_string('output_dir', None, 'Where to write.')
   flags.DEFINE_integer(
