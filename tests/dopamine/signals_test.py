@@ -4,6 +4,7 @@ Each program here is a process, which says when it has come to where a signal is
 to be sent.
 """
 
+import fcntl
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import keras
@@ -353,6 +355,11 @@ def stopped_at(base_dir):
 def test_a_terminal_that_is_closed_ends_with_a_checkpoint(start, tmp_path):
   """Also where the environment prints, which fails from then on."""
   master, slave = pty.openpty()
+
+  def take():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
   arguments = training(tmp_path / 'run', environment='Printing')
   program = start(
     *arguments,
@@ -360,7 +367,7 @@ def test_a_terminal_that_is_closed_ends_with_a_checkpoint(start, tmp_path):
     stdout=slave,
     stderr=slave,
     start_new_session=True,
-    preexec_fn=lambda: __import__('fcntl').ioctl(0, 0x540E, 0),  # TIOCSCTTY.
+    preexec_fn=take,
   )
   os.close(slave)
   printed = b''
