@@ -68,10 +68,11 @@ class Logger:
         self.data, file, protocol=pickle.HIGHEST_PROTOCOL
       ),
     )
-    stale = os.path.join(
-      self._logging_dir, f'{filename_prefix}_{iteration_number - self.keep}'
-    )
-    if self.keep and os.path.exists(stale):
+    number = iteration_number - self.keep
+    while self.keep:  # More than one is stale where fewer are kept now.
+      stale = os.path.join(self._logging_dir, f'{filename_prefix}_{number}')
+      if not os.path.exists(stale):
+        break
       os.remove(stale)
 
   def is_logging_enabled(self) -> bool:

@@ -652,7 +652,8 @@ class Runner:
         reward = _clip(reward)
       if (
         self._environment.game_over
-        or state.episode_steps == self._max_steps_per_episode
+        # More, where a run goes on with a limit that is lower now.
+        or state.episode_steps >= self._max_steps_per_episode
       ):
         break
       if is_terminal:  # A life is lost: an end to the agent, not to the game.
@@ -719,7 +720,8 @@ class Runner:
         min_steps,
       )
       self._clock = time.monotonic() - phase.seconds
-      while phase.steps < min_steps:
+      # A saved episode is finished, also where less is asked for now.
+      while phase.steps < min_steps or state.in_episode:
         if (
           self._stop_requested is not None
           or time.monotonic() >= self._next_save
@@ -1057,7 +1059,7 @@ class Runner:
 
   def _save_iteration(self, iteration: int, statistics: dict) -> None:
     """Logs and saves a complete iteration; a full disk does not end the run."""
-    is_last = iteration == self._num_iterations - 1
+    is_last = iteration >= self._num_iterations - 1
     self._checkpoints.wait()
     is_logged = is_saved = False
     for attempt in range(3 if is_last else 1):

@@ -13,6 +13,59 @@ from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
 from tests.support import plain
+from tests.support import small
+
+
+class Agent:
+  """Stores what it sees, and counts; its checkpoints are as those of others."""
+
+  saves_mid_episode = True
+  eval_mode = False
+
+  def __init__(self, capacity=60):
+    self.memory = circular_replay_buffer.OutOfGraphReplayBuffer(
+      (1,), 1, capacity, 4, observation_dtype=np.float32, seed=0
+    )
+    self.steps = 0
+    self._observation = None
+
+  def begin_episode(self, observation):
+    self._observation = observation
+    return 0
+
+  def step(self, reward, observation):
+    if not self.eval_mode:
+      self.memory.add(self._observation, 0, reward, False)
+      self.steps += 1
+    self._observation = observation
+    return self.steps % 2
+
+  def end_episode(self, reward, terminal=True):
+    if not self.eval_mode:
+      self.memory.add(self._observation, 0, reward, terminal)
+      self.steps += 1
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration):
+    steps = b'%d' % self.steps
+    path = os.path.join(checkpoint_dir, f'steps_ckpt.{iteration}.txt')
+    storage.put(path, lambda file: file.write(steps))
+    self.memory.checkpoint(checkpoint_dir, iteration)
+    return {'steps': self.steps, 'observation': self._observation}
+
+  def unbundle(self, checkpoint_dir, iteration, bundle):
+    self.memory.restore(checkpoint_dir, iteration)
+    self.steps, self._observation = bundle['steps'], bundle['observation']
+    return True
+
+
+def make_runner(base_dir, agent=Agent, **kwargs):
+  """A Runner of `Agent` that trains, in episodes of 7 steps."""
+  return plain.make_runner(
+    base_dir,
+    lambda: small.Countdown(7),
+    agent,
+    **(dict(evaluation_steps=0) | kwargs),
+  )
 
 
 def rewrite(path, change):
@@ -45,7 +98,7 @@ def contents(folder):
 
 
 def run(base_dir, **kwargs):
-  runner = plain.make_runner(base_dir, **kwargs)
+  runner = make_runner(base_dir, **kwargs)
   runner.run_experiment()
   return runner
 
@@ -124,7 +177,7 @@ def test_an_incomplete_checkpoint_that_names_other_files_removes_none(
     lambda manifest: manifest['files'].update({str(victim): [400, 7]}),
   )
   (folder / f'sentinel_checkpoint_complete.{number}').unlink()
-  plain.make_runner(tmp_path / 'run')
+  make_runner(tmp_path / 'run')
   assert not list(folder.glob(f'*.{number}*'))
 
 
@@ -159,7 +212,7 @@ def test_a_manifest_that_is_none_is_skipped_by_name(tmp_path, capsys, content):
 def test_a_replay_record_that_names_another_file_repairs_none(
   tmp_path, victim, name
 ):
-  memory = plain.Agent().memory
+  memory = Agent().memory
   for i in range(9):
     memory.add([i], 0, 0.0, False)
   folder = tmp_path / 'checkpoints'
@@ -179,12 +232,12 @@ def test_a_replay_record_that_names_another_file_repairs_none(
 
   rewrite_record(folder / 'replay_ckpt.1.npz', change)
   with pytest.raises(storage.DamagedError, match='replay_ckpt.1.npz'):
-    plain.Agent().memory.restore(folder, 1)
+    Agent().memory.restore(folder, 1)
 
 
 @pytest.mark.parametrize('place', ['{folder}', '..', 'replay/..', 'other'])
 def test_a_replay_record_that_names_another_folder_is_damaged(tmp_path, place):
-  memory = plain.Agent().memory
+  memory = Agent().memory
   memory.add([0], 0, 0.0, False)
   folder = tmp_path / 'checkpoints'
   folder.mkdir()
@@ -194,7 +247,7 @@ def test_a_replay_record_that_names_another_folder_is_damaged(tmp_path, place):
     lambda record: record.update(folder=place.format(folder=folder)),
   )
   with pytest.raises(storage.DamagedError, match='is no folder'):
-    plain.Agent().memory.restore(folder, 1)
+    Agent().memory.restore(folder, 1)
 
 
 # Links ------------------------------------------------------------------------
@@ -262,7 +315,7 @@ def test_what_is_no_file_does_not_stop_the_start(tmp_path, capsys):
 # What agents put there --------------------------------------------------------
 
 
-class Elsewhere(plain.Agent):
+class Elsewhere(Agent):
   """Puts a file where it is not removed with its checkpoint."""
 
   name = '../mine_ckpt.{}.txt'
@@ -283,7 +336,7 @@ def test_a_file_that_no_checkpoint_removes_is_refused(
 
 
 def test_files_of_agents_go_with_their_checkpoint(tmp_path):
-  class Writing(plain.Agent):
+  class Writing(Agent):
     def bundle_and_checkpoint(self, checkpoint_dir, iteration):
       path = os.path.join(checkpoint_dir, f'my own_ckpt.{iteration}.npz')
       pathlib.Path(path).write_text('')  # By its own hand.
@@ -310,7 +363,7 @@ def test_what_a_later_release_wrote_is_refused_and_left(tmp_path, number):
   rewrite(path, later)
   before = contents(tmp_path / 'checkpoints')
   with pytest.raises(ValueError, match='later release') as caught:
-    plain.make_runner(tmp_path, num_iterations=9)
+    make_runner(tmp_path, num_iterations=9)
   assert not isinstance(caught.value, storage.DamagedError)
   assert str(path) in str(caught.value)
   assert contents(tmp_path / 'checkpoints') == before
@@ -327,7 +380,7 @@ def test_a_later_checkpoint_without_manifest_is_refused_too(tmp_path):
   monkeypatch = pytest.MonkeyPatch()
   run(tmp_path, cls=Later)
   with pytest.raises(ValueError, match=r'ckpt\.2 was written by a later'):
-    plain.make_runner(tmp_path)
+    make_runner(tmp_path)
 
 
 def test_a_checkpoint_that_names_no_format_is_of_today(tmp_path):
@@ -361,7 +414,7 @@ def stored(memory):
 @pytest.mark.parametrize('gone', [[0], [1], [0, 2], [0, 1, 2, 3]])
 @pytest.mark.parametrize('size', [None, 5])
 def test_a_shared_file_that_vanished_is_written_anew(tmp_path, gone, size):
-  memory = plain.Agent().memory
+  memory = Agent().memory
   for number in range(4):
     for i in range(20):
       memory.add([100 * number + i], 0, 0.0, i == 19)
@@ -377,7 +430,7 @@ def test_a_shared_file_that_vanished_is_written_anew(tmp_path, gone, size):
   for i in range(3):
     memory.add([400 + i], 0, 0.0, False)
   memory.checkpoint(tmp_path, 9)
-  restored = plain.Agent().memory
+  restored = Agent().memory
   restored.restore(tmp_path, 9)
   np.testing.assert_equal(stored(restored), stored(memory))
 
@@ -390,7 +443,7 @@ def test_a_run_whose_shared_files_vanish_goes_on_from_where_it_was(tmp_path):
       return super()._run_one_iteration(iteration)
 
   runner = run(tmp_path, cls=Cleaned)
-  again = plain.make_runner(tmp_path, num_iterations=3)
+  again = make_runner(tmp_path, num_iterations=3)
   np.testing.assert_equal(
     stored(again._agent.memory), stored(runner._agent.memory)
   )
@@ -410,7 +463,7 @@ def test_what_a_kill_left_of_an_older_checkpoint_is_swept(tmp_path):
   kept += [folder / 'data_ckpt.1.gz', folder / 'ckpt.0']  # No manifest: older.
   for path in kept:
     path.write_text('mine')
-  plain.make_runner(tmp_path)
+  make_runner(tmp_path)
   left = contents(folder)
   assert not [n for n in left if '.3.' in n or n.endswith('.3')]
   assert not [n for n in left if '01234567' in n or n == 'steps_ckpt.4.txt.tmp']
@@ -422,7 +475,7 @@ def test_a_newer_checkpoint_without_sentinel_stays(tmp_path):
   folder = tmp_path / 'checkpoints'
   (folder / 'sentinel_checkpoint_complete.2').unlink()
   before = contents(folder)
-  plain.make_runner(tmp_path)
+  make_runner(tmp_path)
   assert contents(folder) == before
 
 
