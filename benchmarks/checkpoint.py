@@ -465,7 +465,7 @@ run_experiment.load_gin_configs([gin_file], bindings)
 runner = run_experiment.create_runner(base_dir)
 runner._agent._replay.restore(folder, 4)
 runner._save_iteration(0, {})
-runner._close()
+runner.close()
 print('started')
 """
 

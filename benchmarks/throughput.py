@@ -375,7 +375,7 @@ def build_runner(task: Task) -> Iterator[Any]:
     with contextlib.redirect_stdout(io.StringIO()):
       runner = run_experiment.create_runner(base_dir)
     yield runner
-    runner._summary_writer.close()
+    runner.close()
   gin.clear_config()
 
 

@@ -123,9 +123,10 @@ class Checkpointer:
     self._sentinel_file_identifier = sentinel_file_identifier
     self._sentinel_prefix = f'sentinel_{sentinel_file_identifier}_complete'
     self._checkpoint_frequency = checkpoint_frequency
-    self._base_directory = base_directory
+    # An environment may change the working folder.
+    self._base_directory = os.path.abspath(base_directory)
     self.keep = keep
-    self._shared_directory = shared_directory or base_directory
+    self._shared_directory = os.path.abspath(shared_directory or base_directory)
     prefix = re.escape(checkpoint_file_prefix)
     # Of a number's own files, and of those that agents add.
     self._own_file = re.compile(
@@ -133,7 +134,7 @@ class Checkpointer:
       rf'|{prefix}\.{_NUMBER}'
     )
     try:
-      os.makedirs(base_directory, exist_ok=True)
+      os.makedirs(self._base_directory, exist_ok=True)
     except OSError as error:
       raise ValueError(
         f'Unable to create checkpoint path: {base_directory} '
@@ -469,6 +470,7 @@ class RunCheckpoints:
       directory: of the checkpoints.
       prefix: of the pickles' names.
     """
+    directory = os.path.abspath(directory)
     self._prefix = prefix
     self._shared = os.path.join(directory, 'replay')
     # Files of a complete iteration stay as long as `keep` says, of those within

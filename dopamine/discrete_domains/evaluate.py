@@ -89,10 +89,12 @@ def find_weights(checkpoint: str) -> str:
   checkpoint = os.path.expanduser(checkpoint)
   from dopamine import old_weights  # Loads Keras.
 
-  path = checkpoint
-  if os.path.isdir(checkpoint):
-    number = checkpointer.get_latest_checkpoint_number(checkpoint)
-    path = os.path.join(checkpoint, f'weights_ckpt.{number}.npz')
+  # Absolute, because an environment may change the working folder.
+  path = checkpoint and os.path.abspath(os.path.expanduser(checkpoint))
+  if os.path.isdir(path):
+    folder, find = path, checkpointer.get_latest_checkpoint_number
+    number = find(folder)
+    path = os.path.join(folder, f'weights_ckpt.{number}.npz')
     if not os.path.isfile(path):
       path = old_weights.latest(checkpoint) or path
   if not (os.path.isfile(path) or old_weights.is_tensorflow(path)):
@@ -154,8 +156,8 @@ def _evaluate() -> None:
     bindings.append(f'Runner.seed = {flags.FLAGS.seed}')
   run_experiment.load_gin_configs(flags.FLAGS.gin_files, bindings)
   with signals.interrupting(), tempfile.TemporaryDirectory() as folder:
-    evaluation = Evaluation(folder, flags.FLAGS.checkpoint)
-    returns = evaluation.run(flags.FLAGS.episodes)
+    with Evaluation(folder, flags.FLAGS.checkpoint) as evaluation:
+      returns = evaluation.run(flags.FLAGS.episodes)
   print(*(f'{value:g}' for value in returns))
   print(describe(returns), flush=True)
 

@@ -73,10 +73,11 @@ class EventFile:
   """
 
   def __init__(self, logdir: str):
-    self._logdir = logdir
+    # An environment may change the working folder.
+    self._logdir = os.path.abspath(logdir)
     # Two runs that start within one second must not share an event file.
     name = f'{int(time.time()):010d}.{socket.gethostname()}.{time.time_ns()}'
-    self.path = os.path.join(logdir, f'events.out.tfevents.{name}')
+    self.path = os.path.join(self._logdir, f'events.out.tfevents.{name}')
     self._file: Any = None
     self._is_open = self._is_closed = False
     self._pending: list[bytes] = []

@@ -30,12 +30,13 @@ class Logger:
     self.data: dict[str, Any] = {}
     self.keep = CHECKPOINT_DURATION
     self._logging_enabled = False
-    self._logging_dir = logging_dir
     if not logging_dir:
       logging.info('Logging directory not specified, will not log.')
       return
+    # An environment may change the working folder.
+    self._logging_dir = os.path.abspath(logging_dir)
     try:
-      os.makedirs(logging_dir, exist_ok=True)
+      os.makedirs(self._logging_dir, exist_ok=True)
     except OSError as error:
       logging.warning(
         'Could not create directory %s (%s), logging will be disabled.',
@@ -74,6 +75,7 @@ class Logger:
       if not os.path.exists(stale):
         break
       os.remove(stale)
+      number -= 1
 
   def is_logging_enabled(self) -> bool:
     """Whether `data` is kept and written."""

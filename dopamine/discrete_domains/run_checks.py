@@ -32,8 +32,10 @@ _WORKING_MEMORY = 5e8
 # The folder -------------------------------------------------------------------
 
 
-def check_base_dir(base_dir: str) -> None:
+def check_base_dir(base_dir: str) -> str:
   """Refuses a folder that cannot be written, or that holds something else.
+
+  Returns its absolute path.
 
   Files beside a run are fine: notes, or what its output is sent to.
   """
@@ -64,6 +66,7 @@ def check_base_dir(base_dir: str) -> None:
       f'base_dir={base_dir} holds something else than a run: '
       f'{", ".join(folders[:5])}; give a folder of its own to each run'
     )
+  return os.path.abspath(base_dir)
 
 
 @contextlib.contextmanager

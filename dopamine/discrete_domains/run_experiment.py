@@ -6,6 +6,7 @@ backend and imports its agents.
 
 from collections.abc import Callable, Sequence
 import functools
+import gc
 import importlib
 import inspect
 import math
@@ -13,7 +14,7 @@ import os
 import re
 import sys
 import time
-from typing import Any
+from typing import Any, Self
 
 from absl import logging
 import gin
@@ -302,6 +303,8 @@ class Runner:
   of steps. After each iteration the statistics are logged and everything is
   checkpointed; a Runner on the same `base_dir` continues from there.
 
+  `with Runner(...) as runner:` closes it at the end.
+
   Args:
     base_dir: where the run writes: `logs/`, `checkpoints/`, event files.
     create_agent_fn: `(sess, environment, summary_writer=...)` -> an agent with
@@ -353,7 +356,8 @@ class Runner:
   ):
     if not base_dir:
       raise ValueError('a Runner needs a base_dir to write to')
-    base_dir = os.path.expanduser(base_dir)  # No shell does after --base_dir=.
+    if not isinstance(base_dir, str | os.PathLike):
+      checks.fail(self, 'base_dir', base_dir, 'the path of a folder')
     for name, value in (
       ('checkpoint_file_prefix', checkpoint_file_prefix),
       ('logging_file_prefix', logging_file_prefix),
@@ -378,7 +382,11 @@ class Runner:
     self._timeouts_are_terminal = timeouts_are_terminal
     self._checkpoint_minutes = checkpoint_minutes
     self._allow_changes = allow_changes
-    self._base_dir = base_dir
+    self._base_dir = os.path.expanduser(base_dir)  # No shell does after =.
+    self._checkpoint_file_prefix = checkpoint_file_prefix
+    self._create_agent_fn = create_agent_fn
+    self._create_environment_fn = create_environment_fn
+    self._given_seed = seed
     checks.integers(
       self, 0, '_num_iterations', '_training_steps', '_evaluation_steps'
     )
@@ -395,6 +403,18 @@ class Runner:
       if not callable(function):
         checks.fail(self, name, function, 'a function, in gin @name')
     self._sess = None
+    self._agent: Any = None
+    self._environment: Any = None
+    self._environments: list[Any] = []  # All that are to be closed.
+    # Whether `run_experiment` was called, which makes all anew the next time.
+    self._is_used = False
+    self._stop_requested: float | None = None
+    self._begin()
+
+  # Setting up -----------------------------------------------------------------
+
+  def _begin(self) -> None:
+    """Takes the folder, makes what runs, and goes to the last checkpoint."""
     self._state = run_state.RunState()
     # Of the iteration that a checkpoint was taken in, until they are run again.
     self._resumed_phases: dict[str, run_state.Phase] = {}
@@ -403,35 +423,50 @@ class Runner:
     # When the next checkpoint is due and the phase began, by `time.monotonic`.
     self._next_save = math.inf
     self._clock: float | None = None
-    self._stop_requested: float | None = None
     self._start_text = ''
+    vars(self).pop('_saves_mid_episode', None)
+    # What is dropped from the folder once there is something to write: points
+    # of steps that are taken again, and checkpoints that were skipped.
+    self._event_sizes: dict[str, int] | None = None
+    self._damaged: list[checkpointer.Place] = []
 
-    run_checks.check_base_dir(self._base_dir)
+    # Absolute, because an environment may change the working folder.
+    self._base_dir = run_checks.check_base_dir(self._base_dir)
     with run_checks.writing_to(self._base_dir):
       self._lock = storage.Lock(self._base_dir)
     try:
       with run_checks.writing_to(self._base_dir):
         self._create_directories()
         self._checkpoints = checkpointer.RunCheckpoints(
-          self._checkpoint_dir, checkpoint_file_prefix
+          self._checkpoint_dir, self._checkpoint_file_prefix
         )
         is_begun = bool(self._checkpoints.places())
-        self._seed = run_checks.settle_seed(self._base_dir, is_begun, seed)
-      self._set_up(create_agent_fn, create_environment_fn)
-      self._initialize_checkpointer_and_maybe_resume(checkpoint_file_prefix)
+        self._seed = run_checks.settle_seed(
+          self._base_dir, is_begun, self._given_seed
+        )
+      self._set_up()
+      self._initialize_checkpointer_and_maybe_resume(
+        self._checkpoint_file_prefix
+      )
       self._checkpoints.remove_unneeded()
-      self._summary_writer.events.open()
+      self._next_iteration = self._start_iteration
+      if self._is_used:
+        run_state.say(
+          f'Going back to the last checkpoint: {self._start_text}'
+          if self._start_text
+          else 'Going back to the beginning: there is no checkpoint'
+        )
       self._report()
     except BaseException:
+      self._close_environments()
       self._lock.release()
       raise
 
-  # Setting up -----------------------------------------------------------------
-
-  def _set_up(
-    self, create_agent_fn: Callable, create_environment_fn: Callable
-  ) -> None:
+  def _set_up(self) -> None:
     """Makes what runs."""
+    if self._agent is not None:  # Two replay memories may be too large.
+      self._agent = self._environment = None
+      gc.collect()
     self._summary_writer = event_writer.SummaryWriter(self._base_dir)
     # An environment that cannot be saved must not play its first episodes again
     # in a run that continues.
@@ -442,12 +477,14 @@ class Runner:
       after += f'.{places[-1].part}' * (places[-1].part > 0)
       environment_seed = seeding.integer(self._seed, after)
     with seeding.run_seed(environment_seed):
-      self._environment = create_environment_fn()
+      self._environment = self._create_environment_fn()
+    if not any(e is self._environment for e in self._environments):
+      self._environments.append(self._environment)
     run_checks.check_environment(self._environment)
     if 'dopamine.learners' in sys.modules:  # Else nobody learns.
       sys.modules['dopamine.learners'].prepare()
     with seeding.run_seed(self._seed):
-      self._agent = create_agent_fn(
+      self._agent = self._create_agent_fn(
         self._sess, self._environment, summary_writer=self._summary_writer
       )
     run_checks.check_agent(self._agent)
@@ -485,7 +522,7 @@ class Runner:
       latest = find(self._checkpoint_dir)
       places = [self._checkpoints.after(latest)] if latest >= 0 else []
     if not places:
-      event_writer.go_back(self._base_dir, {})
+      self._event_sizes = {}
       incomplete = self._checkpointer.incomplete()
       if incomplete:
         run_state.say(
@@ -503,8 +540,7 @@ class Runner:
         logging.warning('Skipping %s', damages[-1])
         run_state.say(f'Skipping {damages[-1]}')
         continue
-      for other in damaged:  # It counts no more as one that is kept.
-        other.checkpointer.discard(other.number)
+      self._damaged = damaged
       return
     if damages:
       raise ValueError(
@@ -552,6 +588,7 @@ class Runner:
         'to go on from the weights alone, or give another base_dir'
       )
     self._start_iteration = place.iteration
+    self._start_text = f'iteration {place.iteration} at its beginning'
     if data is None:
       return
     for key in ('logs', 'current_iteration'):
@@ -572,8 +609,7 @@ class Runner:
         f'iteration {state.iteration} at step {steps} of its {state.phase} '
         'phase'
       )
-    if 'event_files' in run:
-      event_writer.go_back(self._base_dir, run['event_files'])
+    self._event_sizes = run.get('event_files')
     self._graph_is_written = bool(run.get('graph_is_written'))
     logging.info(
       'Reloaded checkpoint and will start from iteration %d (%s)',
@@ -596,8 +632,8 @@ class Runner:
       'Iterations': f'{self._start_iteration} to {self._num_iterations - 1}'
       if self._start_iteration < self._num_iterations
       else f'none is left of {self._num_iterations}',
-      'Writing to': f'{os.path.abspath(self._base_dir)} (logs, checkpoints, '
-      f'and event files for tensorboard --logdir {self._base_dir})',
+      'Writing to': f'{self._base_dir} (logs, checkpoints, and event files '
+      f'for tensorboard --logdir {self._base_dir})',
     }
     lines['Memory'] = self._memory_text
     for name, text in lines.items():
@@ -828,6 +864,7 @@ class Runner:
     )
 
   def _write_scalars(self, iteration: int, scalars: dict[str, float]) -> None:
+    self._begin_writing()
     for tag, value in scalars.items():
       self._summary_writer.add_scalar(tag, value, iteration)
     self._write_graph()
@@ -997,6 +1034,7 @@ class Runner:
       if self._state.in_episode and not is_whole:
         self._saves_mid_episode = False
         return None
+    self._begin_writing()
     self._summary_writer.events.sync()
     run['event_files'] = event_writer.sizes(self._base_dir)
     data['current_iteration'] = last_complete
@@ -1023,39 +1061,71 @@ class Runner:
       return None
     return state
 
+  @property
+  def num_iterations(self) -> int:
+    """Where the run ends; may be raised when it has ended."""
+    return self._num_iterations
+
+  @num_iterations.setter
+  def num_iterations(self, value: int) -> None:
+    self._num_iterations = value
+    checks.integers(self, 0, '_num_iterations')
+
   def run_experiment(self) -> None:
     """Runs the iterations that are left.
+
+    May be called again: when it was interrupted, when `num_iterations` was
+    raised, and after `close`. Then agent and environment are made anew and go
+    back to the last checkpoint, as those of a new Runner on `base_dir` would.
 
     Raises:
       Stopped: it was asked for by `request_stop`.
       OSError: the last iteration could not be saved.
     """
+    if self._is_used and self._next_iteration < self._num_iterations:
+      self._close()  # Ctrl-C may have ended that.
+      self._begin()
+    self._is_used = True
     logging.info('Beginning training...')
-    if self._num_iterations <= self._start_iteration:
-      logging.warning(
-        'num_iterations (%d) <= start_iteration (%d): nothing is left to run; '
-        'raise Runner.num_iterations to go on',
-        self._num_iterations,
-        self._start_iteration,
-      )
-      self._close()
-      return
-    if self._checkpoint_minutes is not None and self._stop_requested is None:
-      self._next_save = time.monotonic() + 60 * self._checkpoint_minutes
     try:
+      if self._num_iterations <= self._next_iteration:
+        logging.warning(
+          'num_iterations (%d) <= start_iteration (%d): nothing is left to '
+          'run; raise Runner.num_iterations to go on',
+          self._num_iterations,
+          self._next_iteration,
+        )
+        return
+      self._begin_writing()
+      if self._checkpoint_minutes is not None and self._stop_requested is None:
+        self._next_save = time.monotonic() + 60 * self._checkpoint_minutes
       for iteration in range(self._start_iteration, self._num_iterations):
         if not self._resumed_phases:
           self._state = run_state.RunState(iteration=iteration)
         statistics = self._run_one_iteration(iteration)
         self._resumed_phases = {}
         self._save_iteration(iteration, statistics)
-        is_last = iteration == self._num_iterations - 1
+        self._next_iteration = iteration + 1
+        is_last = iteration >= self._num_iterations - 1
         if self._stop_requested is not None and not is_last:
           self._checkpoints.wait()
           is_saved = iteration in self._checkpointer.numbers()
           self._stop(is_saved, f'the end of iteration {iteration}')
     finally:
+      self._stop_requested = None
       self._close()
+
+  def _begin_writing(self) -> None:
+    """Drops what came after the checkpoint; opens the event file.
+
+    Until then a Runner leaves the run in its folder as it is.
+    """
+    for place in self._damaged:  # They count no more as ones that are kept.
+      place.checkpointer.discard(place.number)
+    if self._event_sizes is not None:
+      event_writer.go_back(self._base_dir, self._event_sizes)
+    self._damaged, self._event_sizes = [], None
+    self._summary_writer.events.open()
 
   def _save_iteration(self, iteration: int, statistics: dict) -> None:
     """Logs and saves a complete iteration; a full disk does not end the run."""
@@ -1110,6 +1180,34 @@ class Runner:
       logging.warning('The event file could not be finished: %s', error)
     finally:
       self._lock.release()
+
+  def close(self) -> None:
+    """Closes what the Runner made: event file and environment.
+
+    May be called twice. What is being written is finished first.
+    `run_experiment` does not call it: one may look at the environment.
+    """
+    self._is_used = True
+    try:
+      self._close()
+    finally:
+      self._close_environments()
+
+  def _close_environments(self) -> None:
+    """Closes each once; an error of theirs changes nothing of the run."""
+    while self._environments:
+      environment = self._environments.pop()
+      try:
+        if hasattr(environment, 'close'):
+          environment.close()
+      except Exception as error:  # A user's method.
+        logging.warning('%s could not be closed: %r', environment, error)
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, *unused_error: Any) -> None:
+    self.close()
 
 
 @gin.configurable

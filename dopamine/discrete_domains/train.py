@@ -138,19 +138,19 @@ def _train():
   if FLAGS.seed is not None:
     bindings.append(f'Runner.seed = {FLAGS.seed}')
   run_experiment.load_gin_configs(FLAGS.gin_files, bindings)
-  runner = run_experiment.create_runner(FLAGS.base_dir)
-  pressed: list[int] = []
+  with run_experiment.create_runner(FLAGS.base_dir) as runner:
+    pressed: list[int] = []
 
-  def stop(number: int) -> None:
-    if number in pressed:  # What is half written, the next start passes over.
-      signals.end_at_once(_LAST_CHECKPOINT)
-    if number == signal.SIGINT:
-      pressed.append(number)
-    runner.request_stop()
-    signals.write('\nSaving. Ctrl-C once more gives that up.\n')
+    def stop(number: int) -> None:
+      if number in pressed:  # What is half written, the next start passes over.
+        signals.end_at_once(_LAST_CHECKPOINT)
+      if number == signal.SIGINT:
+        pressed.append(number)
+      runner.request_stop()
+      signals.write('\nSaving. Ctrl-C once more gives that up.\n')
 
-  signals.answer(stop)
-  runner.run_experiment()
+    signals.answer(stop)
+    runner.run_experiment()
 
 
 if __name__ == '__main__':
