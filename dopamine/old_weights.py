@@ -46,14 +46,23 @@ class OldWeights(NamedTuple):
 # Reading ----------------------------------------------------------------------
 
 
-def latest(folder: str) -> str | None:
-  """The path that `read` takes of the newest weights in a folder, if any."""
+def latest(folder: str, only: int | None = None) -> str | None:
+  """The path that `read` takes of the newest weights in a folder, if any.
+
+  Args:
+    folder: of checkpoints.
+    only: the number that they must have, if given.
+  """
   names = set(os.listdir(folder))
   found = []
   for name in names:
     match = re.fullmatch(r'tf_ckpt-(\d+)\.index|ckpt\.(\d+)', name)
     if match:
       number, is_tf = match[1] or match[2], bool(match[1])
+      # Beside ckpt.N of our own there is a manifest, and weights_ckpt.N.npz.
+      is_ours = not is_tf and f'manifest_ckpt.{number}.json' in names
+      if is_ours or only not in (None, int(number)):
+        continue
       if is_tf and not any(
         n.startswith(f'tf_ckpt-{number}.data') for n in names
       ):

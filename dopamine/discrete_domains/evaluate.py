@@ -16,6 +16,7 @@ from absl import app
 from absl import flags
 import numpy as np
 
+from dopamine import gin_compat
 from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
@@ -47,15 +48,21 @@ class Evaluation(run_experiment.Runner):
       FileNotFoundError: there are no weights.
       ValueError: they do not fit the agent; names the variable.
     """
-    path = self._path = find_weights(checkpoint)
+    self._path = find_weights(checkpoint)
     super().__init__(base_dir, run_experiment.create_agent)
+
+  def _initialize_checkpointer_and_maybe_resume(
+    self, checkpoint_file_prefix: str
+  ) -> None:
+    """Loads the weights, in place of a checkpoint."""
     if not hasattr(self._agent, 'load_weights'):
       raise TypeError(
         f'{type(self._agent).__name__} has no load_weights(path), which an '
         'evaluation of weights calls'
       )
-    self._agent.load_weights(path)
+    self._agent.load_weights(self._path)
     self._agent.eval_mode = True
+    self._checkpointer, self._start_iteration = self._checkpoints.complete, 0
 
   def _report(self) -> None:
     """Says what is evaluated."""
@@ -80,13 +87,14 @@ def find_weights(checkpoint: str) -> str:
 
   Args:
     checkpoint: the file `weights_ckpt.N.npz`, or a folder of checkpoints, of
-      which the newest complete one is taken; or of Dopamine 1 to 3 `tf_ckpt-N`,
-      `ckpt.N` of a JAX agent, or a folder of such, complete or not.
+      which the newest complete one is taken, or the one that gin binds to
+      `get_latest_checkpoint_number.override_number`; or of Dopamine 1 to 3
+      `tf_ckpt-N`, `ckpt.N` of a JAX agent, or a folder of such, complete or
+      not.
 
   Raises:
     FileNotFoundError: there is none.
   """
-  checkpoint = os.path.expanduser(checkpoint)
   from dopamine import old_weights  # Loads Keras.
 
   # Absolute, because an environment may change the working folder.
@@ -96,7 +104,8 @@ def find_weights(checkpoint: str) -> str:
     number = find(folder)
     path = os.path.join(folder, f'weights_ckpt.{number}.npz')
     if not os.path.isfile(path):
-      path = old_weights.latest(checkpoint) or path
+      chosen = gin_compat.bound_values(find).get('override_number')
+      path = old_weights.latest(folder, chosen) or path
   if not (os.path.isfile(path) or old_weights.is_tensorflow(path)):
     raise FileNotFoundError(
       f'--checkpoint={checkpoint} has no weights (there is no {path}): give a '

@@ -520,6 +520,13 @@ class Runner:
     find = checkpointer.get_latest_checkpoint_number
     if gin_compat.bound_values(find).get('override_number') is not None:
       latest = find(self._checkpoint_dir)
+      if latest >= 0 and latest not in self._checkpointer.numbers():
+        raise ValueError(
+          f'get_latest_checkpoint_number.override_number={latest}, but there '
+          f'is no sentinel_checkpoint_complete.{latest} in '
+          f'{self._checkpoint_dir}: give one of '
+          f'{self._checkpointer.numbers()}, or -1 to start afresh'
+        )
       places = [self._checkpoints.after(latest)] if latest >= 0 else []
     if not places:
       self._event_sizes = {}
