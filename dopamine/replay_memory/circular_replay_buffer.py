@@ -364,16 +364,25 @@ class OutOfGraphReplayBuffer:
 
   def _start_episode(self) -> None:
     """Adds the K - 1 slots of zeros that keep stacks within the episode."""
-    last = self.cursor() - 1
-    if (
-      self.add_count > 0
-      and self._markers[last] == _NONE
-      and not self._store['terminal'][last]
-    ):
-      # After `cut_episode`, or after a data set without markers was loaded.
-      self._markers[last] = _CUT
+    if self._is_abandoned():
+      self._markers[self.cursor() - 1] = _CUT
     for _ in range(self._stack_size - 1):
       self._append(_PADDING, self._add_zeros)
+    self._next_experience_is_episode_start = False
+
+  def _is_abandoned(self) -> bool:
+    """Returns whether nobody can say any more what followed the last slot.
+
+    After `cut_episode`, or after a data set without markers was loaded. The
+    next episode marks the slot as cut.
+    """
+    last = self.cursor() - 1
+    return bool(
+      self._next_experience_is_episode_start
+      and self.add_count > 0
+      and self._markers[last] == _NONE
+      and not self._store['terminal'][last]
+    )
 
   def _append(self, marker: int, transition: tuple) -> None:
     self._wait_for_checkpoint()
@@ -524,14 +533,31 @@ class OutOfGraphReplayBuffer:
       inside &= indices >= self._stack_size - 1
       inside &= indices < self.cursor() - self._update_horizon
     barred = (indices[:, None] == self.invalid_range).any(axis=1)
-    window = self._window(indices % capacity)
-    is_start = self._markers[window.start] < _FINAL
     # Data sets without markers: padding is known by the terminal before it.
-    before = window.start[:, None] - np.arange(1, self._stack_size)  # [B, K-1]
+    before = indices[:, None] - np.arange(1, self._stack_size)  # [B, K-1]
     crosses = (self._store['terminal'][before % capacity] != 0).any(axis=1)
-    taken = np.arange(self._update_horizon) < window.steps[:, None]  # [B, N]
-    unseen = (taken & (self._markers[window.slots] == _CUT)).any(axis=1)
-    return inside & ~barred & is_start & ~crosses & ~unseen
+    return inside & ~barred & ~crosses & ~self._is_lost(indices % capacity)
+
+  def _is_lost(self, slots: np.ndarray) -> np.ndarray:
+    """Returns of which slots `[B]` no later step can make a valid start: `[B]`.
+
+    Padding, final observations, and transitions that need what followed a cut.
+    Nothing followed the last slot yet: where that was cut, a final observation
+    may still come.
+    """
+    ahead, capacity = np.arange(self._update_horizon), self._replay_capacity
+    window = (slots[:, None] + ahead) % capacity  # [B, N]
+    markers = self._markers[window]
+    # How many slots were added after; never below 0, for unsigned slots.
+    later = (self.cursor() + capacity - 1 - slots) % capacity  # [B]
+    if self._is_abandoned():
+      markers[later[:, None] == ahead] = _CUT
+      later += 1
+    ends = (markers != _NONE) | (self._store['terminal'][window] != 0)
+    first = ends.argmax(axis=1)  # 0 also where there is none.
+    cut = (markers[np.arange(len(slots)), first] == _CUT) & (first < later)
+    lost = cut | (markers[:, 0] >= _FINAL)
+    return lost & (slots < self.add_count)  # An empty slot is none yet.
 
   def _window(self, start: np.ndarray) -> _Window:
     """Follows the transitions that start at slots `[B]` to their ends."""
@@ -608,7 +634,9 @@ class OutOfGraphReplayBuffer:
         raise RuntimeError(
           f'Max sample attempts: Tried {max_attempts} times but only sampled '
           f'{len(indices) - len(missing)} valid indices. Batch size is '
-          f'{len(indices)}'
+          f'{len(indices)}. Invalid are the newest transitions and, of '
+          'episodes that were cut without a final observation, the last '
+          f'{self._update_horizon}.'
         )
       indices[missing] = draw(len(missing))
       missing = missing[~self._valid(indices[missing])]

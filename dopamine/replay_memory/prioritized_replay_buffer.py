@@ -26,8 +26,10 @@ class OutOfGraphPrioritizedReplayBuffer(
 ):
   """A circular buffer whose transitions each have a priority.
 
-  `add` takes a transition's first priority; `set_priority` changes it. What is
-  never sampled as a start, padding and final observations, has priority 0.
+  `add` takes a transition's first priority; `set_priority` changes it. What can
+  never be sampled as a start, whatever is set, has priority 0: padding, final
+  observations, and transitions of a cut episode that lack their next state,
+  from when the next episode begins.
 
   gin's bindings of `OutOfGraphReplayBuffer` count too, after those of this one.
   """
@@ -96,8 +98,27 @@ class OutOfGraphPrioritizedReplayBuffer(
 
   def _add(self, *args) -> None:
     *stored, priority = args
-    self.sum_tree.set(self.cursor(), priority)
+    cursor = self.cursor()
+    self.sum_tree.set(cursor, priority)
     super()._add(*stored)
+    if self._markers[cursor - 1] == circular_replay_buffer._CUT:
+      self._zero_lost(self._newest())
+
+  def cut_episode(self) -> None:
+    """Ends an episode that is still open: see `OutOfGraphReplayBuffer`."""
+    super().cut_episode()
+    self._zero_lost(self._newest())
+
+  def _newest(self) -> np.ndarray:
+    """Returns the slots that a cut may have made lost: `[N + 1]`."""
+    age = np.arange(1, self._update_horizon + 2)
+    return (self.cursor() - age) % self._replay_capacity
+
+  def _zero_lost(self, slots: np.ndarray) -> None:
+    """Gives priority 0 to those of the slots that can never be valid again."""
+    lost = slots[self._is_lost(slots)]
+    if len(lost):
+      self.sum_tree.set(lost, 0.0)
 
   # Priorities ----------------------------------------------------------------
 
@@ -107,10 +128,12 @@ class OutOfGraphPrioritizedReplayBuffer(
     Args:
       indices: int32 array, as sampled; of one that is in it more than once, the
         last priority stays.
-      priorities: finite and 0 or more, one per index.
+      priorities: finite and 0 or more, one per index. Of what can never be
+        sampled (again) it stays 0.
     """
     _check_indices(indices)
     self.sum_tree.set(np.asarray(indices), np.asarray(priorities))
+    self._zero_lost(np.ravel(indices))
 
   def get_priority(self, indices: np.ndarray) -> np.ndarray:
     """Returns the priorities at an int32 array of indices, as float32."""
@@ -188,6 +211,39 @@ class OutOfGraphPrioritizedReplayBuffer(
     self.sum_tree.set(np.arange(self._replay_capacity), saved['priorities'])
     self.sum_tree.max_recorded_priority = largest
     super()._restore_elements(elements)
+
+  def load(self, checkpoint_dir: str | os.PathLike, suffix: int | str) -> None:
+    """Reads a data set: see `OutOfGraphReplayBuffer`."""
+    super().load(checkpoint_dir, suffix)
+    self._zero_all_lost()
+
+  def restore(
+    self, checkpoint_dir: str | os.PathLike, iteration_number: int
+  ) -> None:
+    """Reads what `checkpoint` saved: see `OutOfGraphReplayBuffer`."""
+    super().restore(checkpoint_dir, iteration_number)
+    self._zero_all_lost()
+
+  def _zero_all_lost(self) -> None:
+    """Gives what was saved, by whatever version, priority 0 where it is due."""
+    self._mark_padding()
+    for start in range(0, self._replay_capacity, 2**16):
+      end = min(start + 2**16, self._replay_capacity)
+      self._zero_lost(np.arange(start, end))
+
+  def _mark_padding(self) -> None:
+    """Marks the padding of data sets without markers.
+
+    It is what follows a terminal, and what was added first of all.
+    """
+    count, capacity = int(self.add_count), self._replay_capacity
+    ends = np.flatnonzero(self._store['terminal'])
+    later = (self.cursor() - 1 - ends) % capacity  # Slots added after them.
+    for j in range(1, self._stack_size):
+      padding = (ends[later >= j] + j) % capacity
+      self._markers[padding] = circular_replay_buffer._PADDING
+      if count - capacity < j <= count:
+        self._markers[j - 1] = circular_replay_buffer._PADDING
 
   def _empty(self) -> None:
     super()._empty()

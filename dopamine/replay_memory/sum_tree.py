@@ -160,7 +160,10 @@ class SumTree:
     """Returns where fractions `[B]` of the total lie: indices `[B]`."""
     sums = self._sums
     if not sums[1] > 0.0:
-      raise RuntimeError('Cannot sample from an empty sum tree.')
+      raise RuntimeError(
+        'Cannot sample from an empty sum tree: nothing that can be sampled has '
+        'a priority above 0.'
+      )
     query = fraction * sums[1]
     node = np.ones(len(query), np.int64)
     for _ in range(self._depth):

@@ -103,6 +103,13 @@ def test_samples_what_has_a_priority_and_is_valid_and_all_of_it(
   oracle.play(played, recorder)
   replays.assert_holds(memory, oracle)
   expected = recorder.by_slot()
+  last, _ = (oracle.log and oracle.log[-1]) or (None, 0)
+  for position, start in list(enumerate(oracle.log))[-oracle.capacity :]:
+    # What a cut left without its next state, once another episode began.
+    episode, t = start or (last, 0)
+    if episode is not last and episode['end'] == 'cut':
+      is_lost = t + oracle.horizon >= len(episode['steps'])
+      expected[position % oracle.capacity] *= not is_lost
   np.testing.assert_array_equal(_priorities(memory), expected)
   some = {i for i in oracle.valid() if expected[i] > 0}
   memory._max_sample_attempts = 10**6 if some else 10
@@ -353,11 +360,10 @@ def test_batches_of_another_size_are_not_the_oldest_and_the_newest():
 
 
 def test_indices_that_are_not_valid_are_drawn_again_from_the_whole():
-  memory = _memory(batch_size=10, max_sample_attempts=10**6)
+  memory = _memory(batch_size=10, max_sample_attempts=10**6, update_horizon=3)
   for i in range(11):
-    priority = 100.0 if i >= 8 else 1.0
-    memory.add(i, 0, 0.0, False, priority=priority, episode_end=8 <= i < 10)
-  # Nearly all parts hold nothing but the cut slots 8 and 9, and the newest.
+    memory.add(i, 0, 0.0, False, priority=100.0 if i >= 8 else 1.0)
+  # Nearly all parts hold nothing but the newest three.
   counts = np.zeros(11)
   for _ in range(100):
     counts += np.bincount(memory.sample_index_batch(10), minlength=11)
@@ -367,11 +373,15 @@ def test_indices_that_are_not_valid_are_drawn_again_from_the_whole():
 
 
 def test_what_is_drawn_again_is_as_unbiased_in_every_batch():
-  memory = _memory(batch_size=10)
+  class Barred(Memory):
+    def is_valid_transition(self, index):
+      return index not in (4, 5) and super().is_valid_transition(index)
+
+  memory = Barred((), 1, 20, 10, seed=0)
   for i in range(11):
-    # Half of the total, in the middle, is of slots that were cut.
+    # Half of the total, in the middle, is of slots that are barred.
     priority = [1.0, 4.0, 1.0, 0.0][(i > 3) + (i > 5) + (i > 9)]
-    memory.add(i, 0, 0.0, False, priority=priority, episode_end=3 < i < 6)
+    memory.add(i, 0, 0.0, False, priority=priority)
   drawn = np.stack([memory.sample_index_batch(20) for _ in range(100)])
   # Of 1000 in a batch, 500 are from the first four slots, give or take 16.
   for batches in (drawn[:, :10], drawn[:, 10:]):
@@ -403,12 +413,9 @@ def test_nothing_has_a_priority():
 @pytest.mark.parametrize('valid', [0, 1])
 def test_max_sample_attempts(valid):
   # 3.2.1 returned the last index of a batch even if it was invalid.
-  memory = _memory(max_sample_attempts=7)
+  memory = _memory(max_sample_attempts=7, update_horizon=9)
   for i in range(10):
-    cut = i >= valid
-    priority = 1e9 if cut else 1e-9
-    memory.add(1, 0, 0.0, False, priority=priority, episode_end=cut)
-  memory.set_priority(np.array([9], np.int32), [0.0])
+    memory.add(1, 0, 0.0, False, priority=1e9 if i else valid * 1e-9)
   for batch_size in (1, 2, 3):
     text = (
       'Max sample attempts: Tried 7 times but only sampled 0 valid indices. '
