@@ -612,23 +612,27 @@ class DQNAgent:
       action: a.
       reward: of the action.
       is_terminal: whether the task ended there.
-      *args: the values of the memory's extra storage types.
+      *args: the values of the memory's extra storage types; in a prioritised
+        memory the priority may follow.
       priority: in a prioritised memory; None is the largest recorded so far,
         or 1 with the uniform scheme.
       episode_end: True for the last of an episode, terminal or not.
     """
+    memory = self._replay.memory
     if priority is None and isinstance(
-      self._replay.memory,
-      prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer,
+      memory, prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer
     ):
-      priority = 1.0
-      if self._replay_scheme == 'prioritized':
-        priority = self._replay.memory.sum_tree.max_recorded_priority
+      if args and 4 + len(args) == len(memory.get_add_args_signature()):
+        *args, priority = args
+      if priority is None:
+        priority = 1.0
+        if self._replay_scheme == 'prioritized':
+          priority = memory.sum_tree.max_recorded_priority
     keywords = {}
     if priority is not None and 'priority' in self._add_keywords:
       keywords['priority'] = priority
     elif priority is not None:
-      args += (priority,)
+      args = (*args, priority)
     is_cut = episode_end and not is_terminal
     if is_cut and 'episode_end' in self._add_keywords:
       keywords['episode_end'] = True
