@@ -119,7 +119,7 @@ def summarize_data(
     for key, means in summary.items():
       values = statistics.get(key, ())
       if len(values):
-        means.append(float(np.mean(values)))
+        means.append(float(np.mean(values, dtype=np.float64)))
       else:
         means.append(means[-1] if means else np.nan)
   return summary

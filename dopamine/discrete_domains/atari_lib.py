@@ -324,7 +324,7 @@ class AtariPreprocessing(gym_lib.Preprocessing):
       _, reward, is_terminal, truncated, info = gym_lib.read_step(
         self.environment.step(action)
       )
-      total_reward += reward
+      total_reward += gym_lib.as_float64(reward)
       self.game_over = is_terminal or truncated
       if self.terminal_on_life_loss:
         lives = self._ale.lives()

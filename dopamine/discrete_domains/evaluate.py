@@ -19,6 +19,7 @@ import numpy as np
 from dopamine import gin_compat
 from dopamine import signals
 from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.discrete_domains import train
 
@@ -72,14 +73,17 @@ class Evaluation(run_experiment.Runner):
       flush=True,
     )
 
-  def run(self, num_episodes: int) -> list[float]:
-    """Returns the undiscounted, unclipped returns of episodes."""
+  def run(self, num_episodes: int) -> list[Any]:
+    """Returns the undiscounted, unclipped returns of episodes.
+
+    They are floats; where rewards are arrays, arrays of float64.
+    """
     self._state.begin_phase('eval')
     try:
       episodes = [self._run_one_episode() for _ in range(num_episodes)]
     finally:
       self._close()
-    return [float(episode_return) for _, episode_return in episodes]
+    return [gym_lib.as_float64(value) for _, value in episodes]
 
 
 def find_weights(checkpoint: str) -> str:
@@ -137,7 +141,7 @@ def confidence_interval(
 
 def describe(returns: list[float]) -> str:
   """Returns one line on the returns of some episodes."""
-  mean = float(np.mean(returns))
+  mean = float(np.mean(returns, dtype=np.float64))
   if len(returns) == 1:
     return f'Return of 1 episode: {mean:g}'
   low, high = confidence_interval(returns)
@@ -167,8 +171,10 @@ def _evaluate() -> None:
   with signals.interrupting(), tempfile.TemporaryDirectory() as folder:
     with Evaluation(folder, flags.FLAGS.checkpoint) as evaluation:
       returns = evaluation.run(flags.FLAGS.episodes)
-  print(*(f'{value:g}' for value in returns))
-  print(describe(returns), flush=True)
+  # Each number of an array reward by itself.
+  for values in np.reshape(returns, (len(returns), -1)).T.tolist():
+    print(*(f'{value:g}' for value in values))
+    print(describe(values), flush=True)
 
 
 if __name__ == '__main__':

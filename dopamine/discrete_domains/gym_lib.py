@@ -116,6 +116,27 @@ def read_step(result: tuple) -> tuple[Any, float, bool, bool, Any]:
   return observation, reward, not truncated, truncated, info
 
 
+def as_numpy(value: Any) -> Any:
+  """Returns a tensor of any framework as NumPy has it, all else as it is."""
+  if isinstance(value, (float, int, np.generic, np.ndarray)):
+    return value
+  if hasattr(value, '__array__'):
+    return np.asarray(value)[()]
+  return float(value) if hasattr(value, '__float__') else value
+
+
+def as_float64(reward: Any) -> Any:
+  """Returns a number as a float, and an array as one of float64.
+
+  Rewards are summed as such: in float32 the sum would stop to grow at 2^24, in
+  float16 at 2^11.
+  """
+  if isinstance(reward, (float, int, np.generic)):
+    return float(reward)
+  array = np.asarray(reward).astype(np.float64)
+  return array if array.ndim else float(array)
+
+
 def render(environment: Any, mode: str) -> Any:
   """Renders an environment of either API, in `mode`."""
   if 'mode' in inspect.signature(unwrapped(environment).render).parameters:

@@ -31,6 +31,7 @@ from dopamine import storage
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import event_writer
+from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
 from dopamine.discrete_domains import logger
 from dopamine.discrete_domains import run_checks
@@ -688,8 +689,9 @@ class Runner:
         self._save_within_iteration()
       state.observation, reward, is_terminal = self._run_one_step(state.action)
       state.episode_steps += 1
+      reward = gym_lib.as_numpy(reward)
       self._check_finite(observation=state.observation, reward=reward)
-      state.episode_return += reward
+      state.episode_return += gym_lib.as_float64(reward)
       self._progress.step(state)
       if self._clip_rewards:
         reward = _clip(reward)
@@ -770,10 +772,10 @@ class Runner:
           or time.monotonic() >= self._next_save
         ):
           self._save_within_iteration()
-        figures = self._run_one_episode()
+        phase.count(*self._run_one_episode())
         state.in_episode = False
+        figures = phase.lengths[-1], phase.returns[-1]
         note(*figures)
-        phase.count(*figures)
         self._progress.end_episode(*figures)
       phase.seconds = time.monotonic() - self._clock
       self._clock = None
@@ -799,7 +801,8 @@ class Runner:
       }
     )
     logging.info(
-      'Average undiscounted return per training episode: %.2f', average_return
+      'Average undiscounted return per training episode: %s',
+      np.round(average_return, 2),
     )
     logging.info('Average training steps per second: %.2f', rate)
     return episodes, average_return, rate
@@ -822,7 +825,8 @@ class Runner:
     )
     average_return = sum_returns / episodes if episodes else 0.0
     logging.info(
-      'Average undiscounted return per evaluation episode: %.2f', average_return
+      'Average undiscounted return per evaluation episode: %s',
+      np.round(average_return, 2),
     )
     logging.info(
       'Average evaluation steps per second: %.2f',
@@ -873,7 +877,10 @@ class Runner:
   def _write_scalars(self, iteration: int, scalars: dict[str, float]) -> None:
     self._begin_writing()
     for tag, value in scalars.items():
-      self._summary_writer.add_scalar(tag, value, iteration)
+      # Where rewards are arrays, each of their numbers has a curve.
+      for index, number in np.ndenumerate(value):
+        name = '/'.join((tag, *map(str, index)))
+        self._summary_writer.add_scalar(name, number, iteration)
     self._write_graph()
 
   def _write_graph(self) -> None:
@@ -1297,7 +1304,7 @@ def _says_so(owner: Any, *methods: str) -> bool:
 def _clip(reward: Any) -> Any:
   """The reward clipped to [-1, 1]; arrays, which are rare, the slow way."""
   if np.ndim(reward):
-    return np.clip(reward, -1, 1)
+    return np.clip(reward, -1.0, 1.0)  # Unsigned integers know no -1.
   return max(-1.0, min(1.0, reward))
 
 
@@ -1305,13 +1312,13 @@ def _is_finite(value: Any) -> bool:
   """False where a number of `value`, of any shape, is a NaN or an infinity."""
   if isinstance(value, float):
     return math.isfinite(value)
-  dtype = getattr(value, 'dtype', None)
-  if dtype is not None and dtype.kind in 'biu':  # Pixels: 0.1 us, not 20.
+  kind = getattr(getattr(value, 'dtype', None), 'kind', None)
+  if kind in ('b', 'i', 'u'):  # Pixels: 0.1 us, not 20.
     return True
   try:
-    return bool(np.isfinite(value).all())
-  except TypeError:  # No numbers: what they are is the agent's business.
-    return True
+    return bool(np.isfinite(np.asarray(value)).all())
+  except (TypeError, ValueError):
+    return True  # No numbers: what they are is the agent's business.
 
 
 def _end_episode_arguments(agent: Any) -> dict[str, str]:

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+from dopamine.discrete_domains import gym_lib
+
 
 @dataclasses.dataclass
 class Phase:
@@ -27,6 +29,7 @@ class Phase:
 
   def count(self, steps: int, episode_return: float) -> None:
     """Adds a finished episode."""
+    episode_return = gym_lib.as_float64(episode_return)
     self.steps += steps
     self.total_return += episode_return
     self.lengths.append(steps)
@@ -75,13 +78,21 @@ class RunState:
 
   def saved(self) -> dict[str, Any]:
     """Returns what `restored` takes, of built-ins and NumPy values."""
-    return dataclasses.asdict(dataclasses.replace(self, observation=None))
+    action = gym_lib.as_numpy(self.action)
+    return dataclasses.asdict(
+      dataclasses.replace(self, action=action, observation=None)
+    )
 
   @classmethod
   def restored(cls, saved: dict[str, Any]) -> 'RunState':
-    """Returns what was `saved`."""
-    phases = {name: Phase(**phase) for name, phase in saved['phases'].items()}
-    return cls(**{**saved, 'phases': phases})
+    """Returns what was `saved`; returns may have been in another dtype."""
+    phases = {}
+    for name, phase in saved['phases'].items():
+      phases[name] = Phase(seconds=phase['seconds'])
+      for figures in zip(phase['lengths'], phase['returns'], strict=True):
+        phases[name].count(*figures)
+    episode_return = gym_lib.as_float64(saved['episode_return'])
+    return cls(**{**saved, 'phases': phases, 'episode_return': episode_return})
 
 
 def say(text: str, end: str = '\n') -> None:
