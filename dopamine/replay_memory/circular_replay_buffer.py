@@ -117,6 +117,53 @@ def _numpy_dtype(dtype) -> np.dtype:
   return np.dtype(getattr(dtype, 'as_numpy_dtype', dtype))
 
 
+def _as_numpy(value: Any) -> Any:
+  """Returns a number or an array as it is, and a tensor as NumPy has it."""
+  if type(value) in _SCALARS or isinstance(value, (np.ndarray, np.generic)):
+    return value
+  return np.asarray(value)
+
+
+def as_stored(
+  values: Any, dtype: np.dtype, what: str, setting: str
+) -> np.ndarray:
+  """Returns numbers as an array of `dtype`.
+
+  Floats lose the digits that a narrower float has no room for; nothing else may
+  change.
+
+  Args:
+    values: one or more.
+    dtype: of a kind of numbers.
+    what: they are, for the error.
+    setting: what `dtype` is called, for the error.
+
+  Raises:
+    ValueError: they would change, or are no numbers.
+  """
+  array = np.asarray(values)
+  if array.dtype == object:  # There may be numbers in it.
+    array = np.array(array.tolist())
+  if np.can_cast(array.dtype, dtype):  # 1 us; all that follows takes 8.
+    return array.astype(dtype, copy=False)
+  kind, fits, given = array.dtype.kind, False, str(array.dtype)
+  with np.errstate(over='ignore', invalid='ignore'):
+    if kind in 'fcV' and np.can_cast(array.dtype, dtype, 'same_kind'):
+      stored = array.astype(dtype)  # 'V': bfloat16.
+      fits = (np.isfinite(stored) == np.isfinite(array)).all()
+    elif kind in 'biuf':
+      stored = array.astype(dtype)
+      fits = (stored == array).all()
+  if fits:
+    return stored
+  if kind in 'biuf':
+    given += f' from {array.min()} to {array.max()}'
+  raise ValueError(
+    f'{what} of {given}, which {setting} = {dtype} cannot hold: set it to one '
+    'that can'
+  )
+
+
 @gin.configurable
 class OutOfGraphReplayBuffer:
   """A circular buffer of transitions that stacks frames when it is sampled.
@@ -326,14 +373,16 @@ class OutOfGraphReplayBuffer:
       episode_end: whether the episode was cut here. After a time-out whose last
         observation is known, use `add_final_observation` instead.
     """
-    transition = (observation, action, reward, terminal, *args)
+    values = (observation, action, reward, terminal, *args)
     if priority is not None:
-      transition += (priority,)
+      values += (priority,)
+    transition = tuple(map(_as_numpy, values))
     self._check_add(transition)
     if self._next_experience_is_episode_start:
       self._start_episode()
-    self._append(_CUT if episode_end and not terminal else _NONE, transition)
-    self._next_experience_is_episode_start = bool(terminal or episode_end)
+    is_end = bool(transition[3])
+    self._append(_CUT if episode_end and not is_end else _NONE, transition)
+    self._next_experience_is_episode_start = is_end or bool(episode_end)
 
   def add_final_observation(self, observation) -> None:
     """Ends the episode at the observation that a time-out cut it at.
@@ -350,7 +399,7 @@ class OutOfGraphReplayBuffer:
       if self.add_count == 0 or self._markers[last] != _CUT:
         return
       self._markers[last] = _NONE  # What came next is known after all.
-    transition = (observation, *self._add_zeros[1:])
+    transition = (_as_numpy(observation), *self._add_zeros[1:])
     self._check_add(transition)
     self._append(_FINAL, transition)
     self._next_experience_is_episode_start = True
@@ -418,6 +467,18 @@ class OutOfGraphReplayBuffer:
       for e in self.get_add_args_signature()
     )
 
+  @functools.cached_property
+  def _exact_types(self) -> dict[str, np.dtype]:
+    """The dtypes that change nothing; a reward may well be rounded."""
+    types = {
+      e.name: _numpy_dtype(e.type) for e in self.get_add_args_signature()
+    }
+    return {
+      name: dtype
+      for name, dtype in types.items()
+      if dtype.kind in ('biuf' if name == 'observation' else 'biu')
+    }
+
   def _check_add(self, args: tuple) -> None:
     shapes = self._add_shapes
     if len(args) != len(shapes):
@@ -428,6 +489,12 @@ class OutOfGraphReplayBuffer:
       shape = () if type(arg) in _SCALARS else np.shape(arg)
       if shape != expected:
         raise ValueError(f'arg has shape {shape}, expected {expected} ({name})')
+      dtype = self._exact_types.get(name)
+      if dtype is None or type(arg) in (int, bool):
+        continue  # NumPy itself refuses an int that does not fit.
+      if getattr(arg, 'dtype', float) != dtype:
+        setting = f'{type(self).__name__}.{name}_dtype'
+        as_stored(arg, dtype, f'add was given {name}', setting)
 
   # Where the buffer stands ---------------------------------------------------
 

@@ -93,7 +93,7 @@ class OutOfGraphPrioritizedReplayBuffer(
 
   def _check_add(self, args: tuple) -> None:
     super()._check_add(args)
-    if not 0 <= args[-1] < np.inf:
+    if not 0 <= float(args[-1]) < np.inf:
       raise ValueError(f'priority={args[-1]} must be finite and 0 or more')
 
   def _add(self, *args) -> None:

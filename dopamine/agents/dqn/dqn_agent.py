@@ -482,7 +482,7 @@ class DQNAgent:
     """
     self._reset_state()
     self._record_observation(observation)
-    self._check_observation()
+    self._fit_observation()
     if not self.eval_mode:
       if self._cuts_episodes:
         self._replay.cut_episode()  # One that nobody ended.
@@ -499,6 +499,7 @@ class DQNAgent:
     """
     self._last_observation = self._observation
     self._record_observation(observation)
+    self._fit_observation()
     if not self.eval_mode:
       self._store_transition(self._last_observation, self.action, reward, False)
       self._train_step()
@@ -525,6 +526,7 @@ class DQNAgent:
     elif observation is not None and self._cuts_episodes:
       self._store_transition(*last, False, **ends)
       self._record_observation(observation)
+      self._fit_observation()
       self._replay.add_final_observation(self._observation)
     elif ends:
       self._store_transition(*last, False, **ends)
@@ -569,7 +571,9 @@ class DQNAgent:
   def _record_observation(self, observation):
     """Pushes a copy of an observation on the stack."""
     try:
-      self._observation = np.array(observation).reshape(self.observation_shape)
+      # Two calls: tensors of other frameworks know no copy argument.
+      values = np.array(np.asarray(observation))
+      self._observation = values.reshape(self.observation_shape)
     except (TypeError, ValueError):
       shape = getattr(observation, 'shape', type(observation).__name__)
       raise ValueError(
@@ -577,20 +581,26 @@ class DQNAgent:
         f'{type(self).__name__}.observation_shape is {self.observation_shape}: '
         'set it to what the environment gives'
       ) from None
+    self._fit_observation()
     if self.stack_size > 1:
       self.state[..., :-1] = self.state[..., 1:]
     self.state[0, ..., -1] = self._observation
 
-  def _check_observation(self):
-    """Refuses observations that the replay memory would not keep."""
-    if self.state.dtype.kind in 'biu' and not np.array_equal(
-      self._observation, self._observation.astype(self.state.dtype)
+  def _fit_observation(self):
+    """Gives the observation the dtype of the state, or refuses it.
+
+    Done once more after `_record_observation`, as a subclass may have its own;
+    what that keeps need not be an array.
+    """
+    if (
+      isinstance(self._observation, np.ndarray)
+      and self._observation.dtype != self.state.dtype
     ):
-      raise ValueError(
-        f'the environment gave an observation of {self._observation.dtype} '
-        f'from {self._observation.min()} to {self._observation.max()}, which '
-        f'{type(self).__name__}.observation_dtype = {self.state.dtype} cannot '
-        'hold: set it to what the environment gives'
+      self._observation = circular_replay_buffer.as_stored(
+        self._observation,
+        self.state.dtype,
+        'the environment gave an observation',
+        f'{type(self).__name__}.observation_dtype',
       )
 
   # Learning ------------------------------------------------------------------
