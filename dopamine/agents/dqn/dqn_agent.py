@@ -23,6 +23,7 @@ import functools
 import inspect
 import os
 import random
+import re
 
 from absl import logging
 import gin
@@ -829,11 +830,12 @@ class DQNAgent:
       bundle_dictionary: what it returned, or None if that is lost.
 
     Returns:
-      False if the replay memory or the dictionary is missing and
-      `allow_partial_reload` is not set; then nothing was restored.
+      False if there are no files of this iteration; or if the replay memory or
+      the dictionary is missing and `allow_partial_reload` is not set. Then
+      nothing was restored.
 
     Raises:
-      FileNotFoundError: the weights are missing.
+      FileNotFoundError: the weights are missing, but other files are there.
       storage.DamagedError: naming the file that is.
       ValueError: a file does not fit this agent; the message says which.
     """
@@ -843,6 +845,11 @@ class DQNAgent:
       old = old_weights.of_checkpoint(
         checkpoint_dir, iteration_number, bundle_dictionary
       )
+      if old is None and not _has_files(checkpoint_dir, iteration_number):
+        logging.warning(
+          'There is no checkpoint %d in %s', iteration_number, checkpoint_dir
+        )
+        return False
       if old is None:
         raise FileNotFoundError(
           f'checkpoint {iteration_number} has no weights: {path} is missing. '
@@ -963,6 +970,15 @@ _SAVED_OTHERWISE = frozenset(
 
 _GENERATOR = 'numpy.random.Generator'
 _BIT_GENERATORS = ('MT19937', 'PCG64', 'PCG64DXSM', 'Philox', 'SFC64')
+
+
+def _has_files(checkpoint_dir, iteration_number):
+  """Whether a folder has files of a checkpoint, here or of Dopamine 3."""
+  names = os.listdir(checkpoint_dir) if os.path.isdir(checkpoint_dir) else ()
+  form = (
+    rf'(.+_)?ckpt\.{iteration_number}(\..+)?|tf_ckpt-{iteration_number}\..+'
+  )
+  return any(re.fullmatch(form, name) for name in names)
 
 
 @functools.lru_cache
