@@ -79,6 +79,10 @@ class NotFoundError(FileNotFoundError):
   """Files of a checkpoint are missing."""
 
 
+class NothingToSampleError(RuntimeError):
+  """The buffer holds no transition that can be sampled, or hardly one."""
+
+
 class _Window(NamedTuple):
   """The steps that the transitions starting at some indices are made of."""
 
@@ -661,7 +665,8 @@ class OutOfGraphReplayBuffer:
     """Returns between which slots, modulo the capacity, all valid ones are.
 
     Raises:
-      RuntimeError: if there are none.
+      NothingToSampleError: if there are none yet.
+      RuntimeError: if there never will be any.
     """
     if self.is_full():
       # The whole ring but `invalid_range`.
@@ -670,11 +675,17 @@ class OutOfGraphReplayBuffer:
     else:
       low = self._stack_size - 1
       high = self.cursor() - self._update_horizon
-    if high <= low:
+    if high <= low and self.is_full():
       raise RuntimeError(
+        f'replay_capacity={self._replay_capacity} never holds a transition '
+        'that can be sampled: it must be more than stack_size='
+        f'{self._stack_size} plus update_horizon={self._update_horizon}'
+      )
+    if high <= low:
+      raise NothingToSampleError(
         f'Cannot sample a batch with fewer than stack size '
         f'({self._stack_size}) + update_horizon ({self._update_horizon}) '
-        'transitions. Add more before: an agent waits for min_replay_history.'
+        f'transitions. Add more before: it has {self.add_count}.'
       )
     return low, high
 
@@ -688,7 +699,7 @@ class OutOfGraphReplayBuffer:
       draw: returns as many new indices as it is asked for.
 
     Raises:
-      RuntimeError: after `max_sample_attempts` invalid ones per batch.
+      NothingToSampleError: after `max_sample_attempts` invalid ones per batch.
     """
     max_attempts = self._max_sample_attempts * max(
       1, len(indices) // self._batch_size
@@ -698,12 +709,12 @@ class OutOfGraphReplayBuffer:
     while len(missing):
       attempts += len(missing)
       if attempts >= max_attempts:
-        raise RuntimeError(
+        raise NothingToSampleError(
           f'Max sample attempts: Tried {max_attempts} times but only sampled '
           f'{len(indices) - len(missing)} valid indices. Batch size is '
-          f'{len(indices)}. Invalid are the newest transitions and, of '
-          'episodes that were cut without a final observation, the last '
-          f'{self._update_horizon}.'
+          f'{len(indices)}. Where an episode was cut and nobody saw what came '
+          f'next, its last update_horizon={self._update_horizon} transitions '
+          'are not valid'
         )
       indices[missing] = draw(len(missing))
       missing = missing[~self._valid(indices[missing])]

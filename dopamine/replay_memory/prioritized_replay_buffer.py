@@ -154,6 +154,10 @@ class OutOfGraphPrioritizedReplayBuffer(
     any other size that are cut from the result are unbiased too.
     """
     self._start_range()
+    if not self.sum_tree._sums[1] > 0.0:
+      raise circular_replay_buffer.NothingToSampleError(
+        'Cannot sample from an empty sum tree: all priorities are 0.'
+      )
     num_batches = 1
     if batch_size % self._batch_size == 0:
       num_batches = max(1, batch_size // self._batch_size)

@@ -89,7 +89,8 @@ class DQNAgent:
       `[B, *observation_shape, stack_size]` to a tuple with `q_values` `[B, A]`.
     gamma: discount per agent step.
     update_horizon: n of the n-step returns, in agent steps.
-    min_replay_history: transitions in the memory before training starts.
+    min_replay_history: transitions in the memory before training starts; it
+      starts once one of them can be sampled, so 0 is as soon as possible.
     update_period: agent steps from one update to the next.
     target_update_period: agent steps from one target copy to the next.
     epsilon_fn: `(decay_period, step, warmup_steps, epsilon)` -> epsilon.
@@ -675,8 +676,16 @@ class DQNAgent:
     return -(-end // period) - -(-first // period)
 
   def _update(self, num_updates, num_steps):
-    """Runs updates on fresh batches, and logs the loss where it is due."""
-    batches = self._sample_batches(num_updates)
+    """Runs updates on fresh batches, and logs the loss where it is due.
+
+    At the start of training there may be nothing yet that can be sampled.
+    """
+    try:
+      batches = self._sample_batches(num_updates)
+    except circular_replay_buffer.NothingToSampleError:
+      if self._replay.memory.add_count > self.min_replay_history + _PATIENCE:
+        raise
+      return
     update = self._learner.update(batches)
     if update.priorities is not None:
       self._replay.memory.set_priority(
@@ -962,6 +971,10 @@ class DQNAgent:
       elif name in vars(self):
         setattr(self, name, value)
 
+
+# So many slots beyond `min_replay_history` may hold nothing to learn from, as
+# the first episodes were cut too early.
+_PATIENCE = 1000
 
 # Attributes that `_changed_attributes` leaves to others.
 _SAVED_OTHERWISE = frozenset(
