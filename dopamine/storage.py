@@ -396,14 +396,14 @@ class Lock:
     """
     path = os.path.join(os.path.realpath(folder), 'lock')
     if not self._held.get(path):
+      if os.path.islink(path):  # What it leads to is not ours to write.
+        os.remove(path)
       # Unbuffered: what a full disk does not take must not come up later.
       file = open(path, 'ab+', buffering=0)
       try:
         _take(file, path, folder)
         holder = json.dumps({'pid': os.getpid(), 'host': _HOST})
-        with contextlib.suppress(
-          OSError
-        ):  # A full disk: it locks all the same.
+        with contextlib.suppress(OSError):  # A full disk: it locks as well.
           file.truncate(0)
           file.write(holder.encode())
           os.fsync(file.fileno())

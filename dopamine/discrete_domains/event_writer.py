@@ -5,16 +5,19 @@ which nobody can ask how far it is, and which a full disk ends for good; here
 they are written at once.
 """
 
+import functools
 import os
 import re
 import socket
 import time
-from typing import Any
+from typing import IO, Any
 
 from absl import logging
 import tensorboardX
 from tensorboardX import record_writer
 from tensorboardX.proto import event_pb2
+
+from dopamine import storage
 
 # events.out.tfevents.SECONDS.HOST.NANOSECONDS, the last of which is ours.
 _OWN_FILE = re.compile(r'events\.out\.tfevents\.\d{10}\..*\.\d{19}')
@@ -164,6 +167,10 @@ class EventFile:
         self._is_open = False
 
 
+def _write(content: bytes, file: IO[bytes]) -> None:
+  file.write(content)
+
+
 def _checksum(data: bytes) -> bytes:
   return record_writer.masked_crc32c(data).to_bytes(4, 'little')
 
@@ -188,6 +195,9 @@ def go_back(logdir: str, to: dict[str, int]) -> None:
     if name not in to:
       new = _SUPERSEDED + name.removeprefix('events.out.tfevents.')
       os.rename(path, os.path.join(logdir, new))
+    elif size > to[name] and os.path.islink(path):
+      content = storage.read_file(path, to[name])  # What it leads to stays.
+      storage.write_file(path, functools.partial(_write, content))
     elif size > to[name]:
       os.truncate(path, to[name])
     elif size < to[name]:

@@ -63,6 +63,7 @@ class Logger:
     path = os.path.join(
       self._logging_dir, f'{filename_prefix}_{iteration_number}'
     )
+    os.makedirs(self._logging_dir, exist_ok=True)  # It may have been removed.
     storage.write_file(
       path,
       lambda file: pickle.dump(

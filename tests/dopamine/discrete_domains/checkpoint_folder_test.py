@@ -272,6 +272,22 @@ def test_links_are_read_and_never_written_through(tmp_path, victim):
   assert not [p for p in folder.rglob('*') if p.is_symlink()]
 
 
+def test_what_event_files_and_the_lock_lead_to_is_left(tmp_path, victim):
+  run(tmp_path / 'run', num_iterations=2)
+  (path,) = (tmp_path / 'run').glob('events.out.tfevents.*')
+  moved = tmp_path / path.name
+  os.rename(path, moved)
+  path.symlink_to(moved)
+  (tmp_path / 'run' / 'lock').unlink()
+  (tmp_path / 'run' / 'lock').symlink_to(victim)
+  with open(moved, 'ab') as file:
+    file.write(b'points that came later')
+  before = moved.read_bytes()
+  run(tmp_path / 'run', num_iterations=3)
+  assert moved.read_bytes() == before
+  assert not path.is_symlink() and path.stat().st_size < len(before)
+
+
 def test_a_damaged_file_behind_a_link_is_repaired_beside_it(tmp_path):
   path, link = str(tmp_path / 'behind'), str(tmp_path / 'link')
   payload = bytes(range(100)) * 10
@@ -447,6 +463,18 @@ def test_a_run_whose_shared_files_vanish_goes_on_from_where_it_was(tmp_path):
   np.testing.assert_equal(
     stored(again._agent.memory), stored(runner._agent.memory)
   )
+
+
+def test_the_folder_of_logs_may_vanish_too(tmp_path):
+  class Cleaned(run_experiment.Runner):
+    def _run_one_iteration(self, iteration):
+      for path in (tmp_path / 'logs').iterdir():
+        path.unlink()
+      (tmp_path / 'logs').rmdir()
+      return super()._run_one_iteration(iteration)
+
+  run(tmp_path, cls=Cleaned)
+  assert [p.name for p in (tmp_path / 'logs').iterdir()] == ['log_2']
 
 
 # What a killed process leaves -------------------------------------------------
