@@ -294,3 +294,23 @@ def test_a_number_or_an_array_as_float64():
     assert gym_lib.as_float64(value).dtype == np.float64
   reward = np.ones(2)
   assert gym_lib.as_float64(reward) is not reward
+
+
+@pytest.mark.parametrize('make', [np.float32, lambda x: np.float32([x, 1])])
+def test_an_evaluation_returns_floats_or_arrays_of_float64(tmp_path, make):
+  class WithoutWeights(evaluate.Evaluation):
+    def __init__(self):
+      run_experiment.Runner.__init__(
+        self,
+        str(tmp_path),
+        lambda *args, **kwargs: Listener(),
+        lambda: Rewarding(lambda step: make(2**24 if step == 1 else 1)),
+      )
+
+    def _report(self):
+      pass
+
+  returns = WithoutWeights().run(2)
+  expected = 2**24 + 2 if np.ndim(make(0)) == 0 else [2**24 + 2, 3]
+  assert_array_equal(returns, [expected, expected])
+  assert type(returns[0]) is float or returns[0].dtype == np.float64
