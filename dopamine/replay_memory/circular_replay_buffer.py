@@ -398,13 +398,13 @@ class OutOfGraphReplayBuffer:
     It may have been added with `episode_end=True`. Where no episode is open
     there is nothing to end.
     """
-    if self._next_experience_is_episode_start:
-      last = self.cursor() - 1
-      if self.add_count == 0 or self._markers[last] != _CUT:
-        return
-      self._markers[last] = _NONE  # What came next is known after all.
+    last, is_over = self.cursor() - 1, self._next_experience_is_episode_start
+    if is_over and (self.add_count == 0 or self._markers[last] != _CUT):
+      return
     transition = (_as_numpy(observation), *self._add_zeros[1:])
     self._check_add(transition)
+    if is_over:
+      self._markers[last] = _NONE  # What came next is known after all.
     self._append(_FINAL, transition)
     self._next_experience_is_episode_start = True
 

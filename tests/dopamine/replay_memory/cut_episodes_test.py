@@ -397,3 +397,13 @@ def test_a_checkpoint_whose_tree_has_mass_on_cut_slots(tmp_path):
   restored.restore(tmp_path, 3)
   assert _priorities(restored)[:5] == [3, 0, 0, 3, 3]
   assert restored.sum_tree.max_recorded_priority == 3
+
+
+def test_a_final_observation_that_is_refused_leaves_the_cut():
+  memory = _memory()
+  _play(memory, ['-', 'cut'])
+  with pytest.raises(ValueError, match='shape'):
+    memory.add_final_observation([1, 2])
+  _play(memory, ['-'] * 5)
+  assert _priorities(memory)[:3] == [1, 0, 1]
+  assert not memory.is_valid_transition(1)
