@@ -156,7 +156,8 @@ class OutOfGraphPrioritizedReplayBuffer(
     self._start_range()
     if not self.sum_tree._sums[1] > 0.0:
       raise circular_replay_buffer.NothingToSampleError(
-        'Cannot sample from an empty sum tree: all priorities are 0.'
+        'Cannot sample from an empty sum tree: nothing that can be sampled has '
+        'a priority above 0.'
       )
     num_batches = 1
     if batch_size % self._batch_size == 0:

@@ -161,8 +161,7 @@ class SumTree:
     sums = self._sums
     if not sums[1] > 0.0:
       raise RuntimeError(
-        'Cannot sample from an empty sum tree: nothing that can be sampled has '
-        'a priority above 0.'
+        'Cannot sample from an empty sum tree: all priorities are 0.'
       )
     query = fraction * sums[1]
     node = np.ones(len(query), np.int64)
