@@ -428,11 +428,11 @@ class _RecordedAle:
   """An emulator that can tell how to get to where it is.
 
   A state of ALE lacks the action that a sticky frame repeats; Pitfall2's music
-  clock; what decides a reward in MiniatureGolf; where the first frame after a
-  reset begins, in Qbert; and what Amidar and Koolaid then show of the frame
-  before. `reset_game` forgets all of it. So a state here is that of ALE, with
-  its random state, before the last reset, and the actions since; and that of
-  ALE now, to compare.
+  clock; what decides a reward in MiniatureGolf; how the first frames after a
+  reset go on, in Qbert and Tetris; and what a few games, as Amidar, then show
+  of the frame before. `reset_game` forgets all of it. So a state here is that
+  of ALE, with its random state, before the last reset, and the actions since;
+  and that of ALE now, to compare.
   """
 
   def __init__(self, ale: ale_py.ALEInterface):
