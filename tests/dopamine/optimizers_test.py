@@ -163,3 +163,54 @@ def test_resolve_converts_tf1_optimizers():
     assert_allclose(ours, expected, atol=1e-6, rtol=1e-6)
   with pytest.raises(ValueError, match='FtrlOptimizer'):
     optimizers.resolve(train.FtrlOptimizer(0.1))
+
+
+def steps(optimizer, gradients):
+  """What each gradient moves a weight by, in float32."""
+  variable = keras.Variable(np.zeros(1, np.float32))
+  optimizer.build([variable])
+  moved = []
+  for gradient in gradients:
+    variable.assign(np.zeros(1, np.float32))
+    optimizer.apply(
+      [keras.ops.convert_to_tensor(np.float32([gradient]))], [variable]
+    )
+    moved.append(float(keras.ops.convert_to_numpy(variable.value)[0]))
+  return np.array(moved)
+
+
+@pytest.mark.parametrize('centered', [True, False])
+@pytest.mark.parametrize('scale,farther', [(0.1, 1.4), (1e-4, 40)])
+def test_the_epsilon_of_create_optimizers_rmsprop_is_inside_the_root(
+  centered, scale, farther
+):
+  decay, eps = 0.999, 1.5e-4
+  gradients = scale * np.random.default_rng(0).normal(size=50)
+  v = m = 0.0
+  inside, outside = [], []  # In float64; outside is Flax's of Dopamine 3.2.1.
+  for g in gradients:
+    v = decay * v + (1 - decay) * g**2
+    m = (decay * m + (1 - decay) * g) * centered
+    inside.append(-0.01 * g / np.sqrt(v - m**2 + eps))
+    outside.append(-0.01 * g / (np.sqrt(v - m**2) + eps))
+  ours = optimizers.create_optimizer('rmsprop', 0.01, centered=centered)
+  assert_allclose(steps(ours, gradients), inside, rtol=1e-4)
+  assert np.abs(outside).sum() > farther * np.abs(inside).sum()
+
+
+def test_the_two_adams_add_epsilon_on_either_side_of_the_bias_correction():
+  lr, beta1, beta2, eps = 0.01, 0.9, 0.999, 1.5e-4
+  gradients = 1e-3 * np.random.default_rng(0).normal(size=50)
+  m = v = 0.0
+  after, before = [], []  # In float64.
+  for t, g in enumerate(gradients, 1):
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+    after.append(-lr * m_hat / (np.sqrt(v_hat) + eps))
+    rate = lr * np.sqrt(1 - beta2**t) / (1 - beta1**t)
+    before.append(-rate * m / (np.sqrt(v) + eps))
+  ours = optimizers.create_optimizer('adam', lr)
+  assert_allclose(steps(ours, gradients), after, rtol=1e-4, atol=1e-8)
+  tf1s = keras.optimizers.Adam(lr, beta1, beta2, eps)
+  assert_allclose(steps(tf1s, gradients), before, rtol=1e-4, atol=1e-8)
+  assert np.abs(after).sum() > 2 * np.abs(before).sum()
