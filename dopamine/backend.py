@@ -19,10 +19,22 @@ def _installed(name: str) -> bool:
 
 
 def current() -> str | None:
-  """The settled backend: that of Keras if it is loaded, else the variable's."""
-  if 'keras' in sys.modules:
-    return sys.modules['keras'].config.backend()
-  return os.environ.get('KERAS_BACKEND') or None
+  """The settled backend: that of Keras if it is loaded, else the variable's.
+
+  Raises:
+    RuntimeError: Keras was loaded with another than the variable says.
+  """
+  variable = os.environ.get('KERAS_BACKEND') or None
+  if 'keras' not in sys.modules:  # `import tensorflow` loads it too.
+    return variable
+  loaded = sys.modules['keras'].config.backend()
+  if variable not in (None, loaded):
+    raise RuntimeError(
+      f'KERAS_BACKEND={variable}, but Keras was loaded with {loaded}, and a '
+      f'process has one backend: set KERAS_BACKEND={variable} before Python '
+      'starts, or before the first import of keras or tensorflow'
+    )
+  return loaded
 
 
 def choose(gin_texts: Iterable[str] = ()) -> str:
@@ -43,9 +55,14 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
     else:
       name = 'tensorflow'
   if name not in ('tensorflow', 'jax'):
-    raise ValueError(
-      f"KERAS_BACKEND={name} is none of ours: set it to 'tensorflow' or 'jax'"
-    )
+    if os.environ.get('KERAS_BACKEND'):
+      found = f'KERAS_BACKEND={name} is none of ours: set it to'
+    else:
+      found = (
+        f'Keras was loaded with {name}, which is none of ours: set '
+        'KERAS_BACKEND to'
+      )
+    raise ValueError(f"{found} 'tensorflow' or 'jax' before Python starts")
   os.environ['KERAS_BACKEND'] = name
   # Warnings and errors of TensorFlow's C++ side, but not its start-up notes.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')

@@ -77,3 +77,66 @@ def test_without_jax_the_error_names_the_extra():
   )
   result = run(code)
   assert "pip install 'dopamine-rl[jax]'" in result.stderr
+
+
+def test_a_variable_set_after_keras_was_loaded_is_refused_and_left_as_it_is():
+  code = """
+import os
+import tensorflow
+os.environ['KERAS_BACKEND'] = 'jax'
+from dopamine import backend
+from dopamine.agents.dqn import dqn_agent
+for late in (
+  lambda: backend.choose(["create_agent.agent_name = 'jax_dqn'"]),
+  lambda: backend.require('jax', 'dopamine.jax'),
+  lambda: backend.require('tensorflow', 'this'),
+  lambda: dqn_agent.DQNAgent(num_actions=2),
+):
+  try:
+    late()
+  except RuntimeError as error:
+    print(os.environ['KERAS_BACKEND'], str(error).splitlines()[0])
+"""
+  result = run(code, TF_CPP_MIN_LOG_LEVEL='3')
+  assert result.returncode == 0, result.stderr
+  lines = result.stdout.splitlines()
+  assert len(lines) == 4
+  for line in lines:
+    assert line.startswith('jax KERAS_BACKEND=jax, but Keras was loaded with')
+    assert 'loaded with tensorflow' in line
+    assert 'set KERAS_BACKEND=jax before Python starts' in line
+
+
+def test_a_second_experiment_that_wants_another_backend_is_told_so():
+  code = """
+from dopamine.discrete_domains import run_experiment
+run_experiment.load_gin_configs([], [])
+import gin
+gin.clear_config()
+run_experiment.load_gin_configs([], ['import dopamine.jax.networks'])
+"""
+  result = run(code)
+  assert result.returncode != 0
+  assert 'dopamine.jax needs the jax backend' in result.stderr
+  assert 'set KERAS_BACKEND=jax before Python starts' in result.stderr
+
+
+def test_an_empty_variable_is_none():
+  assert chosen(KERAS_BACKEND='') == 'tensorflow'
+  assert chosen("agent_name = 'jax_dqn'", KERAS_BACKEND='') == 'jax'
+
+
+@pytest.mark.parametrize('name', ['JAX', 'jax ', 'torch'])
+def test_a_name_that_is_nearly_a_backends_is_refused(name):
+  result = run(
+    'from dopamine import backend; backend.choose()', KERAS_BACKEND=name
+  )
+  assert f'KERAS_BACKEND={name} is none of ours: set it to' in result.stderr
+
+
+def test_a_backend_that_keras_json_chose_is_named(tmp_path):
+  (tmp_path / 'keras.json').write_text('{"backend": "numpy"}')
+  code = 'import keras; from dopamine import backend; backend.choose()'
+  result = run(code, KERAS_HOME=str(tmp_path))
+  assert 'Keras was loaded with numpy, which is none of ours' in result.stderr
+  assert "set KERAS_BACKEND to 'tensorflow' or 'jax'" in result.stderr

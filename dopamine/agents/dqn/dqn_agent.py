@@ -31,6 +31,7 @@ import keras
 from keras import ops
 import numpy as np
 
+from dopamine import backend
 from dopamine import checks
 from dopamine import learners
 from dopamine import losses
@@ -168,6 +169,7 @@ class DQNAgent:
     double_dqn=False,
     replay_scheme=None,
   ):
+    backend.current()  # Refuses a KERAS_BACKEND that came too late.
     if num_actions is None:
       raise ValueError(f'{type(self).__name__} needs num_actions')
     if summary_writer is not None and not hasattr(summary_writer, 'add_scalar'):
