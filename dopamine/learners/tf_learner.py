@@ -58,33 +58,38 @@ class Learner(learners.Learner):
     # XLA fuses the optimizer's element-wise passes over the weights: 4 ms
     # instead of 11 for RMSProp on the Nature network. The gradients stay with
     # TensorFlow, whose convolutions are faster than XLA's on a CPU.
-    self._apply = tf.function(
-      lambda gradients: hooks.optimizer.apply(gradients, hooks.trainable),
-      jit_compile=True,
-      autograph=False,
-    )
+    self._apply = tf.function(self._optimize, jit_compile=True, autograph=False)
     self._update = _Compiled(self._updates)
+    self._has_updated = False
     self._predict = _Compiled(hooks.predict, jit_compile=True)
     self._sync = _Compiled(hooks.sync)
 
   def update(self, batches):
     with on_device(self._device):
-      return self._update(batches)
+      if self._has_updated:
+        return self._update(batches)
+      # XLA compiles the optimizer's step when the first update reaches it,
+      # after hooks may have assigned variables, such as those of a seed.
+      before = self.state()
+      try:
+        report = self._update(batches)
+      except tf.errors.OpError as error:
+        self.set_state(before)
+        self._apply, self._update = self._optimize, _Compiled(self._updates)
+        report = self._update(batches)  # Raises what is not XLA's doing.
+        _warn_of_xla('Learning', "the optimizer's step", error)
+      self._has_updated = True
+      return report
 
   def predict(self, *arrays):
     with on_device(self._device):
       try:
         outputs = self._predict(*arrays)
-      except tf.errors.InvalidArgumentError as error:
-        if 'unsupported operations' not in str(error):
-          raise
-        logging.warning(
-          'Acting is slower than it could be: XLA cannot compile the network '
-          '(%s).',
-          error.message.splitlines()[0],
-        )
-        self._predict = _Compiled(self._hooks.predict)
-        outputs = self._predict(*arrays)
+      except tf.errors.OpError as error:
+        plain = _Compiled(self._hooks.predict)
+        outputs = plain(*arrays)  # Raises what is not XLA's doing.
+        _warn_of_xla('Acting', 'the network', error)
+        self._predict = plain
     return tf.nest.map_structure(lambda x: x.numpy(), outputs)
 
   def sync_target(self):
@@ -115,6 +120,20 @@ class Learner(learners.Learner):
     )
     self._apply(gradients)
     return report
+
+  def _optimize(self, gradients):
+    self._hooks.optimizer.apply(gradients, self._hooks.trainable)
+
+
+def _warn_of_xla(what, function, error):
+  """Says that `what` goes on without XLA, and why."""
+  reasons = [line for line in error.message.splitlines() if 'XLA' in line]
+  logging.warning(
+    '%s is slower than it could be: XLA cannot compile %s (%s).',
+    what,
+    function,
+    (reasons or error.message.splitlines() or [''])[0],
+  )
 
 
 @functools.cache
