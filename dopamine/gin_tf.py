@@ -60,8 +60,9 @@ def _adam(
 
   from dopamine import optimizers
 
-  learning_rate = optimizers.as_rate(learning_rate)
-  return keras.optimizers.Adam(learning_rate, beta1, beta2, epsilon)
+  return optimizers.make(
+    keras.optimizers.Adam, learning_rate, beta1, beta2, epsilon
+  )
 
 
 def _gradient_descent(learning_rate, use_locking=False, name='GradientDescent'):
@@ -72,8 +73,7 @@ def _gradient_descent(learning_rate, use_locking=False, name='GradientDescent'):
 
   from dopamine import optimizers
 
-  learning_rate = optimizers.as_rate(learning_rate)
-  return keras.optimizers.SGD(learning_rate)
+  return optimizers.make(keras.optimizers.SGD, learning_rate)
 
 
 def _momentum(
@@ -83,7 +83,10 @@ def _momentum(
   name='Momentum',
   use_nesterov=False,
 ):
-  """TF1's gradient descent with momentum."""
+  """TF1's gradient descent with momentum.
+
+  With a schedule it is Keras's: past gradients keep the rate that they had.
+  """
   del use_locking, name
   checks.rates('MomentumOptimizer', learning_rate=learning_rate)
   checks.shares('MomentumOptimizer', momentum=momentum)
@@ -91,8 +94,9 @@ def _momentum(
 
   from dopamine import optimizers
 
-  learning_rate = optimizers.as_rate(learning_rate)
-  return keras.optimizers.SGD(learning_rate, momentum, use_nesterov)
+  return optimizers.make(
+    keras.optimizers.SGD, learning_rate, momentum, use_nesterov
+  )
 
 
 def _adagrad(
@@ -108,9 +112,11 @@ def _adagrad(
 
   from dopamine import optimizers
 
-  learning_rate = optimizers.as_rate(learning_rate)
-  return keras.optimizers.Adagrad(
-    learning_rate, initial_accumulator_value, epsilon=0.0
+  return optimizers.make(
+    keras.optimizers.Adagrad,
+    learning_rate,
+    initial_accumulator_value,
+    epsilon=0.0,
   )
 
 
@@ -245,11 +251,14 @@ def _keras_optimizer(name, module='optimizers'):
   def optimizer(*args, **kwargs):
     import keras
 
+    from dopamine import learners
+
     package = keras.optimizers
     if module != 'optimizers':
       package = keras.optimizers.schedules
     try:
-      return getattr(package, name)(*args, **kwargs)
+      with learners.keras_defaults():
+        return getattr(package, name)(*args, **kwargs)
     except (TypeError, ValueError) as error:
       raise ValueError(f'tf.keras.{module}.{name}: {error}') from None
 

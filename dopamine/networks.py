@@ -47,6 +47,16 @@ class ImplicitQuantileNetworkType(NamedTuple):
   quantiles: keras.KerasTensor  # [N * B, 1]
 
 
+# What Keras would otherwise take from a user's keras.json or a global policy.
+Dense = functools.partial(layers.Dense, dtype='float32')
+Conv2D = functools.partial(
+  layers.Conv2D, data_format='channels_last', dtype='float32'
+)
+Flatten = functools.partial(
+  layers.Flatten, data_format='channels_last', dtype='float32'
+)
+
+
 def scale_pixels(state):
   """Pixels 0..255 of any integer or float dtype, as float32 in [0, 1]."""
   return ops.cast(state, 'float32') / 255.0
@@ -104,13 +114,13 @@ class QuantileEmbedding(layers.Layer):
   def __init__(
     self, dimension, make_initializer=keras.initializers.GlorotUniform
   ):
-    super().__init__()
+    super().__init__(dtype='float32')
     self._dimension, self._make_initializer = dimension, make_initializer
 
   def build(self, features_shape, quantiles_shape):
     """Makes the layer as wide as the features."""
     del quantiles_shape
-    self.dense = layers.Dense(
+    self.dense = Dense(
       features_shape[-1],
       activation='relu',
       kernel_initializer=self._make_initializer(),
@@ -140,7 +150,7 @@ class NoisyDense(layers.Layer):
   """
 
   def __init__(self, features, activation=None, name=None):
-    super().__init__(name=name)
+    super().__init__(name=name, dtype='float32')
     self.features = features
     self.activation = keras.activations.get(activation)
 
@@ -210,11 +220,11 @@ class RainbowHead(layers.Layer):
     distributional=True,
     hidden_units=512,
   ):
-    super().__init__()
+    super().__init__(dtype='float32')
     self._shape = (-1, num_actions, num_atoms)
     self._support, self._distributional = support, distributional
     self._hidden_units = hidden_units
-    dense = NoisyDense if noisy else layers.Dense
+    dense = NoisyDense if noisy else Dense
     self._dense = [
       dense(hidden_units, activation='relu'),
       dense(num_actions * num_atoms),
@@ -300,11 +310,11 @@ class NatureTrunk(keras.Model):
     inputs_preprocessed=False,
     name=None,
   ):
-    super().__init__(name=name)
+    super().__init__(name=name, dtype='float32')
     self._inputs_preprocessed = inputs_preprocessed
 
     def convolution(filters, size, stride):
-      return layers.Conv2D(
+      return Conv2D(
         filters,
         size,
         strides=stride,
@@ -315,7 +325,7 @@ class NatureTrunk(keras.Model):
       )
 
     def dense(units, activation):
-      return layers.Dense(
+      return Dense(
         units,
         activation=activation,
         kernel_initializer=make_initializer(),
@@ -325,7 +335,7 @@ class NatureTrunk(keras.Model):
     self.conv1 = convolution(32, 8, 4)
     self.conv2 = convolution(64, 4, 2)
     self.conv3 = convolution(64, 3, 1)
-    self.flatten = layers.Flatten()
+    self.flatten = Flatten()
     if num_outputs is not None:
       self.dense1 = dense(512, 'relu')
       self.dense2 = dense(num_outputs, None)
@@ -415,7 +425,9 @@ class _ImplicitQuantiles:
     features = self.features(state)  # [B, D]
     if quantiles is None:
       shape = (ops.shape(features)[0], num_quantiles)
-      quantiles = keras.random.uniform(shape, seed=self.seed_generator)
+      quantiles = keras.random.uniform(
+        shape, dtype='float32', seed=self.seed_generator
+      )
     x = self.embedding(features, quantiles)  # [N * B, D]
     return ImplicitQuantileNetworkType(
       self.dense2(self.dense1(x)),
@@ -514,7 +526,7 @@ class BasicDiscreteDomainNetwork(keras.Model):
     hidden_units=512,
     inputs_preprocessed=False,
   ):
-    super().__init__(name=name)
+    super().__init__(name=name, dtype='float32')
     self.num_actions = num_actions
     self.num_layers, self.hidden_units = num_layers, hidden_units
     checks.integers(self, 0, 'num_layers')
@@ -532,16 +544,14 @@ class BasicDiscreteDomainNetwork(keras.Model):
     self._min_vals, self._max_vals = min_vals, max_vals
     if self._rescales:
       checks.arrays(self, '_min_vals', '_max_vals')
-    self.flatten = layers.Flatten()
+    self.flatten = Flatten()
     self.hidden = [
-      layers.Dense(
-        self.hidden_units, activation=activation_fn, name='fully_connected'
-      )
+      Dense(self.hidden_units, activation=activation_fn, name='fully_connected')
       for _ in range(self.num_layers)
     ]
-    self.last_layer = layers.Identity()
+    self.last_layer = layers.Identity(dtype='float32')
     if num_actions is not None:
-      self.last_layer = layers.Dense(
+      self.last_layer = Dense(
         num_actions * (num_atoms or 1), name='fully_connected'
       )
 
@@ -582,7 +592,7 @@ class _Classic(keras.Model):
   max_vals: np.ndarray | None = None
 
   def __init__(self, num_actions, num_atoms=None, name=None, **kwargs):
-    super().__init__(name=name)
+    super().__init__(name=name, dtype='float32')
     self.num_actions, self.num_atoms = num_actions, num_atoms
     ranges = {'min_vals': self.min_vals, 'max_vals': self.max_vals}
     self.net = BasicDiscreteDomainNetwork(
@@ -706,13 +716,13 @@ class FourierDQNNetwork(keras.Model):
   def __init__(
     self, min_vals, max_vals, num_actions, fourier_basis_order=3, name=None
   ):
-    super().__init__(name=name)
+    super().__init__(name=name, dtype='float32')
     self.num_actions = num_actions
-    self.flatten = layers.Flatten()
+    self.flatten = Flatten()
     self._basis = FourierBasis(
       len(min_vals), min_vals, max_vals, fourier_basis_order
     )
-    self.last_layer = layers.Dense(num_actions, use_bias=False)
+    self.last_layer = Dense(num_actions, use_bias=False)
 
   def call(self, state):
     """Returns `[B, A]` of the observations `state`, which are not stacked."""
@@ -724,7 +734,7 @@ class _ClassicFourierDQNNetwork(keras.Model):
   """A `FourierDQNNetwork` with the observation ranges of a task."""
 
   def __init__(self, num_actions, name=None, **kwargs):
-    super().__init__(name=name)
+    super().__init__(name=name, dtype='float32')
     self.num_actions = num_actions
     self.net = FourierDQNNetwork(
       self.min_vals, self.max_vals, num_actions, **kwargs
@@ -791,7 +801,7 @@ class ClassicControlImplicitQuantileNetwork(_ImplicitQuantiles, keras.Model):
     hidden_units=512,
     **kwargs,
   ):
-    super().__init__(name=name)
+    super().__init__(name=name, dtype='float32')
     self.num_actions = num_actions
     self.quantile_embedding_dim = quantile_embedding_dim
     self.features = BasicDiscreteDomainNetwork(
@@ -801,8 +811,8 @@ class ClassicControlImplicitQuantileNetwork(_ImplicitQuantiles, keras.Model):
       hidden_units=hidden_units,
     )
     self.embedding = QuantileEmbedding(quantile_embedding_dim)
-    self.dense1 = layers.Dense(hidden_units, activation='relu')
-    self.dense2 = layers.Dense(num_actions)
+    self.dense1 = Dense(hidden_units, activation='relu')
+    self.dense2 = Dense(num_actions)
     self.seed_generator = keras.random.SeedGenerator()
 
 
@@ -825,7 +835,7 @@ class ClassicControlFullRainbowNetwork(keras.Model):
     name=None,
     **kwargs,
   ):
-    super().__init__(name=name)
+    super().__init__(name=name, dtype='float32')
     self.num_actions, self.num_atoms = num_actions, num_atoms
     self.features = BasicDiscreteDomainNetwork(
       **({'min_vals': None, 'max_vals': None} | kwargs),

@@ -2,8 +2,7 @@
 
 Keras's own differ from them: its RMSprop starts the mean square at 0 instead
 of 1 (with the settings of `dqn.gin` the first step is 254 times larger), and
-its Adam, like TF1's, keeps epsilon outside the bias correction, where Optax
-keeps it inside.
+its Adam, like TF1's, adds epsilon before the bias correction, Optax's after it.
 """
 
 import gin
@@ -11,12 +10,26 @@ import keras
 from keras import ops
 
 from dopamine import checks
+from dopamine import learners
 
 
 def as_rate(learning_rate):
   """`learning_rate` as Keras takes it: no integer, but a schedule."""
   is_number = checks.is_number(learning_rate)
   return float(learning_rate) if is_number else learning_rate
+
+
+def make(kind, learning_rate, *args, **kwargs):
+  """`kind(learning_rate, ...)`, whose rate is float32 whatever Keras's floatx.
+
+  Args:
+    kind: a class of Keras optimizers.
+    learning_rate: a number or a schedule.
+    *args: what `kind` takes after it.
+    **kwargs: likewise.
+  """
+  with learners.keras_defaults():
+    return kind(as_rate(learning_rate), *args, **kwargs)
 
 
 class RMSProp(keras.optimizers.Optimizer):
@@ -48,7 +61,8 @@ class RMSProp(keras.optimizers.Optimizer):
     name='rmsprop',
     **kwargs,
   ):
-    super().__init__(as_rate(learning_rate), name=name, **kwargs)
+    with learners.keras_defaults():
+      super().__init__(as_rate(learning_rate), name=name, **kwargs)
     self.decay, self.momentum, self.epsilon = decay, momentum, epsilon
     self.centered, self.initial_mean_square = centered, initial_mean_square
 
@@ -101,17 +115,19 @@ class RMSProp(keras.optimizers.Optimizer):
 
 
 class Adam(keras.optimizers.Adam):
-  """Adam with epsilon inside the bias correction (Kingma & Ba, 2015).
+  """Adam with epsilon after the bias correction (Kingma & Ba, 2015, Alg. 1).
 
       w <- w - learning_rate m_hat / (sqrt(v_hat) + epsilon)
 
   Differs from `keras.optimizers.Adam` and TF1's (Kingma & Ba's "epsilon hat"),
-  which add epsilon to sqrt(v): there, early steps are smaller when gradients
-  are. This one is Optax's, and what the JAX configurations mean.
+  which add epsilon to sqrt(v), not sqrt(v_hat): there, early steps are smaller
+  when gradients are. This one is Flax's and Optax's, and what the JAX
+  configurations mean.
   """
 
   def __init__(self, *args, **kwargs):
-    super().__init__(*args, **kwargs)
+    with learners.keras_defaults():
+      super().__init__(*args, **kwargs)
     if self.amsgrad:
       raise ValueError(
         'amsgrad=True is not supported: use keras.optimizers.Adam'
@@ -142,9 +158,9 @@ def rmsprop():
 def adam():
   """The Adam of Dopamine's distributional TensorFlow agents: 2.5e-4, 3.125e-4.
 
-  TensorFlow 1's formulas, with epsilon outside the bias correction.
+  TensorFlow 1's formulas, with epsilon before the bias correction.
   """
-  return keras.optimizers.Adam(2.5e-4, epsilon=3.125e-4)
+  return make(keras.optimizers.Adam, 2.5e-4, epsilon=3.125e-4)
 
 
 @gin.configurable(module='dopamine.jax.agents.dqn.dqn_agent')
@@ -163,7 +179,7 @@ def create_optimizer(
     learning_rate: step size.
     beta1: Adam's decay of the mean.
     beta2: Adam's decay of the mean square; RMSProp's decay.
-    eps: Adam's, inside the bias correction; RMSProp's, inside the root.
+    eps: Adam's, after the bias correction; RMSProp's, inside the root.
     centered: for RMSProp, see `RMSProp`.
   """
   checks.rates(
@@ -229,6 +245,13 @@ def resolve(optimizer):
   if isinstance(optimizer, str):
     return create_optimizer(optimizer)
   if isinstance(optimizer, keras.optimizers.Optimizer):
+    for variable in optimizer.variables:
+      if variable.name == 'learning_rate' and variable.dtype.endswith('16'):
+        raise ValueError(
+          f'optimizer={optimizer!r} keeps its learning rate in '
+          f'{variable.dtype}, what keras.config.floatx() was when it was made: '
+          'give a factory, as lambda: keras.optimizers.Adam(0.001)'
+        )
     if not optimizer.built:
       return optimizer
     return type(optimizer).from_config(optimizer.get_config())

@@ -40,7 +40,7 @@ class FlaxNetwork(keras.Model):
     name=None,
     **fields,
   ):
-    super().__init__(name=name)
+    super().__init__(name=name, dtype='float32')
     known = getattr(make_module, 'func', make_module).__dataclass_fields__
     if size is not None:
       fields['num_atoms'] = fields['quantile_embedding_dim'] = size

@@ -6,7 +6,6 @@ They are those of `dopamine.networks`: one definition serves both backends.
 import functools
 
 import gin
-from keras import layers
 import numpy as np
 
 from dopamine import checks
@@ -54,4 +53,4 @@ def feature_layer(key, noisy, eval_mode=False):
   del key, eval_mode
   if noisy:
     return NoisyNetwork
-  return functools.partial(layers.Dense, kernel_initializer='glorot_uniform')
+  return functools.partial(networks.Dense, kernel_initializer='glorot_uniform')

@@ -6,9 +6,10 @@ functions of a batch, compiles them once and runs them. Two exist,
 backend. They are the only modules that import a framework.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import importlib
+import json
 import os
 from typing import Any, NamedTuple
 
@@ -211,6 +212,60 @@ def on_device(device: str | None) -> contextlib.AbstractContextManager:
   not there means the CPU, as TensorFlow's soft placement has it.
   """
   return _backend_module().on_device(device)
+
+
+# What a layer, an optimizer or an op takes where its caller does not say.
+_KERAS_DEFAULTS = {
+  'floatx': 'float32',
+  'image_data_format': 'channels_last',
+  'dtype_policy': 'float32',
+}
+
+
+@contextlib.contextmanager
+def keras_defaults() -> Iterator[None]:
+  """Keras's settings as it ships them, so that no keras.json decides a result.
+
+  Agents are built and their hooks traced inside. What a script set on purpose,
+  `check_settings` refuses.
+  """
+  before = {name: getattr(keras.config, name)() for name in _KERAS_DEFAULTS}
+  changed = {
+    name: value
+    for name, value in before.items()
+    if getattr(value, 'name', value) != _KERAS_DEFAULTS[name]
+  }
+  for name in changed:
+    getattr(keras.config, f'set_{name}')(_KERAS_DEFAULTS[name])
+  try:
+    yield
+  finally:
+    for name, value in changed.items():
+      getattr(keras.config, f'set_{name}')(value)
+
+
+def check_settings() -> None:
+  """Refuses what a script asks of Keras for all and agents do not follow.
+
+  Raises:
+    ValueError: names the setting.
+  """
+  folder = os.environ.get('KERAS_HOME', os.path.expanduser('~/.keras'))
+  configured: dict[str, Any] = {}
+  with contextlib.suppress(OSError, ValueError):
+    with open(os.path.join(folder, 'keras.json'), encoding='utf-8') as file:
+      configured = dict(json.load(file))
+  # The policy of a process that sets none is its floatx.
+  configured['dtype_policy'] = configured.get('floatx')
+  for name, default in _KERAS_DEFAULTS.items():
+    value = getattr(keras.config, name)()
+    value = getattr(value, 'name', value)
+    if value not in (default, configured.get(name)):
+      raise ValueError(
+        f'keras.config.{name}() is {value!r}, but agents compute with '
+        f'{default!r}: leave keras.config.set_{name} out. Layers of your own '
+        'networks can be given what they need by their arguments'
+      )
 
 
 def describe_device(device: str | None = None) -> str:

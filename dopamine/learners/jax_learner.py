@@ -30,9 +30,9 @@ class Learner(learners.Learner):
         if id(variable) not in held:
           held.add(id(variable))
           self._rest.append(variable)
-    self._update = jax.jit(self._updates)
-    self._predict = jax.jit(functools.partial(self._pure, hooks.predict))
-    self._sync = jax.jit(functools.partial(self._pure, hooks.sync))
+    self._update = _jit(self._updates)
+    self._predict = _jit(functools.partial(self._pure, hooks.predict))
+    self._sync = _jit(functools.partial(self._pure, hooks.sync))
 
   def update(self, batches):
     groups = (self._trainable, self._rest, self._slots)
@@ -117,6 +117,10 @@ class Learner(learners.Learner):
       slots, gradients, trainable
     )
     return (trainable, rest, slots), report
+
+
+def _jit(function):
+  return jax.jit(learners.keras_defaults()(function))
 
 
 def _values(variables):

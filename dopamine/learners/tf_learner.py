@@ -41,7 +41,8 @@ class _Compiled:
       autograph=False,
     )
     specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in leaves]
-    concrete = function.get_concrete_function(*specs)
+    with learners.keras_defaults():
+      concrete = function.get_concrete_function(*specs)
     self.graph = concrete.graph
     inner = getattr(concrete, 'inference_fn', None)
     if not hasattr(inner, 'call_preflattened'):  # Neither is documented.

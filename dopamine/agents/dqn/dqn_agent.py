@@ -170,6 +170,7 @@ class DQNAgent:
     replay_scheme=None,
   ):
     backend.current()  # Refuses a KERAS_BACKEND that came too late.
+    learners.check_settings()
     if num_actions is None:
       raise ValueError(f'{type(self).__name__} needs num_actions')
     if summary_writer is not None and not hasattr(summary_writer, 'add_scalar'):
@@ -240,7 +241,11 @@ class DQNAgent:
       for name in ('priority', 'episode_end')
       if all(accepts(add, name) for add in adds)
     }
-    with learners.on_device(tf_device), _keras_seed(self.seed):
+    with (
+      learners.on_device(tf_device),
+      learners.keras_defaults(),
+      _keras_seed(self.seed),
+    ):
       self._build_networks()
       self._check_networks()
       for network in (self.online_convnet, self.target_convnet):
