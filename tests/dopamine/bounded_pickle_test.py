@@ -14,6 +14,8 @@ import pytest
 from dopamine import safe_pickle
 from dopamine import storage
 
+pytestmark = pytest.mark.no_backend
+
 
 def op(*parts):
   """Opcodes, and objects, which are pickled where they stand."""

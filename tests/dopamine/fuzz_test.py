@@ -10,6 +10,8 @@ import pytest
 
 from tests.support import fuzz
 
+pytestmark = pytest.mark.no_backend
+
 
 def run(kind, count, seed):
   child = subprocess.run(

@@ -6,6 +6,8 @@ import pytest
 
 from dopamine import storage
 
+pytestmark = pytest.mark.no_backend
+
 _DEEP = '[' * 100_000 + ']' * 100_000
 
 

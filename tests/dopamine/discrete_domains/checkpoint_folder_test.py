@@ -13,7 +13,8 @@ from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
 from tests.support import plain
-from tests.support import small
+
+pytestmark = pytest.mark.no_backend
 
 
 class Agent:
@@ -60,12 +61,8 @@ class Agent:
 
 def make_runner(base_dir, agent=Agent, **kwargs):
   """A Runner of `Agent` that trains, in episodes of 7 steps."""
-  return plain.make_runner(
-    base_dir,
-    lambda: small.Countdown(7),
-    agent,
-    **(dict(evaluation_steps=0) | kwargs),
-  )
+  settings = dict(evaluation_steps=0) | kwargs
+  return plain.make_runner(base_dir, agent=agent, **settings)
 
 
 def rewrite(path, change):

@@ -2,9 +2,12 @@
 
 import os
 
+import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 from dopamine.discrete_domains import event_writer
+
+pytestmark = pytest.mark.no_backend
 
 
 def points(logdir):

@@ -8,6 +8,8 @@ from dopamine.discrete_domains import logger
 from dopamine.discrete_domains import run_experiment
 from tests.support import plain
 
+pytestmark = pytest.mark.no_backend
+
 
 class Agent(plain.Agent):
   """Knows how its episodes ended."""

@@ -14,6 +14,8 @@ import pytest
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 
+pytestmark = pytest.mark.no_backend
+
 Memory = prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer
 
 
