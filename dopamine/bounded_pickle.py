@@ -123,6 +123,8 @@ class Unpickler(Base):
     todo = [key for key in keys if type(key) not in _LEAVES]
     while todo:
       key = todo.pop()
+      if isinstance(key, np.void):
+        key = key.item()
       if isinstance(key, (tuple, frozenset)):
         self._hashed += 1 + len(key)
         if self._hashed > self._allowed():

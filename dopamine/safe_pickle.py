@@ -239,23 +239,46 @@ def _dtype(dtype: np.dtype, state: Any) -> np.dtype:
   """
   _, order, subtype, names, fields, size, _, flags, *metadata = state
   if subtype is not None:
-    base, shape = subtype
-    return np.dtype((base, shape))
+    return _checked(np.dtype((_checked(subtype[0]), subtype[1])))
   if names is not None:
+    titles = [(*fields[name], None)[2] for name in names]
+    if {type(x) for x in (*names, *titles)} - {str, type(None)}:
+      raise RefusedError('refusing fields that have other names than texts')
     layout: Any = {
       'names': list(names),
-      'formats': [fields[name][0] for name in names],
+      'formats': [_checked(fields[name][0]) for name in names],
       'offsets': [fields[name][1] for name in names],
-      'titles': [(*fields[name], None)[2] for name in names],
+      'titles': titles,
       'itemsize': size,
     }
-    return np.dtype(layout, align=bool(flags & 0x80))
+    return _checked(np.dtype(layout, align=bool(flags & 0x80)))
   if dtype.kind in 'mM' and metadata:
     unit, count = metadata[0][1][:2]
     unit = unit.decode() if isinstance(unit, bytes) else unit
+    if not re.fullmatch('[A-Za-z]{1,7}', unit):
+      raise RefusedError('refusing a unit of time that is none')
     if unit != 'generic':
       dtype = np.dtype(f'{dtype.kind}8[{int(count)}{unit}]')
   return dtype.newbyteorder('=' if order == _NATIVE else order)
+
+
+def _checked(dtype: Any) -> np.dtype:
+  """Returns a dtype, unless it is none, or has very many parts.
+
+  Those that are the same are counted each time: NumPy compares them so.
+  """
+  if not isinstance(dtype, np.dtype):
+    raise RefusedError(f'refusing {name_of(dtype)} for a dtype')
+  todo, count = [dtype], 0
+  while todo:
+    part = todo.pop()
+    count += 1
+    if count > 10_000:
+      raise RefusedError('refusing a dtype of so many parts')
+    if part.subdtype is not None:
+      todo.append(part.base)
+    todo += [part[name] for name in part.names or ()]
+  return dtype
 
 
 _NATIVE = '<' if sys.byteorder == 'little' else '>'

@@ -999,7 +999,9 @@ class OutOfGraphReplayBuffer:
     """Reads what `_write_chunk` wrote into the store."""
     path = os.path.join(folder, chunk['file'])
     content = storage.read_shared(path, chunk['size'], chunk['checksums'])
-    reader = zstandard.ZstdDecompressor().stream_reader(content)
+    # Of a window that a few bytes ask for; ours has half a megabyte.
+    decompressor = zstandard.ZstdDecompressor(max_window_size=2**23)
+    reader = decompressor.stream_reader(content)
     for array in self._store.values():
       for span in self._spans(chunk['first'], chunk['end']):
         view = _bytes(array[span])

@@ -62,6 +62,27 @@ HOSTILE = {
   + b'b',
   'dtype of many fields': call(name('numpy', 'dtype'), 'i1,' * 10**5),
   'dtype of a list': call(name('numpy', 'dtype'), [('a', 'i1')]),
+  'a unit of time that is a list of fields': call(
+    name('numpy', 'dtype'), 'M8', False, True
+  )
+  + b'('
+  + op(4, '<', None, None, None, -1, -1, 0, ({}, ('s],' + 'i1,' * N, 1, 1, 1)))
+  + b'tb',
+  'dtypes of the same dtypes': call(name('numpy', 'dtype'), 'V0', False, True)
+  + b'q\x00'
+  + b''.join(
+    call(name('numpy', 'dtype'), 'V0', False, True)
+    + b'('
+    + op(3, '|', None, ('a', 'b'))
+    + b'}('
+    + op('a')
+    + b'h\x00K\x00\x86'
+    + op('b')
+    + b'h\x00K\x00\x86u'
+    + op(0, 1, 0)
+    + b'tbq\x00'
+    for _ in range(40)
+  ),
   'empty lists': b'(' + b']' * N + b'l',
   'empty dicts': b'(' + b'}' * N + b'l',
   'empty sets': b'(' + b'\x8f' * N + b'l',
