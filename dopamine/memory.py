@@ -85,8 +85,10 @@ def _cgroups(root: str) -> Iterator[Limit]:
       continue
     # A container may see of the tree no more than its own group.
     path = os.path.relpath(groups[version], top)
-    is_below = path != '.' and not path.startswith('..')
+    is_below = path != '.' and path.split('/')[0] != '..'
     below = path.split('/') if is_below else []
+    # A blank in it is written as \\040, and the like.
+    mount = re.sub(r'\\([0-7]{3})', lambda m: chr(int(m[1], 8)), mount)
     file = 'memory.max' if version == 'cgroup2' else 'memory.limit_in_bytes'
     for depth in range(len(below) + 1):
       group = '/'.join((mount, *below[:depth]))

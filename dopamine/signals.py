@@ -9,7 +9,9 @@ outside of the main thread nothing changes.
 import atexit
 from collections.abc import Callable, Iterator
 import contextlib
+import itertools
 import os
+import re
 import signal
 import sys
 from typing import Any, NoReturn
@@ -38,8 +40,12 @@ _code: int | None = None
 
 def is_program() -> bool:
   """Whether `python -m` is about to run one of PROGRAMS."""
-  is_loading = sys.argv[:1] == ['-m']  # Python puts the path there later.
-  return is_loading and any(a.endswith(PROGRAMS) for a in sys.orig_argv)
+  if sys.argv[:1] != ['-m']:  # Python puts the path there later.
+    return False
+  for option, value in itertools.pairwise([*sys.orig_argv[1:], '']):
+    if match := re.fullmatch(r'-[bBdEhiIOPqRsSuvVx?]*m(.*)', option):
+      return (match[1] or value) in PROGRAMS
+  return False
 
 
 def begin() -> None:
@@ -50,6 +56,11 @@ def begin() -> None:
   """
   global _is_program
   _is_program = True
+  for descriptor in (0, 1, 2):
+    try:
+      os.fstat(descriptor)
+    except OSError:  # Closed: the next file would be taken for the terminal.
+      os.open(os.devnull, os.O_RDWR)
   handled = _take_over()
   # The last thing before Python comes apart, and lets go of its handlers.
   atexit.register(lambda: [signal.signal(n, signal.SIG_IGN) for n in handled])

@@ -8,6 +8,7 @@ Runner does so beside training.
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import contextvars
+import errno
 import json
 import math
 import os
@@ -175,7 +176,8 @@ def read_file(path: str, limit: int | None = None) -> bytes:
     DamagedError: it is missing or cannot be read.
   """
   if not os.path.isfile(path):  # To open a pipe would wait for its other end.
-    raise DamagedError(f'{path} is missing')
+    is_there = os.path.lexists(path)
+    raise DamagedError(f'{path} is {"no file" if is_there else "missing"}')
   try:
     with open(path, 'rb') as file:
       size = os.path.getsize(path)
@@ -188,11 +190,13 @@ def read_pickle(path: str) -> Any:
   """Returns what is pickled in a file.
 
   Raises:
+    FileNotFoundError: there is none.
     safe_pickle.RefusedError: it is more than built-ins and NumPy values.
-    DamagedError: the file is no pickle.
+    DamagedError: the file is no pickle, or no file.
   """
-  with open(path, 'rb') as file:
-    content = file.read()
+  if not os.path.lexists(path):
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+  content = read_file(path)
   try:
     return safe_pickle.loads(content)
   except safe_pickle.RefusedError as error:
@@ -394,7 +398,7 @@ class Lock:
     Raises:
       ValueError: another process holds it; says which.
     """
-    path = os.path.join(os.path.realpath(folder), 'lock')
+    path = self._path = os.path.join(os.path.realpath(folder), 'lock')
     if not self._held.get(path):
       if os.path.islink(path):  # What it leads to is not ours to write.
         os.remove(path)
@@ -414,6 +418,11 @@ class Lock:
     self._held[path] += 1
     # At the end of the process too, while what it needs is still there.
     self._release = weakref.finalize(self, _release, path, _open_locks[path])
+
+  @property
+  def is_alone(self) -> bool:
+    """Whether nobody else of this process holds it."""
+    return self._held.get(self._path) == 1
 
   def release(self) -> None:
     """Lets go. May be called twice."""

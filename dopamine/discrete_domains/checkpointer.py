@@ -18,6 +18,7 @@ import threading
 from typing import Any, NamedTuple
 import zlib
 
+from absl import logging
 import gin
 
 from dopamine import safe_pickle
@@ -260,7 +261,10 @@ class Checkpointer:
     if self.keep:
       for stale in self.numbers()[: -self.keep]:
         if stale != iteration_number:
-          self.remove(stale)
+          try:
+            self.remove(stale)
+          except OSError as error:  # It is one too many, and no more.
+            logging.warning('Checkpoint %d stays: %s', stale, error)
 
   def _shared_name(self, name: str) -> str:
     """What the manifest calls the shared file `name`."""
@@ -292,7 +296,8 @@ class Checkpointer:
 
   def incomplete(self) -> list[int]:
     """Returns the numbers of which there are files, but no sentinel."""
-    found = set(map(self._number_of, os.listdir(self._base_directory)))
+    names = os.listdir(self._base_directory)
+    found = {self._number_of(n) for n in names if not n.endswith('.tmp')}
     return sorted(n for n in found - set(self.numbers()) if n is not None)
 
   def check_formats(self) -> None:
@@ -301,9 +306,10 @@ class Checkpointer:
     Raises:
       ValueError: it did.
     """
-    for number in {*self.numbers(), *self.incomplete()}:
-      with contextlib.suppress(storage.DamagedError):
-        self._manifest(number)
+    for name in os.listdir(self._base_directory):
+      if re.fullmatch(rf'manifest_[\w-]+\.{_NUMBER}\.json', name):
+        with contextlib.suppress(storage.DamagedError):
+          _read_manifest(os.path.join(self._base_directory, name))
 
   def remove_unfinished(self) -> None:
     """Removes what a process that was killed had begun to write."""
@@ -338,7 +344,11 @@ class Checkpointer:
       with contextlib.suppress(storage.DamagedError):
         names.update(self._manifest(number).get('shared', ()))
     for number in self.numbers():
-      names.update(self._manifest(number).get('shared', ()))
+      manifest = self._manifest(number)
+      record = os.path.join(self._base_directory, f'replay_ckpt.{number}.npz')
+      if not manifest and os.path.exists(record):
+        raise storage.DamagedError(f'the manifest of {record} is missing')
+      names.update(manifest.get('shared', ()))
     return set(map(os.path.basename, names))
 
   # Loading --------------------------------------------------------------------
@@ -354,11 +364,7 @@ class Checkpointer:
     path = self._manifest_path(iteration_number)
     if not os.path.lexists(path):
       return {}
-    content, _, rest = storage.read_file(path, 2**24).partition(b'\n')
-    if rest != b'%d\n' % zlib.crc32(content):
-      raise storage.DamagedError(f'{path} is damaged')
-    manifest = storage.json_object(content, path)
-    check_format(manifest.get('format'), path)
+    manifest = _read_manifest(path)
     files, shared = manifest.get('files', {}), manifest.get('shared', [])
     if not isinstance(files, dict) or not isinstance(shared, list):
       raise storage.DamagedError(f'{path} is damaged: it has no list of files')
@@ -481,13 +487,10 @@ class RunCheckpoints:
     self._within_directory = os.path.join(directory, 'mid_iteration')
     self._part = max((p.part for p in self.places()), default=0)
     self._pending: futures.Future | None = None
+    # Names that this run's manifests have had.
+    self._known: set[str] = set()
     for checkpointer in self._checkpointers():
       checkpointer.check_formats()
-    for checkpointer in self._checkpointers():
-      checkpointer.remove_unfinished()
-    for checkpointer in self._checkpointers()[1:]:
-      for number in checkpointer.incomplete():
-        checkpointer.remove(number)  # Of a process that was killed.
 
   @functools.cached_property
   def _within(self) -> Checkpointer:
@@ -564,10 +567,15 @@ class RunCheckpoints:
       else:
         future.set_result(None)
 
+    # Before the thread is started, where Ctrl-C may come in.
+    self._pending = future
     # Of no pool: it would take nothing from a run that is in a thread, once the
     # script has come to its end.
-    threading.Thread(target=work, name='checkpoint').start()
-    self._pending = future
+    try:
+      threading.Thread(target=work, name='checkpoint').start()
+    except RuntimeError as error:  # The system has no more of them.
+      collection.close()
+      future.set_exception(OSError(f'it takes a thread ({error})'))
 
   def _write(
     self, place: Place, pickled: bytes, collection: storage.Collection
@@ -578,14 +586,22 @@ class RunCheckpoints:
       collection.close()
     self.remove_unneeded()
 
+  def sweep(self) -> None:
+    """Removes what processes left that were killed. Nothing may be written."""
+    for saver in self._checkpointers():
+      saver.remove_unfinished()
+    for saver in self._checkpointers()[1:]:
+      for number in saver.incomplete():
+        saver.remove(number)
+    self.complete.remove_leftovers()
+    self.remove_unneeded()
+
   def remove_unneeded(self) -> None:
     """Removes what no checkpoint needs any more. Nothing may be written.
 
-    That is what a process left that was killed while it removed an older one;
-    checkpoints within an iteration, once there are two complete ones that are
-    newer; and what no checkpoint shares.
+    That is checkpoints within an iteration, once there are two complete ones
+    that are newer; and what no checkpoint shares.
     """
-    self.complete.remove_leftovers()
     newer = [number + 1 for number in self.complete.numbers()[-2:]]
     for saver in self._checkpointers()[1:]:
       for number in saver.numbers():
@@ -595,11 +611,15 @@ class RunCheckpoints:
       needed = {
         name for saver in self._checkpointers() for name in saver.shared_files()
       }
-      names = os.listdir(self._shared)
+      stale = set(os.listdir(self._shared)) - needed
     except (OSError, storage.DamagedError):
       return
-    for name in names:
-      if _SHARED_FILE.fullmatch(name) and name not in needed:
+    home = os.path.realpath(self.complete.directory)
+    if not os.path.realpath(self._shared).startswith(home + os.sep):
+      stale &= self._known  # By a link: others may share what is there.
+    self._known |= needed
+    for name in stale:
+      if _SHARED_FILE.fullmatch(name):
         with contextlib.suppress(OSError):
           os.remove(os.path.join(self._shared, name))
 
@@ -612,6 +632,21 @@ class RunCheckpoints:
     if error is None or isinstance(error, OSError):
       return error
     raise error
+
+
+def _read_manifest(path: str) -> dict[str, Any]:
+  """What is in a manifest, before it is looked at closely.
+
+  Raises:
+    storage.DamagedError: it is not what was written.
+    ValueError: a later release wrote it.
+  """
+  content, _, rest = storage.read_file(path, 2**24).partition(b'\n')
+  if rest != b'%d\n' % zlib.crc32(content):
+    raise storage.DamagedError(f'{path} is damaged')
+  manifest = storage.json_object(content, path)
+  check_format(manifest.get('format'), path)
+  return manifest
 
 
 def _write(file, content: bytes) -> None:

@@ -88,6 +88,7 @@ class EventFile:
     self.add_event(
       event_pb2.Event(wall_time=time.time(), file_version='brain.Event:2')
     )
+    self._header = b''.join(self._pending)
 
   def open(self) -> None:
     """Makes the file, now or with the next event."""
@@ -124,6 +125,10 @@ class EventFile:
   def _write(self) -> None:
     if not self._is_open or not self._pending:
       return
+    if self._file is not None and not os.fstat(self._file.fileno()).st_nlink:
+      self._file.close()  # Somebody has removed it.
+      self._file, self.size = None, 0
+      self._pending = [self._header, *self._pending]
     if self._file is None:
       self._file = open(self.path, 'wb', buffering=0)
     content = b''.join(self._pending)
@@ -195,7 +200,9 @@ def go_back(logdir: str, to: dict[str, int]) -> None:
     if name not in to:
       new = _SUPERSEDED + name.removeprefix('events.out.tfevents.')
       os.rename(path, os.path.join(logdir, new))
-    elif size > to[name] and os.path.islink(path):
+    elif size > to[name] and (
+      os.path.islink(path) or os.stat(path).st_nlink > 1
+    ):
       content = storage.read_file(path, to[name])  # What it leads to stays.
       storage.write_file(path, functools.partial(_write, content))
     elif size > to[name]:

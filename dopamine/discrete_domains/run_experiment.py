@@ -449,7 +449,8 @@ class Runner:
       self._initialize_checkpointer_and_maybe_resume(
         self._checkpoint_file_prefix
       )
-      self._checkpoints.remove_unneeded()
+      if self._lock.is_alone:  # Another Runner of this process may be writing.
+        self._checkpoints.sweep()
       self._next_iteration = self._start_iteration
       if self._is_used:
         run_state.say(
@@ -480,6 +481,7 @@ class Runner:
     with seeding.run_seed(environment_seed):
       self._environment = self._create_environment_fn()
     if not any(e is self._environment for e in self._environments):
+      self._close_environments()  # Of the time before.
       self._environments.append(self._environment)
     run_checks.check_environment(self._environment)
     if 'dopamine.learners' in sys.modules:  # Else nobody learns.
@@ -580,6 +582,8 @@ class Runner:
       if not isinstance(data, dict):
         raise ValueError(f'{path} holds no dict: no Runner saved it')
       run = data.pop('run', {})
+      if not isinstance(run, dict):
+        raise storage.DamagedError(f'{path} is damaged: its run is no dict')
       checkpointer.check_format(run.get('format'), path)
       if 'settings' in run and not (has_manifest or is_partial):
         raise storage.DamagedError(f'the manifest of {path} is missing')
@@ -1132,7 +1136,7 @@ class Runner:
   def _begin_writing(self) -> None:
     """Drops what came after the checkpoint; opens the event file.
 
-    Until then a Runner leaves the run in its folder as it is.
+    Until then a Runner leaves all of the run that counts as it is.
     """
     for place in self._damaged:  # They count no more as ones that are kept.
       place.checkpointer.discard(place.number)
@@ -1193,7 +1197,8 @@ class Runner:
     except OSError as error:
       logging.warning('The event file could not be finished: %s', error)
     finally:
-      self._lock.release()
+      if not self._checkpoints.is_writing:  # Ctrl-C may have ended the wait.
+        self._lock.release()
 
   def close(self) -> None:
     """Closes what the Runner made: event file and environment.

@@ -885,6 +885,7 @@ class OutOfGraphReplayBuffer:
         record['chunks'] = files.saved = sorted(
           files.saved, key=lambda chunk: chunk['first']
         )
+        files.check()
         text = np.frombuffer(json.dumps(record).encode(), np.uint8)
         np.savez_compressed(file, record=text, **values)  # type: ignore
         files.is_complete = True
@@ -1203,6 +1204,12 @@ class _ChunkFiles:
     self.saved = saved
     self.written: list[str] = []
     self.is_complete = False
+
+  def check(self) -> None:
+    """Raises FileNotFoundError if one vanished while others were written."""
+    for path, chunk in zip(self.paths(), self.saved, strict=True):
+      if not storage.has_shared(path, chunk['size']):
+        raise FileNotFoundError(f'{path} has vanished')
 
   def gaps(self, first: int, end: int) -> list[tuple[int, int]]:
     """What was added from `first` to `end` and is in none of them, in order."""

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
 from dopamine import storage
 from dopamine.discrete_domains import checkpointer
@@ -311,6 +312,45 @@ def test_the_shared_folder_may_be_a_link(tmp_path):
   assert link.is_symlink()
 
 
+def test_a_link_to_the_folder_of_another_run_empties_it_not(tmp_path):
+  run(tmp_path / 'other')
+  folder = tmp_path / 'other' / 'checkpoints' / 'replay'
+  before = contents(folder)
+  (tmp_path / 'run' / 'checkpoints').mkdir(parents=True)
+  (tmp_path / 'run' / 'checkpoints' / 'replay').symlink_to(folder)
+  run(tmp_path / 'run', num_iterations=7)
+  assert before.items() <= contents(folder).items()
+  # Its own go as ever: of 7 checkpoints, 3 memories of 60 at 21 an iteration.
+  assert len(contents(folder)) < len(before) + 7
+
+
+@pytest.mark.parametrize('kind', ['pipe', 'folder'])
+def test_a_checkpoint_that_is_no_file_is_skipped(tmp_path, capsys, kind):
+  run(tmp_path)
+  path = tmp_path / 'checkpoints' / 'ckpt.2'
+  path.unlink()
+  os.mkfifo(path) if kind == 'pipe' else path.mkdir()
+  rewrite(
+    tmp_path / 'checkpoints' / 'manifest_ckpt.2.json',
+    lambda manifest: manifest['files'].clear(),
+  )
+  make_runner(tmp_path)
+  assert f'{path} is no file' in capsys.readouterr().out
+
+
+def test_a_manifest_that_is_missing_costs_no_other_checkpoint(tmp_path):
+  run(tmp_path)
+  folder = tmp_path / 'checkpoints'
+  path = folder / 'manifest_ckpt.2.json'
+  content = path.read_bytes()
+  path.unlink()
+  before = contents(folder)
+  make_runner(tmp_path)
+  assert contents(folder) == before
+  path.write_bytes(content)
+  assert make_runner(tmp_path)._agent.steps == 63
+
+
 def test_what_is_no_file_does_not_stop_the_start(tmp_path, capsys):
   run(tmp_path)
   folder = tmp_path / 'checkpoints'
@@ -367,6 +407,13 @@ def test_files_of_agents_go_with_their_checkpoint(tmp_path):
 
 def later(manifest):
   manifest['format'] = checkpointer.FORMAT + 1
+
+
+def test_a_later_checkpoint_of_another_prefix_is_refused(tmp_path):
+  run(tmp_path)
+  rewrite(tmp_path / 'checkpoints' / 'manifest_ckpt.0.json', later)
+  with pytest.raises(ValueError, match='later release'):
+    make_runner(tmp_path, checkpoint_file_prefix='mine')
 
 
 @pytest.mark.parametrize('number', [0, 2])
@@ -462,6 +509,40 @@ def test_a_run_whose_shared_files_vanish_goes_on_from_where_it_was(tmp_path):
   )
 
 
+def test_a_shared_file_that_vanishes_while_others_are_written(
+  tmp_path, monkeypatch
+):
+  write_shared = storage.write_shared
+
+  def write_and_clean(path, payload):
+    if monkeypatch is not None and path.rpartition('/')[2].startswith('42-'):
+      for other in (tmp_path / 'checkpoints' / 'replay').iterdir():
+        other.unlink()
+    return write_shared(path, payload)
+
+  monkeypatch.setattr(storage, 'write_shared', write_and_clean)
+  runner = run(tmp_path)
+  again = make_runner(tmp_path)
+  np.testing.assert_equal(
+    stored(again._agent.memory), stored(runner._agent.memory)
+  )
+
+
+def test_an_event_file_that_vanished_is_made_anew(tmp_path):
+  class Cleaned(run_experiment.Runner):
+    def _run_one_iteration(self, iteration):
+      if iteration == 1:
+        for path in tmp_path.glob('events*'):
+          path.unlink()
+      return super()._run_one_iteration(iteration)
+
+  run(tmp_path, cls=Cleaned)
+  events = event_accumulator.EventAccumulator(str(tmp_path))
+  events.Reload()
+  points = events.Scalars('Train/NumEpisodes')
+  assert [point.step for point in points] == [1, 2]
+
+
 def test_the_folder_of_logs_may_vanish_too(tmp_path):
   class Cleaned(run_experiment.Runner):
     def _run_one_iteration(self, iteration):
@@ -493,6 +574,36 @@ def test_what_a_kill_left_of_an_older_checkpoint_is_swept(tmp_path):
   assert not [n for n in left if '.3.' in n or n.endswith('.3')]
   assert not [n for n in left if '01234567' in n or n == 'steps_ckpt.4.txt.tmp']
   assert all(path.exists() for path in kept)
+
+
+def test_a_second_runner_removes_nothing_that_the_first_is_writing(
+  tmp_path, monkeypatch
+):
+  write_file, made = storage.write_file, []
+
+  def write_and_look(path, write):
+    if path.endswith('manifest_ckpt.1.json'):
+      made.append(make_runner(tmp_path))
+    return write_file(path, write)
+
+  monkeypatch.setattr(storage, 'write_file', write_and_look)
+  run(tmp_path, num_iterations=2)
+  assert made
+  assert make_runner(tmp_path)._agent.steps == 42
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_one_too_many(tmp_path):
+  class Stuck(run_experiment.Runner):
+    def _run_one_iteration(self, iteration):
+      path = tmp_path / 'checkpoints' / 'sentinel_checkpoint_complete.0'
+      if iteration == 2:
+        path.unlink()
+        path.mkdir()
+      return super()._run_one_iteration(iteration)
+
+  run(tmp_path, cls=Stuck, num_iterations=7)
+  numbers = {p.name for p in (tmp_path / 'checkpoints').glob('ckpt.*')}
+  assert numbers == {'ckpt.0', 'ckpt.3', 'ckpt.4', 'ckpt.5', 'ckpt.6'}
 
 
 def test_a_newer_checkpoint_without_sentinel_stays(tmp_path):
