@@ -441,6 +441,8 @@ class _RecordedAle:
     self._played: list[Any] = []  # Since the start: actions or their numbers.
 
   def __getattr__(self, name: str) -> Any:
+    if name == '_ale':  # Of a copy, which has none yet.
+      raise AttributeError(name)
     return getattr(self._ale, name)
 
   def reset_game(self) -> None:

@@ -250,10 +250,14 @@ def check_settings() -> None:
   Raises:
     ValueError: names the setting.
   """
-  folder = os.environ.get('KERAS_HOME', os.path.expanduser('~/.keras'))
+  # Where Keras finds it.
+  home = os.path.expanduser('~')
+  home = home if os.access(home, os.W_OK) else '/tmp'
+  folder = os.environ.get('KERAS_HOME', os.path.join(home, '.keras'))
+  path = os.path.expanduser(os.path.join(folder, 'keras.json'))
   configured: dict[str, Any] = {}
   with contextlib.suppress(OSError, ValueError):
-    with open(os.path.join(folder, 'keras.json'), encoding='utf-8') as file:
+    with open(path, encoding='utf-8') as file:
       configured = dict(json.load(file))
   # The policy of a process that sets none is its floatx.
   configured['dtype_policy'] = configured.get('floatx')

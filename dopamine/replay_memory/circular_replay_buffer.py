@@ -148,16 +148,20 @@ def as_stored(
   array = np.asarray(values)
   if array.dtype == object:  # There may be numbers in it.
     array = np.array(array.tolist())
-  if np.can_cast(array.dtype, dtype):  # 1 us; all that follows takes 8.
-    return array.astype(dtype, copy=False)
   kind, fits, given = array.dtype.kind, False, str(array.dtype)
+  is_wide = kind in 'iu' and array.itemsize == 8  # Of which some are no floats.
+  if np.can_cast(array.dtype, dtype) and not (is_wide and dtype.kind in 'fc'):
+    return array.astype(dtype, copy=False)  # 1 us; all that follows takes 6.
   with np.errstate(over='ignore', invalid='ignore'):
     if kind in 'fcV' and np.can_cast(array.dtype, dtype, 'same_kind'):
       stored = array.astype(dtype)  # 'V': bfloat16.
-      fits = (np.isfinite(stored) == np.isfinite(array)).all()
+      fits = np.isfinite(stored).all()
+      fits = fits or (np.isfinite(stored) == np.isfinite(array)).all()
     elif kind in 'biuf':
       stored = array.astype(dtype)
       fits = (stored == array).all()
+      if is_wide:
+        fits = fits and (stored.astype(array.dtype) == array).all()
   if fits:
     return stored
   if kind in 'biuf':
@@ -690,13 +694,14 @@ class OutOfGraphReplayBuffer:
     return low, high
 
   def _redraw_invalid(
-    self, indices: np.ndarray, draw: Callable[[int], np.ndarray]
+    self, indices: np.ndarray, *draws: Callable[[int], np.ndarray]
   ) -> np.ndarray:
     """Returns indices with those that are invalid drawn again until valid.
 
     Args:
       indices: `[B]`, written to.
-      draw: returns as many new indices as it is asked for.
+      *draws: return as many new indices as they are asked for; of two, the
+        second takes over after half of the attempts.
 
     Raises:
       NothingToSampleError: after `max_sample_attempts` invalid ones per batch.
@@ -716,6 +721,7 @@ class OutOfGraphReplayBuffer:
           f'next, its last update_horizon={self._update_horizon} transitions '
           'are not valid'
         )
+      draw = draws[attempts * len(draws) // max_attempts]
       indices[missing] = draw(len(missing))
       missing = missing[~self._valid(indices[missing])]
     return indices

@@ -166,8 +166,25 @@ class OutOfGraphPrioritizedReplayBuffer(
     drawn = self.sum_tree.stratified_sample(size, num_batches)
     drawn = self._rng.permuted(drawn.reshape(num_batches, size), axis=1)
     return self._redraw_invalid(
-      drawn.ravel(), lambda n: self.sum_tree.sample(self._rng.random(n))
+      drawn.ravel(),
+      lambda n: self.sum_tree.sample(self._rng.random(n)),
+      self._draw_unbarred,
     )
+
+  def _draw_unbarred(self, count: int) -> np.ndarray:
+    """Draws from what the cursor does not bar: that may have most of the mass.
+
+    New transitions have the largest priority, and those that are learnt little.
+    """
+    barred = self.invalid_range
+    mass = self.sum_tree.get(barred)
+    self.sum_tree.set(barred, 0.0)
+    try:
+      if not self.sum_tree._sums[1] > 0.0:
+        return np.resize(barred, count)
+      return self.sum_tree.sample(self._rng.random(count))
+    finally:
+      self.sum_tree.set(barred, mass)
 
   # Saving --------------------------------------------------------------------
 

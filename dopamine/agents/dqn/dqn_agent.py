@@ -583,12 +583,12 @@ class DQNAgent:
       # Two calls: tensors of other frameworks know no copy argument.
       values = np.array(np.asarray(observation))
       self._observation = values.reshape(self.observation_shape)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as error:
       shape = getattr(observation, 'shape', type(observation).__name__)
       raise ValueError(
         f'the environment gave an observation of shape {shape}, but '
         f'{type(self).__name__}.observation_shape is {self.observation_shape}: '
-        'set it to what the environment gives'
+        f'set it to what the environment gives ({error})'
       ) from None
     self._fit_observation()
     if self.stack_size > 1:
@@ -596,21 +596,23 @@ class DQNAgent:
     self.state[0, ..., -1] = self._observation
 
   def _fit_observation(self):
-    """Gives the observation the dtype of the state, or refuses it.
+    """Gives the observation the dtype of the memory, or refuses it.
 
-    Done once more after `_record_observation`, as a subclass may have its own;
-    what that keeps need not be an array.
+    Done once more after `_record_observation`, as a subclass may have its own.
+    What that keeps need be no array, and stays what it is.
     """
-    if (
-      isinstance(self._observation, np.ndarray)
-      and self._observation.dtype != self.state.dtype
-    ):
-      self._observation = circular_replay_buffer.as_stored(
-        self._observation,
-        self.state.dtype,
+    observation, dtype = self._observation, self.observation_dtype.dtype
+    is_array = isinstance(observation, np.ndarray)
+    if not is_array and not isinstance(observation, (list, tuple)):
+      return
+    if not is_array or observation.dtype != dtype:
+      fitting = circular_replay_buffer.as_stored(
+        observation,
+        dtype,
         'the environment gave an observation',
         f'{type(self).__name__}.observation_dtype',
       )
+      self._observation = fitting if is_array else observation
 
   # Learning ------------------------------------------------------------------
 

@@ -300,14 +300,16 @@ def test_a_number_or_an_array_as_float64():
 def test_an_evaluation_returns_floats_or_arrays_of_float64(tmp_path, make):
   class WithoutWeights(evaluate.Evaluation):
     def __init__(self):
+      self._path = ''
       run_experiment.Runner.__init__(
         self,
         str(tmp_path),
-        lambda *args, **kwargs: Listener(),
+        lambda *args, **kwargs: Loading(),
         lambda: Rewarding(lambda step: make(2**24 if step == 1 else 1)),
       )
 
-    def _report(self):
+  class Loading(Listener):
+    def load_weights(self, path):
       pass
 
   returns = WithoutWeights().run(2)

@@ -316,6 +316,34 @@ def test_only_cut_episodes_that_are_too_short():
     memory.sample_index_batch(4)
 
 
+@pytest.mark.parametrize('end', ['cut', 'terminal', 'time-out', '-'])
+@pytest.mark.parametrize('capacity, stack_size', [(30, 1), (60, 4), (200, 4)])
+def test_the_newest_do_not_keep_a_small_memory_from_being_sampled(
+  end, capacity, stack_size
+):
+  """Those that the cursor bars have nearly all of the mass here."""
+  memory = _memory(
+    replay_capacity=capacity,
+    stack_size=stack_size,
+    update_horizon=3,
+    batch_size=32,
+    max_sample_attempts=100,
+  )
+  for i in range(400):
+    is_last = i % 20 == 19
+    _play(
+      memory,
+      [end if is_last else '-'],
+      memory.sum_tree.max_recorded_priority,
+    )
+    if i >= 20:
+      before = _priorities(memory)
+      indices = memory.sample_index_batch(32)
+      assert memory._is_valid(indices).all()
+      assert _priorities(memory) == before
+      _set(memory, indices, [1e-3] * 32)
+
+
 # Files -----------------------------------------------------------------------
 
 

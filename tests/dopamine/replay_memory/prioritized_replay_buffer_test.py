@@ -413,7 +413,11 @@ def test_nothing_has_a_priority():
 @pytest.mark.parametrize('valid', [0, 1])
 def test_max_sample_attempts(valid):
   # 3.2.1 returned the last index of a batch even if it was invalid.
-  memory = _memory(max_sample_attempts=7, update_horizon=9)
+  class Picky(Memory):
+    def is_valid_transition(self, index):
+      return index < valid
+
+  memory = Picky((), 1, 50, 5, max_sample_attempts=7, seed=0)
   for i in range(10):
     memory.add(1, 0, 0.0, False, priority=1e9 if i else valid * 1e-9)
   for batch_size in (1, 2, 3):
