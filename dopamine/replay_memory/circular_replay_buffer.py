@@ -1090,7 +1090,7 @@ class OutOfGraphReplayBuffer:
     stored = [n for n in files if n.startswith(STORE_FILENAME_PREFIX)]
     small = {n: _read(f) for n, f in files.items() if n not in stored}
     count = np.asarray(small['add_count'])
-    if count.dtype.kind not in 'iu' or (count < 0).any():
+    if count.shape or count.dtype.kind not in 'iu' or count < 0:
       raise storage.DamagedError(
         f'{files["add_count"]} holds {count}, which is no number of transitions'
       )
@@ -1101,7 +1101,7 @@ class OutOfGraphReplayBuffer:
       try:
         is_episode_start = bool(saved['next_is_episode_start'])
         markers[:] = saved['markers']
-      except (IndexError, TypeError, ValueError) as error:
+      except (IndexError, KeyError, TypeError, ValueError) as error:
         raise storage.DamagedError(
           f'{markers_file} does not fit replay_capacity='
           f'{self._replay_capacity} ({error})'

@@ -225,7 +225,7 @@ class OutOfGraphPrioritizedReplayBuffer(
       saved = np.array((priorities, 1.0), self._sum_tree_dtype)
     if isinstance(saved, safe_pickle.SavedSumTree):
       saved = self._converted(saved)
-    self._check_sum_tree(getattr(saved, 'dtype', None), 'sum_tree')
+    self._check_sum_tree(_dtype_of(saved), 'sum_tree')
     largest = float(saved['max_recorded_priority'])
     if not 0 < largest < np.inf:
       raise ValueError(f'sum_tree has max_recorded_priority={largest}')
@@ -303,7 +303,7 @@ class OutOfGraphPrioritizedReplayBuffer(
         tree = circular_replay_buffer._read(file)
         if isinstance(tree, safe_pickle.SavedSumTree):
           tree = self._converted(tree)
-        dtype = getattr(tree, 'dtype', None)
+        dtype = _dtype_of(tree)
       self._check_sum_tree(dtype, file)
 
   def _check_sum_tree(self, dtype: np.dtype | None, name: str) -> None:
@@ -318,6 +318,11 @@ class OutOfGraphPrioritizedReplayBuffer(
       f'replay_capacity={self._replay_capacity}. Build it as the saved one '
       'was, or start in an empty directory.'
     )
+
+
+def _dtype_of(tree: Any) -> np.dtype | None:
+  """That of an array; None of whatever else a file may hold."""
+  return tree.dtype if isinstance(tree, (np.ndarray, np.void)) else None
 
 
 def _tree_dtype(shape: tuple[int, ...]) -> np.dtype:

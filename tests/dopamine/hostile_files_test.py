@@ -1,10 +1,15 @@
 """Files that were made to harm: what reads them names them, and goes on."""
 
+import gzip
 import json
+import pickle
 
+import numpy as np
 import pytest
 
 from dopamine import storage
+from dopamine.replay_memory import prioritized_replay_buffer
+from tests.support import fuzz
 
 pytestmark = pytest.mark.no_backend
 
@@ -32,3 +37,26 @@ def test_json_that_was_written_is_read():
   value = {'a': [{'b': [1, 2.5, None, 'x']}] * 3, 'c': {}}
   assert storage.json_object(json.dumps(value), 'x') == value
   assert storage.json_object(json.dumps(value).encode(), 'x') == value
+
+
+@pytest.mark.parametrize('count', [np.arange(30), -1, 1.5, 'x'])
+def test_an_add_count_that_is_no_count_is_damage(tmp_path, count):
+  memory = fuzz.memory()
+  memory.save(tmp_path, 3)
+  with gzip.open(tmp_path / 'add_count_ckpt.3.gz', 'wb') as file:
+    np.save(file, np.asarray(count))
+  with pytest.raises(storage.DamagedError, match='add_count_ckpt.3.gz'):
+    fuzz.memory().load(tmp_path, 3)
+
+
+@pytest.mark.parametrize('value', [{}, {'markers': 1}, 'x', np.uint8, None])
+@pytest.mark.parametrize('name', ['episode_markers', 'sum_tree'])
+def test_a_pickle_in_place_of_an_array_is_refused(tmp_path, name, value):
+  cls = prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer
+  fuzz.memory(cls).save(tmp_path, 3)
+  with gzip.open(tmp_path / f'{name}_ckpt.3.gz', 'wb') as file:
+    pickle.dump(value, file)
+  for read in ('load', 'check_shapes'):
+    if name == 'sum_tree' or read == 'load':
+      with pytest.raises(ValueError, match=name):
+        getattr(fuzz.memory(cls), read)(tmp_path, 3)
