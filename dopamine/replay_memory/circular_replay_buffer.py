@@ -1090,7 +1090,7 @@ class OutOfGraphReplayBuffer:
     stored = [n for n in files if n.startswith(STORE_FILENAME_PREFIX)]
     small = {n: _read(f) for n, f in files.items() if n not in stored}
     count = np.asarray(small['add_count'])
-    if count.shape or count.dtype.kind not in 'iu' or count < 0:
+    if count.dtype.kind not in 'iu' or (count < 0).any():
       raise storage.DamagedError(
         f'{files["add_count"]} holds {count}, which is no number of transitions'
       )

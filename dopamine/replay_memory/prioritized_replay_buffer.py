@@ -14,6 +14,7 @@ import gin
 import numpy as np
 
 from dopamine import safe_pickle
+from dopamine import storage
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import sum_tree
 
@@ -217,6 +218,10 @@ class OutOfGraphPrioritizedReplayBuffer(
   def _restore_elements(self, elements: dict[str, Any]) -> None:
     elements = dict(elements)
     saved = elements.pop('sum_tree', None)
+    if np.shape(elements['add_count']):
+      raise storage.DamagedError(
+        f'add_count holds {np.size(elements["add_count"])} numbers, not one'
+      )
     if saved is None:
       logging.warning(
         'The transitions come without priorities: all are as likely'

@@ -41,15 +41,15 @@ def test_json_that_was_written_is_read():
 
 @pytest.mark.parametrize('count', [np.arange(30), -1, 1.5, 'x'])
 def test_an_add_count_that_is_no_count_is_damage(tmp_path, count):
-  memory = fuzz.memory()
-  memory.save(tmp_path, 3)
+  cls = prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer
+  fuzz.memory(cls).save(tmp_path, 3)
   with gzip.open(tmp_path / 'add_count_ckpt.3.gz', 'wb') as file:
     np.save(file, np.asarray(count))
-  with pytest.raises(storage.DamagedError, match='add_count_ckpt.3.gz'):
-    fuzz.memory().load(tmp_path, 3)
+  with pytest.raises(storage.DamagedError, match='add_count'):
+    fuzz.memory(cls).load(tmp_path, 3)
 
 
-@pytest.mark.parametrize('value', [{}, {'markers': 1}, 'x', np.uint8, None])
+@pytest.mark.parametrize('value', [{}, {'markers': 1}, 'x', np.uint8])
 @pytest.mark.parametrize('name', ['episode_markers', 'sum_tree'])
 def test_a_pickle_in_place_of_an_array_is_refused(tmp_path, name, value):
   cls = prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer
