@@ -239,7 +239,8 @@ def flip(path, position):
 
 
 class Stopping(runs.Interrupted):
-  stops = (60, 100)  # Of the first training phase, which has 120 steps.
+  # Of the first training phase, which has 120 steps.
+  stops, steps = (60, 100), 0
 
 
 @pytest.fixture(scope='module')

@@ -27,7 +27,7 @@ def finish(
   class Stopping(cls):
     pass
 
-  Stopping.stops = stops
+  Stopping.stops, Stopping.steps = stops, 0
   num_stops = 0
   while True:
     runner = runs.make_runner(base_dir, environment, case, Stopping, **kwargs)
