@@ -106,7 +106,8 @@ class Unpickler(Base):
       self._limit = self._allowed()
       if self._built > self._limit:
         raise RefusedError(
-          f'refusing to build more than {_FACTOR} times what was read'
+          f'refusing to build more than {_FACTOR} times what was read (an '
+          'array takes less than many small containers)'
         )
 
   def _allowed(self) -> int:

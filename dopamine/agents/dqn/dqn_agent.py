@@ -836,7 +836,12 @@ class DQNAgent:
       if isinstance(value, np.random.Generator):
         value = {_GENERATOR: value.bit_generator.state}
       if safe_pickle.is_plain(value):  # No network, no function.
-        found[name] = safe_pickle.dumps(value)
+        try:
+          found[name] = safe_pickle.dumps(value)
+        except safe_pickle.RefusedError as error:
+          raise safe_pickle.RefusedError(
+            f'{type(self).__name__}.{name} cannot be saved: {error}'
+          ) from error
     return found
 
   def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):

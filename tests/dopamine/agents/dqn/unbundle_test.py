@@ -4,6 +4,7 @@ import functools
 
 import pytest
 
+from dopamine import safe_pickle
 from dopamine.agents.dqn import dqn_agent
 from dopamine.replay_memory import circular_replay_buffer
 from tests.support import small
@@ -71,3 +72,16 @@ def test_a_checkpoint_of_which_something_is_there_lacks_its_weights(
   (tmp_path / name).write_bytes(b'')
   with pytest.raises(FileNotFoundError, match='weights_ckpt.3.npz is missing'):
     make_agent().unbundle(tmp_path, 3, {})
+
+
+def test_an_attribute_that_would_not_be_read_again_is_named(tmp_path):
+  agent = SmallAgent(
+    num_actions=2,
+    observation_shape=(2,),
+    stack_size=1,
+    network=small.Perceptron,
+  )
+  agent.remember_settings()
+  agent.visits = [[] for _ in range(10**5)]
+  with pytest.raises(safe_pickle.RefusedError, match='SmallAgent.visits'):
+    agent.bundle_and_checkpoint(str(tmp_path), 1)
