@@ -407,8 +407,14 @@ def test_runs_whose_disk_fills_up(small_disk, new_run, tmp_path):
     if not is_full_at_start:
       assert run.wait_for(run.sentinels)
       dummy = fill(small_disk, left=rng.choice([0, 4096, 8192]))
-    assert run.wait_for(lambda run=run: run.output.count(message) >= 2)
-    if rng.random() < 0.7:
+    has_ended = False
+    try:
+      assert run.wait_for(lambda run=run: run.output.count(message) >= 2)
+    except AssertionError:
+      # A fast run is at its end before, which must be saved.
+      assert 'iteration 1 could not be saved' in run.output
+      has_ended = True
+    if rng.random() < 0.7 and not has_ended:
       before = set(run.sentinels())
       dummy.unlink()
       # One is complete again.
