@@ -183,6 +183,19 @@ def test_what_is_built_is_in_proportion(case):
   assert peak < (16 + 9 + 9) * len(data) + 3 * 2**20
 
 
+def test_a_chain_of_lists_that_are_still_open_is_not_too_deep():
+  """Each is put into the one before while it is short itself."""
+
+  def number(i):
+    return i.to_bytes(4, 'little')
+
+  data = b'\x80\x04(' + b''.join(b']r' + number(i) for i in range(300))
+  for i in range(299):
+    data += b'j' + number(i) + b'j' + number(i + 1) + b'a0'
+  with pytest.raises(safe_pickle.RefusedError, match='holds itself'):
+    safe_pickle.loads(data + b'l.')
+
+
 def nested(depth, kind):
   value = ()
   for _ in range(depth):

@@ -440,3 +440,15 @@ def test_no_output_at_all_does_not_end_a_run(start, tmp_path):
   )
   assert start('-c', code, *training(tmp_path / 'run', *SHORT)).end()[0] == 0
   assert (tmp_path / 'run/checkpoints/sentinel_checkpoint_complete.1').exists()
+
+
+def test_a_program_whose_output_is_closed_writes_into_no_file(tmp_path):
+  path = tmp_path / 'file'
+  code = (
+    'import os\nfrom dopamine import signals\nsignals.begin()\n'
+    f'file = open({str(path)!r}, "wb", buffering=0)\n'
+    'signals.write("Saving")\nfile.write(b"mine")'
+  )
+  command = ['sh', '-c', 'exec "$@" 2>&-', 'sh', sys.executable]
+  subprocess.run([*command, '-c', code], check=True)
+  assert path.read_bytes() == b'mine'

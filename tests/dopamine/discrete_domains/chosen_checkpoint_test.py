@@ -11,13 +11,6 @@ from tests.support import plain
 NAME = 'get_latest_checkpoint_number.override_number'
 
 
-@pytest.fixture(autouse=True)
-def clear_gin():
-  gin.clear_config()
-  yield
-  gin.clear_config()
-
-
 @pytest.fixture(scope='module')
 def checkpoints(tmp_path_factory):
   """Those of a run of three iterations."""

@@ -12,13 +12,6 @@ from dopamine.discrete_domains import train
 from tests.support import plain
 
 
-@pytest.fixture(autouse=True)
-def clear_gin():
-  gin.clear_config()
-  yield
-  gin.clear_config()
-
-
 @pytest.fixture
 def made():
   """The environments that were made."""

@@ -2,6 +2,9 @@
 
 import fcntl
 import os
+import subprocess
+import sys
+import threading
 
 import gin
 import numpy as np
@@ -9,14 +12,10 @@ from numpy.testing import assert_array_equal
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
+from dopamine import storage
+from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
 from tests.support import plain
-
-
-@pytest.fixture(autouse=True)
-def clear_gin():
-  yield
-  gin.clear_config()
 
 
 @pytest.fixture
@@ -219,3 +218,38 @@ def test_an_interrupted_dqn_ends_bit_equal(tmp_path):
   for name, values in straight.items():
     assert_array_equal(values, rerun[name], name)
   assert os.path.exists(tmp_path / 'b' / 'checkpoints' / 'ckpt.1')
+
+
+def test_the_folder_is_kept_while_a_checkpoint_is_being_written(
+  tmp_path, monkeypatch
+):
+  """Ctrl-C may end the wait for it, twice."""
+  gate, write_file = threading.Event(), storage.write_file
+  wait = checkpointer.RunCheckpoints.wait
+
+  def write_late(path, write):
+    if path.endswith('manifest_ckpt.0.json'):
+      gate.wait(60)
+    return write_file(path, write)
+
+  def interrupted(self):
+    if self.is_writing:
+      raise KeyboardInterrupt
+    return wait(self)
+
+  def another_process_takes_it():
+    code = f'from dopamine import storage; storage.Lock({str(tmp_path)!r})'
+    command = [sys.executable, '-c', code]
+    return not subprocess.run(command, capture_output=True).returncode
+
+  monkeypatch.setattr(storage, 'write_file', write_late)
+  monkeypatch.setattr(checkpointer.RunCheckpoints, 'wait', interrupted)
+  runner = plain.make_runner(tmp_path, num_iterations=1)
+  with pytest.raises(KeyboardInterrupt):
+    runner.run_experiment()
+  assert not another_process_takes_it()
+  gate.set()
+  monkeypatch.undo()
+  runner.close()
+  assert another_process_takes_it()
+  assert (tmp_path / 'checkpoints' / 'sentinel_checkpoint_complete.0').exists()
