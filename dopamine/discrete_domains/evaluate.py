@@ -20,6 +20,7 @@ from dopamine import gin_compat
 from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
+from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_experiment
 from dopamine.discrete_domains import train
 
@@ -80,7 +81,10 @@ class Evaluation(run_experiment.Runner):
     """
     self._state.begin_phase('eval')
     try:
-      episodes = [self._run_one_episode() for _ in range(num_episodes)]
+      episodes = [
+        self._run_one_episode()
+        for _ in progress.track(range(num_episodes), 'Episodes')
+      ]
     finally:
       self._close()
     return [gym_lib.as_float64(value) for _, value in episodes]

@@ -14,7 +14,7 @@ from dopamine import memory
 from dopamine import seeding
 from dopamine import storage
 from dopamine.discrete_domains import gym_lib
-from dopamine.discrete_domains import run_state
+from dopamine.discrete_domains import progress
 
 # Settings that any run may change.
 _FREE_SETTINGS = frozenset(
@@ -242,9 +242,7 @@ def check_same_run(
         f'base_dir={base_dir} holds a run whose {name} is {old[name]}, and '
         f'this one is {value}: {way_out}'
       )
-    run_state.say(
-      f'Changed since the checkpoint: {name}, which was {old[name]}'
-    )
+    progress.say(f'Changed since the checkpoint: {name}, which was {old[name]}')
   before, after = saved.get('settings', {}), now['settings']
   changes = {
     name: f'{name} from {before[name]} to {after[name]}'
@@ -254,9 +252,9 @@ def check_same_run(
   }
   if changes:
     lines = 'Changed since the checkpoint:', *changes.values()
-    run_state.say('\n  '.join(lines))
+    progress.say('\n  '.join(lines))
   if saved.get('device') not in (None, now['device']):
-    run_state.say(
+    progress.say(
       f'The checkpoint was computed by {saved["device"]}, and this process '
       f'computes by {now["device"]}: from here on, the last bits may differ '
       'from what an uninterrupted run would have'

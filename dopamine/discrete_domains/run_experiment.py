@@ -34,6 +34,7 @@ from dopamine.discrete_domains import event_writer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
 from dopamine.discrete_domains import logger
+from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_checks
 from dopamine.discrete_domains import run_state
 
@@ -337,6 +338,8 @@ class Runner:
   # hooks of an episode, may say so too: then it is saved within episodes.
   saves_mid_episode = True
 
+  _evaluates = True  # In each iteration.
+
   def __init__(
     self,
     base_dir: str,
@@ -419,7 +422,7 @@ class Runner:
     self._state = run_state.RunState()
     # Of the iteration that a checkpoint was taken in, until they are run again.
     self._resumed_phases: dict[str, run_state.Phase] = {}
-    self._progress = run_state.Progress('', 0)
+    self._progress = progress.Progress(self._is_warming_up)
     self._graph_is_written = False
     # When the next checkpoint is due and the phase began, by `time.monotonic`.
     self._next_save = math.inf
@@ -453,7 +456,7 @@ class Runner:
         self._checkpoints.sweep()
       self._next_iteration = self._start_iteration
       if self._is_used:
-        run_state.say(
+        progress.say(
           f'Going back to the last checkpoint: {self._start_text}'
           if self._start_text
           else 'Going back to the beginning: there is no checkpoint'
@@ -535,7 +538,7 @@ class Runner:
       self._event_sizes = {}
       incomplete = self._checkpointer.incomplete()
       if incomplete:
-        run_state.say(
+        progress.say(
           f'Starting afresh: {self._checkpoint_dir} has files of checkpoint '
           f'{", ".join(map(str, incomplete))}, but no sentinel of it: it was '
           'never completed'
@@ -548,7 +551,7 @@ class Runner:
         damaged.append(place)
         damages.append(f'{place}: {error}')
         logging.warning('Skipping %s', damages[-1])
-        run_state.say(f'Skipping {damages[-1]}')
+        progress.say(f'Skipping {damages[-1]}')
         continue
       self._damaged = damaged
       return
@@ -649,13 +652,13 @@ class Runner:
     }
     lines['Memory'] = self._memory_text
     for name, text in lines.items():
-      run_state.say(f'{name + ":":13}{text}')
+      progress.say(f'{name + ":":13}{text}')
     settings = [
       line
       for line in gin.operative_config_str().splitlines()
       if line and not line.startswith(('#', 'import '))
     ]
-    run_state.say('\n  '.join(('Settings:', *settings)))
+    progress.say('\n  '.join(('Settings:', *settings)))
 
   # One episode ----------------------------------------------------------------
 
@@ -730,6 +733,20 @@ class Runner:
 
   # One phase ------------------------------------------------------------------
 
+  def _still_to_come(self, phase: str) -> dict[str, int]:
+    """Agent steps of each phase after this one, until the run ends."""
+    iterations = self._num_iterations - 1 - self._state.iteration
+    steps = {'train': iterations * self._training_steps}
+    if self._evaluates:
+      iterations += phase == 'train'
+      steps['eval'] = iterations * self._evaluation_steps
+    return steps
+
+  def _is_warming_up(self) -> bool:
+    """Whether this is training in which nothing is learnt yet."""
+    is_training = self._agent.eval_mode is False
+    return is_training and getattr(self._agent, 'is_warming_up', None) is True
+
   def _run_one_phase(
     self,
     min_steps: int,
@@ -764,9 +781,11 @@ class Runner:
     for figures in zip(phase.lengths, phase.returns, strict=True):
       note(*figures)
     if not is_finished:
-      self._progress = run_state.Progress(
-        f'{run_mode_str} {state.iteration}/{self._num_iterations - 1}',
+      self._progress.begin_phase(
+        state,
         min_steps,
+        self._num_iterations,
+        self._still_to_come(run_mode_str),
       )
       self._clock = time.monotonic() - phase.seconds
       # A saved episode is finished, also where less is asked for now.
@@ -1014,7 +1033,7 @@ class Runner:
 
   def _retry_soon(self, error: OSError) -> None:
     """Says that a checkpoint failed; the next comes sooner than usual."""
-    run_state.say(
+    progress.say(
       f'\nA checkpoint could not be written: {error}. Training goes on, and '
       'the one before is as it was; the next attempt follows.'
     )
@@ -1191,6 +1210,7 @@ class Runner:
 
   def _close(self) -> None:
     """Finishes what is being written, and lets go of the folder."""
+    self._progress.close()
     try:
       self._checkpoints.wait()
       self._summary_writer.close()
@@ -1240,6 +1260,8 @@ class TrainRunner(Runner):
       default.
     **kwargs: of `Runner`.
   """
+
+  _evaluates = False
 
   def __init__(
     self,

@@ -1,9 +1,6 @@
-"""Where a run stands in its loop, and the line that shows it."""
+"""Where a run stands in its loop."""
 
-import contextlib
 import dataclasses
-import sys
-import time
 from typing import Any
 
 from dopamine.discrete_domains import gym_lib
@@ -93,59 +90,3 @@ class RunState:
         phases[name].count(*figures)
     episode_return = gym_lib.as_float64(saved['episode_return'])
     return cls(**{**saved, 'phases': phases, 'episode_return': episode_return})
-
-
-def say(text: str, end: str = '\n') -> None:
-  """Prints to stdout; where that is full, or closed, nothing is lost but this.
-
-  A run must not end because nobody can read what it says.
-  """
-  with contextlib.suppress(OSError, ValueError):
-    print(text, end=end, flush=True)
-
-
-class Progress:
-  """One live line per phase on a terminal; else a plain line now and then."""
-
-  def __init__(self, title: str, num_steps: int):
-    self._title, self._num_steps = title, max(num_steps, 1)
-    self._is_live = sys.stdout is not None and sys.stdout.isatty()
-    self._period = 0.2 if self._is_live else 30.0  # Seconds between lines.
-    self._start = self._last = time.monotonic()
-    self._episode = ''
-    self._width = 0
-
-  def step(self, state: RunState) -> None:
-    """Called at every agent step: mostly it only looks at the clock."""
-    now = time.monotonic()
-    if now - self._last >= self._period:
-      self._last = now
-      self._write(state, '\r' if self._is_live else '\n')
-
-  def end_episode(self, steps: int, episode_return: float) -> None:
-    """Takes note of the episode that just ended."""
-    self._episode = f' Episode length: {steps} Return: {episode_return}'
-
-  def end_phase(self, state: RunState) -> None:
-    """Leaves the phase's last line standing."""
-    self._write(state, '\n')
-
-  def _write(self, state: RunState, end: str) -> None:
-    steps = state.phase_steps + state.in_episode * state.episode_steps
-    elapsed = max(time.monotonic() - self._start, 1e-9)
-    rate = steps / elapsed
-    left = max(self._num_steps - steps, 0) / rate if rate else 0.0
-    line = (
-      f'{self._title} Steps executed: {steps}{self._episode} '
-      f'[{min(steps / self._num_steps, 1.0):.0%}, {rate:.0f} steps/s, '
-      f'{_clock(left)} left]'
-    )
-    # Blanks wipe what a longer line before left on the terminal.
-    padding = ' ' * max(self._width - len(line), 0) if self._is_live else ''
-    self._width = len(line)
-    say(line + padding, end)
-
-
-def _clock(seconds: float) -> str:
-  minutes, seconds = divmod(round(seconds), 60)
-  return f'{minutes // 60}:{minutes % 60:02d}:{seconds:02d}'

@@ -663,6 +663,11 @@ class DQNAgent:
     if is_cut and not keywords.get('episode_end') and self._cuts_episodes:
       self._replay.cut_episode()
 
+  @property
+  def is_warming_up(self):
+    """Whether the memory holds too little to learn from yet."""
+    return bool(self._replay.memory.add_count <= self.min_replay_history)
+
   def _train_step(self, num_steps=1):
     """Counts agent steps, and runs the updates and target copies due in them.
 
@@ -671,7 +676,7 @@ class DQNAgent:
     Args:
       num_steps: agent steps taken since the last call (one per environment).
     """
-    if self._replay.memory.add_count > self.min_replay_history:
+    if not self.is_warming_up:
       updates = self._due(self.update_period, num_steps)
       if updates:
         self._update(updates, num_steps)
