@@ -12,17 +12,16 @@ import os
 import tempfile
 from typing import Any
 
-from absl import app
 from absl import flags
 import numpy as np
 
+from dopamine import command_line
 from dopamine import gin_compat
 from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_experiment
-from dopamine.discrete_domains import train
 
 # The agent stores nothing: its replay memory need not hold anything.
 _BINDINGS = tuple(
@@ -160,7 +159,7 @@ def main(unused_argv: Any) -> None:
   """Evaluates what the flags name; a mistake ends with a paragraph."""
   with signals.handled():
     try:
-      with train.explaining_mistakes():
+      with command_line.explaining_mistakes():
         _evaluate()
     except KeyboardInterrupt:
       signals.end('\nStopped.\n', signals.INTERRUPTED)
@@ -168,12 +167,11 @@ def main(unused_argv: Any) -> None:
 
 
 def _evaluate() -> None:
-  bindings = [*flags.FLAGS.gin_bindings, *_BINDINGS]
-  if flags.FLAGS.seed is not None:
-    bindings.append(f'Runner.seed = {flags.FLAGS.seed}')
+  checkpoint = command_line.require('checkpoint', '/tmp/dqn_pong/checkpoints')
+  bindings = [*command_line.gin_bindings(), *_BINDINGS]
   run_experiment.load_gin_configs(flags.FLAGS.gin_files, bindings)
   with signals.interrupting(), tempfile.TemporaryDirectory() as folder:
-    with Evaluation(folder, flags.FLAGS.checkpoint) as evaluation:
+    with Evaluation(folder, checkpoint) as evaluation:
       returns = evaluation.run(flags.FLAGS.episodes)
   # Each number of an array reward by itself.
   for values in np.reshape(returns, (len(returns), -1)).T.tolist():
@@ -182,12 +180,11 @@ def _evaluate() -> None:
 
 
 if __name__ == '__main__':
-  signals.begin()
+  command_line.define_gin_flags()
   flags.DEFINE_string(
     'checkpoint',
     None,
     'A file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or a folder of such.',
   )
   flags.DEFINE_integer('episodes', 30, 'How many to play.', lower_bound=1)
-  flags.mark_flag_as_required('checkpoint')
-  app.run(main)
+  command_line.run(main)

@@ -9,10 +9,10 @@ writes `$store$_observation_ckpt.N.gz` and its siblings, what
 
 import os
 
-from absl import app
 from absl import flags
 import numpy as np
 
+from dopamine import command_line
 from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.replay_memory import circular_replay_buffer
@@ -74,28 +74,29 @@ def _tuples(dtype):
 
 def main(unused_argv):
   """Exports what the flags name."""
-  flags_ = flags.FLAGS
-  number = flags_.number
-  if number is None:
-    number = checkpointer.get_latest_checkpoint_number(flags_.checkpoint_dir)
   with signals.handled():
     try:
+      checkpoint_dir = command_line.require(
+        'checkpoint_dir', '/tmp/dqn_pong/checkpoints'
+      )
+      output_dir = command_line.require('output_dir', '/tmp/pong_replay')
+      number = flags.FLAGS.number
+      if number is None:
+        number = checkpointer.get_latest_checkpoint_number(checkpoint_dir)
       with signals.interrupting():
-        export(flags_.checkpoint_dir, flags_.output_dir, number)
+        export(checkpoint_dir, output_dir, number)
     except (OSError, ValueError) as error:
-      raise SystemExit(f'Error: {error}') from error
+      raise SystemExit(f'\nError: {error}') from error
     except KeyboardInterrupt:
       signals.end('\nStopped.\n', signals.INTERRUPTED)
-    print(f'Wrote checkpoint {number} to {flags_.output_dir}', flush=True)
+    print(f'Wrote checkpoint {number} to {output_dir}', flush=True)
     signals.settle(0)
 
 
 if __name__ == '__main__':
-  signals.begin()
   flags.DEFINE_string('checkpoint_dir', None, "A run's folder of checkpoints.")
   flags.DEFINE_string('output_dir', None, 'Where to write.')
   flags.DEFINE_integer(
     'number', None, 'Of the checkpoint; by default the newest.'
   )
-  flags.mark_flags_as_required(['checkpoint_dir', 'output_dir'])
-  app.run(main)
+  command_line.run(main)

@@ -320,7 +320,7 @@ def test_main_in_a_script_of_ones_own(start, tmp_path):
   arguments = training(tmp_path / 'run', environment='slow')
   code, _, stderr = start('-c', SCRIPT, *arguments).end(signal.SIGTERM)
   assert code == 130 and 'Traceback' not in stderr
-  assert stderr.endswith('The same command goes on from the last checkpoint.\n')
+  assert stderr.endswith('\nStopped.\n')
 
 
 def test_evaluation_ends_with_a_line_and_leaves_nothing(start, tmp_path):

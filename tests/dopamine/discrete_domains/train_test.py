@@ -3,7 +3,6 @@
 import os
 import pickle
 import subprocess
-import sys
 import time
 
 import keras
@@ -246,17 +245,6 @@ def test_rainbow_is_killed_and_resumes(tmp_path):
 @pytest.mark.parametrize(('gin_file', 'cls'), family())
 def test_every_agent_is_killed_and_resumes(gin_file, cls, game, tmp_path):
   train_kill_and_resume(tmp_path, gin_file, cls, game, steps=2000)
-
-
-def test_base_dir_is_required():
-  result = subprocess.run(
-    [sys.executable, '-m', 'dopamine.discrete_domains.train'],
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert result.returncode != 0
-  assert '--base_dir' in result.stderr
 
 
 @pytest.mark.slow

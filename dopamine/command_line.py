@@ -1,0 +1,159 @@
+"""What the commands share: flags, --help, and what a mistake is told.
+
+Flags are absl's, so that the command lines of Dopamine 2 and 3 work.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import linecache
+import re
+import sys
+import sysconfig
+import traceback
+from types import FrameType
+from typing import Any, NoReturn
+
+from absl import app
+from absl import flags
+
+from dopamine import signals
+
+flags.disclaim_key_flags()  # They belong to the command that defines them.
+
+
+def define_gin_flags() -> None:
+  """Defines what `train` and `evaluate` know of gin, and the seed."""
+  flags.DEFINE_multi_string(
+    'gin_files',
+    [],
+    'Gin files to load, from the current folder or from the package '
+    '(dopamine/agents/dqn/configs/dqn.gin). Each has a --gin_files of its own.',
+  )
+  flags.DEFINE_multi_string(
+    'gin_bindings',
+    [],
+    'Gin bindings that override the files, such as "DQNAgent.gamma = 0.9". '
+    'Each has a --gin_bindings of its own.',
+  )
+  flags.DEFINE_integer(
+    'seed',
+    None,
+    'Seed of environment, replay, agent and networks; the same as the binding '
+    'Runner.seed. None draws a fresh one.',
+    lower_bound=0,
+  )
+
+
+def gin_bindings() -> list[str]:
+  """Returns those of the command line, with the seed."""
+  bindings = list(flags.FLAGS.gin_bindings)
+  if flags.FLAGS.seed is not None:
+    bindings.append(f'Runner.seed = {flags.FLAGS.seed}')
+  return bindings
+
+
+def require(name: str, example: str) -> Any:
+  """Returns a flag's value.
+
+  Raises:
+    ValueError: there is none.
+  """
+  value = flags.FLAGS[name].value
+  if not value:
+    raise ValueError(
+      f'--{name} is missing: add for example --{name}={example}. --help lists '
+      'the flags'
+    )
+  return value
+
+
+def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
+  """Parses the flags, and runs a command."""
+  signals.begin()
+  app.run(main, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  app.define_help_flags()
+  try:
+    words = flags.FLAGS(argv)
+  except flags.Error as error:
+    _end_with(f'{error}. --help lists the flags')
+  except SystemExit:  # Of --help, which absl takes for a mistake.
+    sys.exit(0)
+  if len(words) > 1:
+    _end_with(_of_no_flag(words[1:]))
+  return words
+
+
+def _of_no_flag(words: list[str]) -> str:
+  """What is said of words that absl hands to `main`, which has no use for any."""
+  text = f'{" ".join(map(repr, words))} belongs to no flag'
+  if 'gin_files' not in flags.FLAGS:
+    return f'{text}. --help lists the flags'
+  text += (
+    '. Each file and each binding has a flag of its own before it, and a '
+    'binding with blanks has quotes around it'
+  )
+  if words[0].endswith('.gin'):
+    return f'{text}: --gin_files {words[0]}'
+  binding = words[0] if '=' in words[0][1:-1] else 'NAME = VALUE'
+  return f'{text}: --gin_bindings "{binding}"'
+
+
+# Mistakes ---------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def explaining_mistakes() -> Iterator[None]:
+  """Ends the process with a paragraph where an error was raised on purpose."""
+  try:
+    yield
+  except Exception as error:
+    if not _explains_itself(error):
+      raise
+    _end_with(_message(error))
+
+
+def _end_with(message: str) -> NoReturn:
+  signals.settle(1)
+  sys.exit(f'\nError: {message}')
+
+
+def _message(error: Exception) -> str:
+  """What was raised, without what was added to it on its way up."""
+  # Of gin, the calls that led there; of Keras, all around its bold type.
+  message = str(error).split('\n  In call to configurable')[0]
+  bold = re.search(r'\x1b\[1m(.*?)\x1b\[0m', message, re.DOTALL)
+  return (bold and bold[1]) or re.sub(r'\x1b\[\d+m', '', message)
+
+
+def _explains_itself(error: Exception) -> bool:
+  """Whether it was raised on purpose, here or by gin: its message says all.
+
+  Any other, of a user's network say, keeps its traceback.
+  """
+  frames = list(traceback.walk_tb(error.__traceback__))
+  frame, line = frames[-1]
+  module = frame.f_globals.get('__name__', '')
+  package = module.split('.')[0]
+  if module in ('dopamine.losses', 'dopamine.shapes'):
+    # What was handed to a formula: by a hook of the user's, if there is one.
+    return not any(_is_of_the_user(frame) for frame, _ in frames)
+  if package == 'gin' or isinstance(error, MemoryError):
+    return True
+  source = linecache.getline(frame.f_code.co_filename, line).strip()
+  is_deliberate = source.startswith('raise ')
+  is_about_arguments = isinstance(error, TypeError) and 'argument' in str(error)
+  return package in ('dopamine', '__main__') and (
+    is_deliberate or is_about_arguments
+  )
+
+
+def _is_of_the_user(frame: FrameType) -> bool:
+  """Whether a frame runs code that is neither ours nor installed."""
+  file = frame.f_code.co_filename
+  package = frame.f_globals.get('__name__', '').split('.')[0]
+  return package not in ('dopamine', '__main__') and not file.startswith(
+    ('<', *sysconfig.get_paths().values())
+  )
