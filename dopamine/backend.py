@@ -1,9 +1,15 @@
-"""Chooses Keras's backend before Keras loads; a process has one."""
+"""Chooses Keras's backend before Keras loads; a process has one.
 
-from collections.abc import Iterable
+And says how what a command needs is installed.
+"""
+
+from collections.abc import Iterable, Iterator
+import contextlib
+import functools
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 
 # A jax_* agent, or anything of dopamine.jax, in the text of a gin file.
@@ -16,6 +22,44 @@ _COMMENT = re.compile(r'#.*')
 
 def _installed(name: str) -> bool:
   return importlib.util.find_spec(name) is not None
+
+
+def sources() -> str | None:
+  """The folder of the project, if the package lies in its sources."""
+  root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+  is_there = os.path.isfile(os.path.join(root, 'pyproject.toml'))
+  return root if is_there else None
+
+
+def how_to_install(extra: str) -> str:
+  """The command that installs an extra of pyproject.toml, '' for none."""
+  extra = extra and f'[{extra}]'
+  if root := sources():
+    return f"pip install -e '{root}{extra}'"
+  return f"pip install '.{extra}' in the folder of Dopamine's sources"
+
+
+def check_installed(name: str, who: str) -> None:
+  """Refuses to go on without a backend.
+
+  Args:
+    name: 'tensorflow' or 'jax'.
+    who: needs it.
+
+  Raises:
+    ImportError: says how it is installed.
+  """
+  if _installed(name):
+    return
+  way_out = how_to_install('jax' if name == 'jax' else '')
+  if name == 'tensorflow':
+    way_out += ' installs it, and KERAS_BACKEND=jax runs on JAX instead'
+    if sys.version_info >= (3, 14):
+      way_out = (
+        'TensorFlow has no build for this Python: use Python 3.11 to 3.13, or '
+        f'JAX, with KERAS_BACKEND=jax ({how_to_install("jax")})'
+      )
+  raise ImportError(f'{who} needs {name}, which is not installed: {way_out}')
 
 
 def current() -> str | None:
@@ -46,14 +90,18 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
 
   Args:
     gin_texts: the contents of gin files, and bindings.
+
+  Raises:
+    ImportError: what is chosen is not installed.
   """
   name = current()
+  who = f'KERAS_BACKEND={name}'
   if name is None:
     wants_jax = any(_NAMES_JAX.search(_COMMENT.sub('', t)) for t in gin_texts)
     if wants_jax or (not _installed('tensorflow') and _installed('jax')):
-      name = 'jax'
+      name, who = 'jax', 'a jax_* agent, or what else of JAX the files name,'
     else:
-      name = 'tensorflow'
+      name, who = 'tensorflow', 'a run without KERAS_BACKEND'
   if name not in ('tensorflow', 'jax'):
     if os.environ.get('KERAS_BACKEND'):
       found = f'KERAS_BACKEND={name} is none of ours: set it to'
@@ -63,6 +111,7 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
         'KERAS_BACKEND to'
       )
     raise ValueError(f"{found} 'tensorflow' or 'jax' before Python starts")
+  check_installed(name, who)
   os.environ['KERAS_BACKEND'] = name
   # Warnings and errors of TensorFlow's C++ side, but not its start-up notes.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
@@ -84,11 +133,81 @@ def require(name: str, who: str) -> None:
       f'{who} needs the {name} backend, but this process uses {settled}: set '
       f'KERAS_BACKEND={name} before Python starts'
     )
-  if not _installed(name):
-    extra = '[jax]' if name == 'jax' else ''
-    raise ImportError(
-      f'{who} needs {name}, which is not installed: '
-      f"pip install 'dopamine-rl{extra}'"
-    )
+  check_installed(name, who)
   os.environ['KERAS_BACKEND'] = name
   choose()
+
+
+# GPUs -------------------------------------------------------------------------
+
+
+@functools.cache
+def has_gpu() -> bool:
+  """Whether there is an NVIDIA driver, and its GPUs are not hidden."""
+  if os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1'):
+    return False
+  if os.path.exists('/proc/driver/nvidia/version'):
+    return True
+  with contextlib.suppress(OSError, subprocess.SubprocessError):
+    subprocess.run(
+      ['nvidia-smi', '-L'], capture_output=True, timeout=30, check=True
+    )
+    return True
+  return False
+
+
+def why_no_gpu(name: str) -> str:
+  """Why a backend leaves the GPU of this machine alone, and the way out."""
+  libraries = {'tensorflow': 'nvidia.cudnn', 'jax': 'jax_cuda12_plugin'}[name]
+  with contextlib.suppress(ImportError):  # Of the package around it.
+    if _installed(libraries):
+      return (
+        'its CUDA libraries are installed, so the driver may be too old for '
+        'them, or another process may hold the GPU: nvidia-smi shows both'
+      )
+  return (
+    'what is installed of it computes on CPUs. For GPUs: make setup GPU=1, or '
+    f'{how_to_install("cuda")}. CUDA_VISIBLE_DEVICES=-1 leaves the GPU alone'
+  )
+
+
+# What TensorFlow writes at its start, before it looks at TF_CPP_MIN_LOG_LEVEL,
+# and of CUDA where there is none. Errors of anything else stay.
+_NOISE = r"""
+import re, sys
+noise = re.compile(rb'WARNING: All log messages before absl|I\d{4} '
+  rb'|[WE]\d{4} .*(?i:cuda|cuinit|cudnn|cublas|cufft|computation_placer)')
+for line in sys.stdin.buffer:
+  if not noise.match(line):
+    sys.stderr.buffer.write(line)
+    sys.stderr.buffer.flush()
+"""
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+  """Leaves out what TensorFlow says of CUDA on a machine without a GPU.
+
+  That comes from C++, past `sys.stderr`. A process of its own reads it, so that
+  nothing else is lost if this one dies. TF_CPP_MIN_LOG_LEVEL=0 shows all.
+  """
+  if os.environ.get('TF_CPP_MIN_LOG_LEVEL') == '0' or has_gpu():
+    yield
+    return
+  stderr = os.dup(2)
+  reader = subprocess.Popen(
+    [sys.executable, '-ISc', _NOISE],
+    stdin=subprocess.PIPE,
+    stderr=stderr,
+    start_new_session=True,  # Ctrl-C is not for it.
+  )
+  assert reader.stdin is not None
+  os.dup2(reader.stdin.fileno(), 2)
+  reader.stdin.close()
+  try:
+    yield
+  finally:
+    sys.stderr.flush()
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    reader.wait()

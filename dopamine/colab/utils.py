@@ -1,7 +1,6 @@
 """Reads the logs of runs, old and new, and the published baselines.
 
-Needs pandas (`pip install 'dopamine-rl[viz]'`) where a function returns a
-`DataFrame`.
+Needs pandas, of the extra [viz], where a function returns a `DataFrame`.
 """
 
 import collections
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dopamine import backend
 from dopamine import storage
 
 FILE_PREFIX = 'log'
@@ -128,6 +128,17 @@ def summarize_data(
 # Many runs --------------------------------------------------------------------
 
 
+def _pandas():
+  try:
+    import pandas
+  except ImportError as error:
+    raise ImportError(
+      'a table of runs needs pandas, which is not installed: '
+      f'{backend.how_to_install("viz")}'
+    ) from error
+  return pandas
+
+
 def read_experiment(
   log_path: str,
   parameter_set: Mapping[str, Sequence[Any]] | None = None,
@@ -155,9 +166,11 @@ def read_experiment(
   Returns:
     A `pandas.DataFrame` with a column for each parameter, `iteration`, and one
     for each key.
-  """
-  import pandas as pd
 
+  Raises:
+    ImportError: pandas is not installed.
+  """
+  pd = _pandas()
   parameters = dict(parameter_set or {})
   rows: list[dict[str, Any]] = []
   found: set[str] = set()
@@ -219,8 +232,7 @@ def load_baselines(base_dir: str, verbose: bool = False) -> dict[str, Any]:
 
 def _read_json(path: str):
   """The curves of one game, None if there is no such file."""
-  import pandas as pd
-
+  pd = _pandas()
   if not os.path.exists(path):
     return None
   with open(path, encoding='utf-8') as file:

@@ -18,6 +18,7 @@ import gin
 import gymnasium
 import numpy as np
 
+from dopamine import backend
 from dopamine import checks
 from dopamine import seeding
 
@@ -261,7 +262,7 @@ def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
     message = f'{environment_id} needs what is not installed: {error}'
     if 'box2d' in str(error).lower():
       message = (
-        f"{environment_id} needs Box2D: pip install 'dopamine-rl[box2d]'"
+        f'{environment_id} needs Box2D: {backend.how_to_install("box2d")}'
       )
     raise gymnasium.error.DependencyNotInstalled(message) from error
   except (

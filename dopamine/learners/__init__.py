@@ -8,14 +8,18 @@ backend. They are the only modules that import a framework.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
+import functools
 import importlib
 import json
 import os
 from typing import Any, NamedTuple
 
+from absl import logging
 import keras
 from keras import ops
 import numpy as np
+
+from dopamine import backend
 
 
 class Hooks(NamedTuple):
@@ -191,7 +195,22 @@ def _backend_module():
 
 def create(hooks: Hooks, device: str | None = None) -> Learner:
   """Returns the learner of the process's backend."""
+  _warn_of_idle_gpu(device)
   return _backend_module().Learner(hooks, device)
+
+
+@functools.cache
+def _warn_of_idle_gpu(device: str | None) -> None:
+  """Says so where the CPU computes though there is a GPU."""
+  is_chosen = device is not None and parse_device(device)[0] == 'cpu'
+  is_chosen = is_chosen or os.environ.get('JAX_PLATFORMS') == 'cpu'
+  text = describe_device(device)
+  if not is_chosen and ' on cpu' in text and backend.has_gpu():
+    logging.warning(
+      'This machine has a GPU, but this run computes with %s: %s',
+      text,
+      backend.why_no_gpu(keras.config.backend()),
+    )
 
 
 def prepare() -> None:
@@ -202,7 +221,8 @@ def prepare() -> None:
   makes a variable, an optimizer's learning rate included.
   """
   if keras.config.backend() == 'tensorflow':
-    _backend_module().prepare()
+    with backend.quiet():
+      _backend_module().prepare()
 
 
 def on_device(device: str | None) -> contextlib.AbstractContextManager:
@@ -294,7 +314,7 @@ def read_tf_checkpoint(prefix: str) -> dict[str, np.ndarray]:
   except ImportError as error:
     raise ImportError(
       f'{prefix} is a checkpoint of TensorFlow, which is needed to read it: '
-      'pip install tensorflow'
+      f'{backend.how_to_install("")}'
     ) from error
   return tf_learner.read_checkpoint(prefix)
 

@@ -1,10 +1,13 @@
 """Tests of `dopamine.backend`, each in a process of its own."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
 import pytest
+
+from dopamine import backend
 
 
 def run(code, **environment):
@@ -69,14 +72,168 @@ def test_importing_dopamine_jax_chooses_jax():
   assert result.stdout.split() == ['jax', 'False'], result.stderr
 
 
-def test_without_jax_the_error_names_the_extra():
-  code = (
-    'import importlib.util as u; find = u.find_spec\n'
-    'u.find_spec = lambda name, *a: None if name == "jax" else find(name, *a)\n'
-    'import dopamine.jax'
+WITHOUT = """
+import importlib.util as u, sys
+find = u.find_spec
+u.find_spec = lambda name, *a: None if name in {hidden} else find(name, *a)
+sys.modules |= dict.fromkeys({hidden})
+"""
+ROOT = str(pathlib.Path(__file__).parents[2])
+TRAIN = """
+import runpy
+sys.argv = ['train', '--base_dir={base_dir}', '--gin_files={gin_file}']
+runpy.run_module('dopamine.discrete_domains.train', run_name='__main__')
+"""
+
+
+def train_without(hidden, tmp_path, gin_file, **environment):
+  """What `train` says where packages are missing, in one paragraph."""
+  code = WITHOUT.format(hidden=hidden) + TRAIN.format(
+    base_dir=tmp_path / 'run', gin_file=gin_file
   )
-  result = run(code)
-  assert "pip install 'dopamine-rl[jax]'" in result.stderr
+  result = run(code, **environment)
+  assert result.returncode == 1 and not (tmp_path / 'run').exists()
+  assert result.stderr.startswith('\nError: ') and 'Trace' not in result.stderr
+  return result.stderr
+
+
+DQN = 'dopamine/agents/dqn/configs/dqn_cartpole.gin'
+JAX_DQN = 'dopamine/jax/agents/dqn/configs/dqn_cartpole.gin'
+
+
+def test_without_jax_the_error_names_the_extra(tmp_path):
+  way_out = f"pip install -e '{ROOT}[jax]'"
+  result = run(WITHOUT.format(hidden=['jax']) + 'import dopamine.jax')
+  assert way_out in result.stderr
+  message = train_without(['jax'], tmp_path, JAX_DQN)
+  assert 'a jax_* agent' in message and way_out in message
+  message = train_without(['jax'], tmp_path, DQN, KERAS_BACKEND='jax')
+  assert 'KERAS_BACKEND=jax needs jax' in message and way_out in message
+
+
+def test_without_tensorflow_the_error_says_what_to_do(tmp_path):
+  message = train_without(
+    ['tensorflow'], tmp_path, DQN, KERAS_BACKEND='tensorflow'
+  )
+  assert 'needs tensorflow' in message and f"install -e '{ROOT}'" in message
+  message = train_without(['tensorflow', 'jax'], tmp_path, DQN)
+  assert 'needs tensorflow' in message and 'KERAS_BACKEND=jax' in message
+
+
+def test_where_tensorflow_has_no_build_the_error_says_so():
+  code = """
+from dopamine import backend
+sys.version_info = (3, 14, 0)
+backend.choose()
+"""
+  result = run(WITHOUT.format(hidden=['tensorflow', 'jax']) + code)
+  assert 'no build for this Python: use Python 3.11 to 3.13' in result.stderr
+  assert "[jax]'" in result.stderr
+
+
+def test_an_installed_package_names_the_folder_of_its_sources(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(backend, '__file__', str(tmp_path / 'a' / 'backend.py'))
+  assert backend.how_to_install('viz') == (
+    "pip install '.[viz]' in the folder of Dopamine's sources"
+  )
+
+
+# GPUs -------------------------------------------------------------------------
+
+AGENT = """
+from dopamine import backend
+backend.choose()
+from dopamine.agents.dqn import dqn_agent
+import numpy as np
+for device in ({device!r}, {device!r}):
+  dqn_agent.DQNAgent(
+    num_actions=2, observation_shape=(4,), observation_dtype=np.float32,
+    stack_size=1, network=dqn_agent.networks.CartpoleDQNNetwork,
+    tf_device=device,
+  )
+"""
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+  """A program in the place of the one that comes with NVIDIA's driver."""
+
+  def install(code=0):
+    path = tmp_path / 'nvidia-smi'
+    path.write_text(f'#!/bin/sh\necho "GPU 0: NVIDIA H200"\nexit {code}\n')
+    path.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+
+  return install
+
+
+@pytest.mark.parametrize('name', ['tensorflow', 'jax'])
+def test_a_gpu_that_is_left_idle_is_told_once(name, driver):
+  if backend.has_gpu():
+    pytest.skip('there is a GPU, which is not idle')
+  driver()
+  result = run(AGENT.format(device='/gpu:0'), KERAS_BACKEND=name)
+  assert result.returncode == 0, result.stderr
+  text = 'This machine has a GPU, but this run computes with ' + name
+  assert result.stderr.count(text) == 1
+  assert f"make setup GPU=1, or pip install -e '{ROOT}[cuda]'" in result.stderr
+  # TensorFlow's own words on its libraries are not left out then.
+  assert ('cuInit' in result.stderr) is (name == 'tensorflow')
+
+
+@pytest.mark.parametrize(
+  ('code', 'device', 'environment'),
+  [
+    (0, '/cpu:*', {}),
+    (0, '/gpu:0', {'CUDA_VISIBLE_DEVICES': '-1'}),
+    (9, '/gpu:0', {}),  # The driver is broken.
+  ],
+)
+def test_a_cpu_that_was_asked_for_is_no_mistake(
+  code, device, environment, driver
+):
+  driver(code)
+  code = AGENT.format(device=device)
+  result = run(code, KERAS_BACKEND='tensorflow', **environment)
+  assert result.returncode == 0, result.stderr
+  assert 'This machine has a GPU' not in result.stderr
+
+
+def test_what_tensorflow_says_of_cuda_is_left_out_where_there_is_none():
+  if backend.has_gpu():
+    pytest.skip('there is a GPU')
+  code = """
+import os, sys
+from dopamine import backend
+backend.choose()
+with backend.quiet():
+  import tensorflow as tf
+  tf.config.list_physical_devices()
+  print('from Python', file=sys.stderr)
+  os.write(2, b'E0000 00:00:1.5 1 port.cc:153] another error\\n')
+  os.write(2, b'torn')
+os.write(2, b' afterwards')
+"""
+  result = run(code, KERAS_BACKEND='tensorflow')
+  assert result.stderr == (
+    'from Python\nE0000 00:00:1.5 1 port.cc:153] another error\ntorn afterwards'
+  )
+  result = run(code, KERAS_BACKEND='tensorflow', TF_CPP_MIN_LOG_LEVEL='0')
+  assert 'oneDNN' in result.stderr
+
+
+def test_what_a_dying_process_says_is_not_lost():
+  code = """
+import os
+from dopamine import backend
+with backend.quiet():
+  os.write(2, b'F0000 00:00:1.5 1 platform.cc:9] no AVX on this machine\\n')
+  os.abort()
+"""
+  result = run(code, KERAS_BACKEND='tensorflow')
+  assert result.returncode != 0 and 'no AVX on this machine' in result.stderr
 
 
 def test_a_variable_set_after_keras_was_loaded_is_refused_and_left_as_it_is():

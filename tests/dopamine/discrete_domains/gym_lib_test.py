@@ -136,7 +136,7 @@ def test_missing_box2d_names_the_extra(monkeypatch):
   monkeypatch.setitem(sys.modules, 'Box2D', None)
   with pytest.raises(
     gymnasium.error.DependencyNotInstalled,
-    match=r"pip install 'dopamine-rl\[box2d\]'",
+    match=r"pip install -e '.*\[box2d\]'",
   ):
     gym_lib.create_gym_environment('LunarLander', 'v3')
 
