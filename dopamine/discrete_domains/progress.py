@@ -107,13 +107,13 @@ class Progress:
       self._bar = None
 
   def _count(self, state: run_state.RunState, now: float) -> None:
+    steps = _steps(state)
+    self._rate.add(steps - self._last_steps, now - self._last)
+    self._last, self._last_steps = now, steps
     is_warming_up = self._is_warming_up()
     if self._was_warming_up and not is_warming_up:
       self._rate.forget()
     self._was_warming_up = is_warming_up
-    steps = _steps(state)
-    self._rate.add(steps - self._last_steps, now - self._last)
-    self._last, self._last_steps = now, steps
 
   def _seconds_left(self, steps: int) -> tuple[float | None, float | None]:
     """Of the phase, and of the run; None where nobody can know."""

@@ -15,6 +15,7 @@ from dopamine import seeding
 from dopamine import storage
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import progress
+from dopamine.discrete_domains import run_record
 
 # Settings that any run may change.
 _FREE_SETTINGS = frozenset(
@@ -191,23 +192,9 @@ def identity(agent: Any, environment: Any) -> dict[str, Any]:
     'agent': type(agent).__name__.removeprefix('Jax'),
     'environment': gym_lib.name_of(environment),
     'parts': own if isinstance(own, dict) else {},
-    'settings': _settings(),
+    'settings': run_record.settings(gin.operative_config_str()),
     'device': device if isinstance(device, str) else None,
   }
-
-
-def _settings() -> dict[str, str]:
-  """What gin has given so far: name of a parameter -> its value as text."""
-  settings: dict[str, str] = {}
-  name = None
-  for line in gin.operative_config_str().splitlines():
-    if line.startswith(' ') and name is not None:
-      text = f'{settings[name]} {line.strip()}'
-      settings[name] = text.rstrip('\\').strip()
-    elif ' = ' in line and not line.startswith('#'):
-      name, _, value = line.partition(' = ')
-      settings[name] = value.rstrip('\\').strip()
-  return settings
 
 
 def check_same_run(

@@ -36,6 +36,7 @@ from dopamine.discrete_domains import iteration_statistics
 from dopamine.discrete_domains import logger
 from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_checks
+from dopamine.discrete_domains import run_record
 from dopamine.discrete_domains import run_state
 
 _PACKAGE_PARENT = os.path.dirname(
@@ -95,6 +96,8 @@ def load_gin_configs(
   if name == 'jax':
     modules += [m for m, _ in _AGENTS.values() if m.startswith('dopamine.jax')]
     modules.append('dopamine.jax.networks')
+  with backend.quiet():
+    importlib.import_module('keras')
   for module in modules:
     importlib.import_module(module)
   gin_compat.parse(gin_files, gin_bindings)
@@ -462,6 +465,12 @@ class Runner:
           else 'Going back to the beginning: there is no checkpoint'
         )
       self._report()
+      self._record = run_record.RunRecord(
+        self._base_dir,
+        self._start_text,
+        seed=self._seed,
+        device=self._identity['device'],
+      )
     except BaseException:
       self._close_environments()
       self._lock.release()
@@ -985,10 +994,16 @@ class Runner:
       f'Stopped at {where}. The checkpoint is complete: the same command goes '
       'on from there.'
       if is_saved
-      else f'Stopped at {where}, which could not be saved there: the same '
-      'command goes on from the last checkpoint.',
+      else f'Stopped at {where}, which could not be saved there: '
+      f'{self.how_to_go_on()}.',
       is_saved,
     )
+
+  def how_to_go_on(self) -> str:
+    """What follows where a run ends here and now, for a message."""
+    if self._checkpoints.places():
+      return 'the same command goes on from the last checkpoint'
+    return 'the same command starts afresh, as there is no checkpoint yet'
 
   def request_stop(self) -> None:
     """Makes `run_experiment` save and raise `Stopped`, as soon as it can.
@@ -1163,6 +1178,7 @@ class Runner:
       event_writer.go_back(self._base_dir, self._event_sizes)
     self._damaged, self._event_sizes = [], None
     self._summary_writer.events.open()
+    self._record.write(self._summary_writer)
 
   def _save_iteration(self, iteration: int, statistics: dict) -> None:
     """Logs and saves a complete iteration; a full disk does not end the run."""
@@ -1192,8 +1208,8 @@ class Runner:
         return
     raise OSError(
       f'iteration {iteration} could not be saved: {error}. Checkpoints of '
-      'earlier iterations are as they were; with room to write, the same '
-      'command goes on from there'
+      'earlier iterations are as they were; with room to write, '
+      f'{self.how_to_go_on()}'
     ) from error
 
   def _checkpoint(self, iteration: int) -> None:
