@@ -2,12 +2,14 @@
 
 `parse` says of a name that gin does not know which one is near, and refuses
 parameters that gin lets through and a constructor would not. The names of
-`gin.tf` are in `gin_tf`.
+`gin.tf` are in `gin_tf`. `install` has gin read every file as UTF-8.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import difflib
 import inspect
+import io
+import os
 import re
 import tokenize
 import traceback
@@ -33,6 +35,39 @@ _DOPAMINE_4 = (
     r'OutOfGraphReplayBuffer.\1',
   ),
 )
+
+
+def install() -> None:
+  """Has gin read files as UTF-8, with what they include, in every locale."""
+  readers = gin.config._FILE_READERS  # What opens a file, and for which paths.
+  readers[:] = [(_in_utf8(reader), takes) for reader, takes in readers]
+
+
+def _in_utf8(reader: Callable) -> Callable:
+  """What opens files as `reader` does, but for the encoding."""
+
+  def read(path: str) -> Any:
+    file = reader(path)
+    if isinstance(file, io.TextIOWrapper):
+      file.reconfigure(encoding='utf-8')
+    return file
+
+  return read
+
+
+def typed(binding: str) -> str:
+  """A binding of the command line, in a locale that lacks its letters too.
+
+  Python decodes arguments by the locale, and what that lacks to surrogates.
+  """
+  if binding.isascii() or not re.search('[\udc80-\udcff]', binding):
+    return binding
+  try:
+    return os.fsencode(binding).decode('utf-8')
+  except UnicodeError:
+    raise ValueError(
+      f'the binding {ascii(binding)} is not UTF-8: write it in a gin file'
+    ) from None
 
 
 def check_version(texts: Iterable[str]) -> None:

@@ -113,6 +113,6 @@ def resident() -> int:
 def _statm(field: int) -> int:
   """Bytes of addresses (0), resident (1), of private addresses (5)."""
   with contextlib.suppress(AttributeError, OSError, ValueError, IndexError):
-    with open('/proc/self/statm') as file:
+    with open('/proc/self/statm', encoding='utf-8') as file:
       return int(file.read().split()[field]) * os.sysconf('SC_PAGE_SIZE')
   return 0

@@ -76,15 +76,16 @@ def load_gin_configs(
   """Chooses the backend, imports what gin files may name, and parses them.
 
   Args:
-    gin_files: paths, looked for from the current folder and then inside the
-      installed package (`dopamine/agents/dqn/configs/dqn.gin`).
+    gin_files: paths, looked for from the current folder, then from those of
+      `gin.add_config_file_search_path`, and then inside the installed package
+      (`dopamine/agents/dqn/configs/dqn.gin`).
     gin_bindings: further statements, which override those of the files.
   """
   if isinstance(gin_files, str):
     gin_files = [gin_files]
   if isinstance(gin_bindings, str):
     gin_bindings = [gin_bindings]
-  gin_bindings = list(gin_bindings or ())
+  gin_bindings = [gin_compat.typed(b) for b in gin_bindings or ()]
   gin_files = [_find(path) for path in gin_files or ()]
   texts = [text for path in gin_files for text in _read(path)]
   gin_compat.check_version(texts + gin_bindings)
@@ -104,8 +105,9 @@ def load_gin_configs(
 
 
 def _find(gin_file: str) -> str:
-  """The path of a gin file, here or in the package."""
-  places = [gin_file, os.path.join(_PACKAGE_PARENT, gin_file)]
+  """The path of a gin file: here, where gin was told to look, or ours."""
+  folders = *gin.config._LOCATION_PREFIXES, _PACKAGE_PARENT
+  places = list(dict.fromkeys(os.path.join(f, gin_file) for f in folders))
   for place in places:
     if os.path.isfile(place):
       return place

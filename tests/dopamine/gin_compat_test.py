@@ -252,3 +252,60 @@ def test_research_code_may_import_gin_tf_first():
     check=False,
   )
   assert result.stdout.split() == ['False', 'False'], result.stderr
+
+
+# Letters ----------------------------------------------------------------------
+
+
+def test_gin_files_are_utf8_in_every_locale(tmp_path):
+  inner, outer = tmp_path / 'inner.gin', tmp_path / 'outer.gin'
+  inner.write_bytes('word = "Käse"  # für später\n'.encode())
+  outer.write_bytes(f"# naïve\r\ninclude '{inner}'\r\nn = 1\r\n".encode())
+  code = """
+import sys
+import dopamine
+import gin
+from dopamine.discrete_domains import run_experiment
+
+def show():
+  values = [gin.query_parameter(f'%{name}') for name in ('word', 'n')]
+  gin.clear_config()
+  return values
+
+gin.parse_config_file(sys.argv[1])
+print(ascii(show()))
+run_experiment.load_gin_configs([sys.argv[1]], ['a = 1'])
+print(ascii(show()))
+run_experiment.load_gin_configs([sys.argv[1]], [sys.argv[2]])
+print(ascii(show()))
+"""
+  result = subprocess.run(
+    [sys.executable, '-c', code, outer, 'word = "Öl"'.encode()],
+    env={
+      **os.environ,
+      **{'LC_ALL': 'C', 'PYTHONCOERCECLOCALE': '0', 'PYTHONUTF8': '0'},
+    },
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.stdout.splitlines() == [
+    ascii(['Käse', 1]),
+    ascii(['Käse', 1]),
+    ascii(['Öl', 1]),
+  ], result.stderr[-2000:]
+
+
+def test_a_binding_that_is_no_utf8_is_named():
+  assert gin_compat.typed('a = "ü"') == 'a = "ü"'
+  with pytest.raises(ValueError, match=r"'a = \\udcfc' is not UTF-8"):
+    gin_compat.typed(os.fsdecode(b'a = \xfc'))
+
+
+def test_gin_files_of_a_search_path_are_found(tmp_path, monkeypatch):
+  monkeypatch.setattr(gin.config, '_LOCATION_PREFIXES', [''])
+  (tmp_path / 'outer.gin').write_text("include 'inner.gin'\n")
+  (tmp_path / 'inner.gin').write_text('DQNAgent.gamma = 0.5\n')
+  gin.add_config_file_search_path(str(tmp_path))
+  run_experiment.load_gin_configs(['outer.gin'], [])
+  assert gin.query_parameter('DQNAgent.gamma') == 0.5
