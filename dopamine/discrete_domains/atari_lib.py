@@ -10,10 +10,13 @@ no-op starts or presses FIRE at the start.
 from collections.abc import Iterable
 import contextlib
 import difflib
+import functools
 import math
+import re
 from typing import Any
 import warnings
 
+from absl import logging
 import ale_py
 from ale_py import roms
 import cv2
@@ -45,6 +48,14 @@ _NETWORKS = frozenset(
 # ends the whole process.
 _TWO_PLAYER_ROMS = frozenset({'combat', 'joust', 'maze_craze', 'warlords'})
 
+# What ids and the names of files have around a game: 'ale_py:ALE/Pong-ram-v5',
+# 'PongNoFrameskip-v4', 'roms/pong.bin'.
+_AROUND_GAME = re.compile(
+  r'(?:.*[:/\\])?(?P<game>.+?)(?P<ram>[-_ ]ram)?'
+  r'([-_ ]?(No[-_ ]?Frameskip|Deterministic))?([-_ ]v\d+)?(\.bin)?',
+  re.IGNORECASE,
+)
+
 # Wrappers of Gymnasium that hold nothing a saved state would miss.
 _STATELESS_WRAPPERS = (
   gymnasium.wrappers.OrderEnforcing,
@@ -67,14 +78,20 @@ def __getattr__(name: str) -> Any:
 def game_names() -> list[str]:
   """Returns the names of all games, e.g. 'SpaceInvaders'."""
   playable = set(roms.get_all_rom_ids()) - _TWO_PLAYER_ROMS
-  return sorted(rom_id.title().replace('_', '') for rom_id in playable)
+  return sorted(map(_name, playable))
+
+
+def _name(rom_id: str) -> str:
+  return rom_id.title().replace('_', '')
 
 
 def find_rom_id(game_name: str | None) -> str:
   """Returns ale-py's id of a game: 'SpaceInvaders' is 'space_invaders'.
 
   Args:
-    game_name: CamelCase or snake_case, in any capitalisation.
+    game_name: in any capitalisation, with or without blanks and the like. Of
+      an id of Gym, Gymnasium or ALE ('ALE/Pong-v5', 'PongNoFrameskip-v4') and
+      of a file ('pong.bin') the game is taken; a warning says so.
   """
   if not game_name:
     raise ValueError(
@@ -82,17 +99,42 @@ def find_rom_id(game_name: str | None) -> str:
       "'Pong'; for another kind of task bind create_environment_fn of Runner, "
       'or of TrainRunner, in gin @gym_lib.create_gym_environment'
     )
-  rom_ids = {
-    rom_id.replace('_', ''): rom_id for rom_id in roms.get_all_rom_ids()
-  }
-  key = str(game_name).replace('_', '').lower()
-  if key in rom_ids:
+  name = str(game_name).strip()
+  rom_ids = {_letters(rom_id): rom_id for rom_id in roms.get_all_rom_ids()}
+  if _letters(name) in rom_ids:
+    return rom_ids[_letters(name)]
+  around = _AROUND_GAME.fullmatch(name)
+  key = _letters(around['game'] if around else name)
+  if around and key in rom_ids:
+    _say_what_counts(name, _name(rom_ids[key]), around['ram'] is not None)
     return rom_ids[key]
-  names = {name.lower(): name for name in game_names()}
-  nearest = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+  if key in {_letters(spec.name) for spec in gymnasium.registry.values()}:
+    raise ValueError(
+      f'there is no Atari game {name!r}: for tasks of Gymnasium take the gin '
+      'file dopamine/agents/dqn/configs/dqn_gym.gin, and '
+      f'create_gym_environment.environment_name = {name!r}'
+    )
+  names = {_letters(name): name for name in game_names()}
+  close = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+  nearest = f'. Nearest: {[names[n] for n in close]}' if close else ''
   raise ValueError(
-    f'there is no game {game_name!r}. Nearest: '
-    f'{[names[name] for name in nearest]}; atari_lib.game_names() lists all'
+    f'there is no game {name!r}{nearest}; atari_lib.game_names() lists all'
+  )
+
+
+def _letters(name: str) -> str:
+  """A name without what people write differently."""
+  return re.sub(r'[\W_]', '', name).lower()
+
+
+@functools.cache  # Once.
+def _say_what_counts(game_name: str, game: str, is_ram: bool) -> None:
+  logging.warning(
+    'game_name=%r is read as %r, and nothing else of it counts: the ROM is '
+    "ale-py's, and frame skip, sticky actions and observations%s are those of "
+    'the gin file (AtariPreprocessing.frame_skip, '
+    'create_atari_environment.sticky_actions).',
+    *(game_name, game, ', which are pictures and no RAM,' if is_ram else ''),
   )
 
 
@@ -125,7 +167,7 @@ class AleEnvironment:
     """
     rom_id = self.game_name = find_rom_id(game_name)
     self._description = (
-      f'{game_name}, repeat_action_probability={repeat_action_probability}'
+      f'{_name(rom_id)}, repeat_action_probability={repeat_action_probability}'
     )
     if rom_id in _TWO_PLAYER_ROMS:
       raise ValueError(

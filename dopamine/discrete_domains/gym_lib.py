@@ -8,6 +8,7 @@ episode is over, for whatever reason.
 """
 
 import difflib
+import functools
 import inspect
 import re
 from typing import Any
@@ -237,6 +238,8 @@ def create_gym_environment(
   if not keep_time_limit:
     kwargs['max_episode_steps'] = -1
   environment = _make(environment_id, kwargs)
+  if hasattr(unwrapped(environment), 'ale'):
+    _say_how_atari_is_played(environment_id)
   is_array = isinstance(environment.observation_space, gymnasium.spaces.Box)
   if flatten and not is_array:
     environment = gymnasium.wrappers.FlattenObservation(environment)
@@ -245,6 +248,16 @@ def create_gym_environment(
   if seed is None:
     return GymPreprocessing(environment)
   return GymPreprocessing(environment, seed=seed)
+
+
+@functools.cache  # Once.
+def _say_how_atari_is_played(environment_id: str) -> None:
+  logging.warning(
+    '%s is played as Gymnasium has it, in large colour pictures. As Dopamine '
+    'plays Atari games: Runner.create_environment_fn = '
+    '@atari_lib.create_atari_environment, whose game_name takes this id too.',
+    environment_id,
+  )
 
 
 def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
@@ -269,14 +282,27 @@ def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
     gymnasium.error.DeprecatedEnv,
     gymnasium.error.Error,  # Also of an id that is none.
   ) as error:
-    nearest = difflib.get_close_matches(
-      environment_id, gymnasium.registry, n=5, cutoff=0.5
-    )
+    near = _nearest(environment_id)
     raise ValueError(
-      f'Gymnasium has no environment {environment_id!r}. Nearest: {nearest}; '
-      '`gymnasium.registry` holds all of them, and an environment of another '
-      "package is named 'package:Name-v0'"
+      f'Gymnasium has no environment {environment_id!r}'
+      f'{f". Nearest: {near}" if near else ""}; `gymnasium.registry` holds all '
+      'of them, and an environment of another package is named '
+      "'package:Name-v0'. The version of a name without one is "
+      'create_gym_environment.version, where None is the newest'
     ) from error
+
+
+def _nearest(environment_id: str) -> list[str]:
+  """The ids that differ in capitals, blanks or version; else similar ones."""
+
+  def letters(name: str) -> str:
+    return re.sub(r'([-_ ]?v\d+)+$|[\W_]', '', name.lower())
+
+  wanted = letters(environment_id)
+  same = [name for name in gymnasium.registry if letters(name) == wanted]
+  return same or difflib.get_close_matches(
+    environment_id, gymnasium.registry, n=5, cutoff=0.5
+  )
 
 
 @gin.configurable

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from dopamine import seeding
+from dopamine.colab import utils
 from dopamine.discrete_domains import atari_lib
+from dopamine.discrete_domains import gym_lib
 from tests.support import atari
 
 pytestmark = pytest.mark.no_backend
@@ -282,10 +284,61 @@ def test_environment_without_an_emulator_is_refused():
     ('TicTacToe3D', 'tic_tac_toe_3d'),
     ('space_invaders', 'space_invaders'),
     ('SPACEINVADERS', 'space_invaders'),
+    ('Space Invaders', 'space_invaders'),
+    ('space-invaders', 'space_invaders'),
+    ('Ms. Pacman', 'ms_pacman'),
   ],
 )
-def test_game_names(name, rom_id):
+def test_game_names(name, rom_id, caplog):
   assert atari_lib.find_rom_id(name) == rom_id
+  assert not caplog.text
+
+
+@pytest.mark.parametrize(
+  'name, rom_id, is_ram',
+  [
+    ('PongNoFrameskip-v4', 'pong', False),
+    ('PongDeterministic-v4', 'pong', False),
+    ('Pong-v0', 'pong', False),
+    ('Pong-ram-v4', 'pong', True),
+    ('Pong-ramNoFrameskip-v0', 'pong', True),
+    ('SpaceInvadersNoFrameskip-v4', 'space_invaders', False),
+    ('ALE/Pong-v5', 'pong', False),
+    ('ALE/Pong', 'pong', False),
+    ('ALE/Pong-ram-v5', 'pong', True),
+    ('ale_py:ALE/TicTacToe3D-v5', 'tic_tac_toe_3d', False),
+    ('roms/space_invaders.bin', 'space_invaders', False),
+  ],
+)
+def test_of_an_id_the_game_is_taken(name, rom_id, is_ram, caplog):
+  atari_lib._say_what_counts.cache_clear()
+  with caplog.at_level('WARNING', logger='absl'):
+    for _ in range(2):
+      assert atari_lib.find_rom_id(name) == rom_id
+  assert caplog.text.count(f'game_name={name!r} is read as') == 1
+  assert ('pictures and no RAM' in caplog.text) == is_ram
+
+
+def test_every_id_of_gymnasium_names_its_game():
+  atari = {
+    environment_id: spec.kwargs['game']
+    for environment_id, spec in gymnasium.registry.items()
+    if 'game' in spec.kwargs
+  }
+  assert len(atari) > 300
+  assert {name: atari_lib.find_rom_id(name) for name in atari} == atari
+
+
+def test_the_published_games_are_found():
+  found = {atari_lib.find_rom_id(game) for game in utils.ALL_GAMES}
+  assert len(found) == len(utils.ALL_GAMES)
+
+
+def test_a_run_goes_on_however_its_game_is_written():
+  for name in ('Pong', 'pong', 'ALE/Pong-v5', 'PongNoFrameskip-v4'):
+    environment = atari_lib.create_atari_environment(name)
+    # As in the checkpoints of every release.
+    assert gym_lib.name_of(environment) == 'pong'
 
 
 def test_every_shipped_rom_has_its_own_name():
@@ -320,6 +373,17 @@ def test_two_player_games_are_refused_instead_of_ending_the_process():
 def test_unknown_game_names_its_neighbours(name, nearest):
   with pytest.raises(ValueError, match=f'{name}.*{nearest}.*game_names'):
     atari_lib.create_atari_environment(name)
+
+
+def test_an_unknown_game_without_neighbours():
+  with pytest.raises(ValueError, match="^there is no game 'zz'; atari_lib"):
+    atari_lib.find_rom_id('zz')
+
+
+@pytest.mark.parametrize('name', ['CartPole', 'CartPole-v1', 'LunarLander-v2'])
+def test_a_task_that_is_no_game_is_told_its_file(name):
+  with pytest.raises(ValueError, match=f'dqn_gym.gin.*{name}'):
+    atari_lib.find_rom_id(name)
 
 
 @pytest.mark.parametrize('name', [None, ''])

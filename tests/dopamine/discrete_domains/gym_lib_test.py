@@ -235,6 +235,28 @@ def test_unknown_environment_names_its_neighbours(name, version, nearest):
     gym_lib.create_gym_environment(name, version)
 
 
+def test_an_environment_written_otherwise_is_the_only_neighbour():
+  for name in ('mountaincar', 'Mountain Car', 'mountain_car-v1'):
+    with pytest.raises(ValueError, match=r"Nearest: \['MountainCar-v0'\]; "):
+      gym_lib.create_gym_environment(name)
+  with pytest.raises(ValueError, match="no environment 'zz'; `gymnasium.reg"):
+    gym_lib.create_gym_environment('zz', None)
+
+
+def test_ids_with_a_version_or_a_package_are_taken_whole():
+  for name in ('CartPole-v1', 'gymnasium:CartPole-v1', 'gymnasium:CartPole'):
+    environment = gym_lib.create_gym_environment(name, 'v1')
+    assert gym_lib.name_of(environment) == 'CartPole-v1'
+
+
+def test_an_atari_game_of_gymnasium_says_how_dopamine_plays_it(caplog):
+  pytest.importorskip('ale_py')
+  gym_lib._say_how_atari_is_played.cache_clear()
+  with caplog.at_level('WARNING', logger='absl'):
+    gym_lib.create_gym_environment('ALE/Pong-v5')
+  assert '@atari_lib.create_atari_environment' in caplog.text
+
+
 @pytest.mark.parametrize('name', [None, ''])
 def test_missing_name(name):
   with pytest.raises(ValueError, match='environment_name is not set'):
