@@ -74,7 +74,9 @@ class Learner:
   def __init__(self, hooks: Hooks, device: str | None = None):
     self._hooks, self._device = hooks, device
     self.optimizer = hooks.optimizer
-    known = {id(v) for m in hooks.modules.values() for v in _variables(m)}
+    saved = [v for m in hooks.modules.values() for v in _variables(m)]
+    check_values([*saved, *hooks.optimizer.variables])
+    known = set(map(id, saved))
     lost = [v.path for v in hooks.trainable if id(v) not in known]
     if lost or not hooks.trainable:
       raise ValueError(
@@ -217,12 +219,18 @@ def prepare() -> None:
   """Makes the process ready to compute.
 
   With TensorFlow: GPU memory as it is needed; and eager mode where a script
-  called `tf.compat.v1.disable_v2_behavior()`, which must come before anything
-  makes a variable, an optimizer's learning rate included.
+  called `tf.compat.v1.disable_v2_behavior()`, if no graph was made since.
   """
   if keras.config.backend() == 'tensorflow':
     with backend.quiet():
       _backend_module().prepare()
+
+
+def eagerly() -> contextlib.AbstractContextManager:
+  """Makes variables outside of a script's graph or session of TensorFlow 1."""
+  if keras.config.backend() == 'tensorflow':
+    return _backend_module().eagerly()
+  return contextlib.nullcontext()
 
 
 def on_device(device: str | None) -> contextlib.AbstractContextManager:
@@ -232,6 +240,23 @@ def on_device(device: str | None) -> contextlib.AbstractContextManager:
   not there means the CPU, as TensorFlow's soft placement has it.
   """
   return _backend_module().on_device(device)
+
+
+def check_values(variables) -> None:
+  """Refuses variables that were made in a graph of TensorFlow 1.
+
+  Raises:
+    ValueError: names one.
+  """
+  for variable in variables:
+    if hasattr(variable.value, 'graph'):  # As of no eager tensor, no array.
+      raise ValueError(
+        f'{variable.path} was made in a graph or session of TensorFlow 1, and '
+        'has no value outside of it: make it before that, or in a function '
+        'that the agent is given (optimizer = lambda: '
+        'keras.optimizers.Adam(0.001)); see the row of sess in '
+        'docs/migrating.md'
+      )
 
 
 # What a layer, an optimizer or an op takes where its caller does not say.
@@ -258,7 +283,8 @@ def keras_defaults() -> Iterator[None]:
   for name in changed:
     getattr(keras.config, f'set_{name}')(_KERAS_DEFAULTS[name])
   try:
-    yield
+    with eagerly():
+      yield
   finally:
     for name, value in changed.items():
       getattr(keras.config, f'set_{name}')(value)

@@ -97,6 +97,18 @@ class Learner(learners.Learner):
     with on_device(self._device):
       self._sync()
 
+  def state(self):
+    with eagerly():
+      return super().state()
+
+  def set_state(self, state):
+    with eagerly():
+      super().set_state(state)
+
+  def set_weights(self, state):
+    with eagerly():
+      super().set_weights(state)
+
   def graph_def(self):
     if self._update.graph is None:
       return None
@@ -141,16 +153,43 @@ def _warn_of_xla(what, function, error):
 def prepare():
   """See `learners.prepare`."""
   if not tf.executing_eagerly():
-    tf.compat.v1.enable_v2_behavior()
-    logging.warning(
-      'TensorFlow 2 behaviour was disabled (tf.compat.v1.disable_v2_behavior) '
-      'and is enabled again: agents need it. The call can be removed.'
-    )
+    _leave_version_1()
   for gpu in tf.config.list_physical_devices('GPU'):
     try:
       tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError as error:  # The GPU is already in use.
       logging.warning('GPU memory growth could not be set: %s', error)
+
+
+def _leave_version_1():
+  """Enables what a script has disabled, as far as it is not too late."""
+  try:
+    tf.compat.v1.enable_v2_behavior()
+  except ValueError:  # There is a graph already; its process stays so.
+    tf.compat.v1.enable_v2_tensorshape()
+    tf.compat.v1.enable_resource_variables()
+    tf.compat.v1.enable_tensor_equality()
+    tf.compat.v1.enable_control_flow_v2()
+  if tf.executing_eagerly():
+    logging.warning(
+      'TensorFlow 2 behaviour was disabled (tf.compat.v1.disable_v2_behavior) '
+      'and is enabled again: agents need it. The call can be removed.'
+    )
+  else:
+    logging.warning(
+      'This program is in a graph or session of TensorFlow 1. Agents compute '
+      'outside of it: session, graph, tf.compat.v1.disable_v2_behavior and '
+      'global_variables_initializer can be removed, see the row of sess in '
+      'docs/migrating.md.'
+    )
+
+
+def eagerly():
+  """See `learners.eagerly`."""
+  prepare()
+  if tf.executing_eagerly():
+    return contextlib.nullcontext()
+  return tf.__internal__.eager_context.eager_mode()
 
 
 @functools.cache
@@ -164,7 +203,14 @@ def _device_name(device):
 def on_device(device):
   """See `learners.on_device`."""
   prepare()
-  return tf.device(_device_name(device) if device else None)
+  place = tf.device(_device_name(device) if device else None)
+  return place if tf.executing_eagerly() else _eagerly_on(place)
+
+
+@contextlib.contextmanager
+def _eagerly_on(place):
+  with eagerly(), place:
+    yield
 
 
 def describe_device(device=None):

@@ -414,6 +414,7 @@ class DQNAgent:
           f'{type(self).__name__}.network made {network!r}, which is no '
           'keras.Model: docs/extending.md says what a network is'
         )
+      learners.check_values(network.weights)
     if self.online_convnet is self.target_convnet:
       raise ValueError(
         f'{type(self).__name__}.network returned the same model twice, and the '
@@ -738,12 +739,11 @@ class DQNAgent:
 
   def _write_summaries(self, update):
     """Logs the mean loss of the last update and the extras of the loss hook."""
-    figures = {self._loss_name: update.objective[-1]}
-    figures |= {name: value[-1] for name, value in update.extras.items()}
+    figures = {self._loss_name: update.objective, **update.extras}
     for name, value in figures.items():
       self.summary_writer.add_scalar(
         self._summary_prefix + name,
-        float(np.mean(np.asarray(value))),
+        float(np.mean(np.asarray(value)[-1])),
         self.training_steps,
       )
 
