@@ -165,11 +165,9 @@ def _leave_version_1():
   """Enables what a script has disabled, as far as it is not too late."""
   try:
     tf.compat.v1.enable_v2_behavior()
-  except ValueError:  # There is a graph already; its process stays so.
+  except ValueError:  # There is a graph already. This networks may rely on:
     tf.compat.v1.enable_v2_tensorshape()
-    tf.compat.v1.enable_resource_variables()
     tf.compat.v1.enable_tensor_equality()
-    tf.compat.v1.enable_control_flow_v2()
   if tf.executing_eagerly():
     logging.warning(
       'TensorFlow 2 behaviour was disabled (tf.compat.v1.disable_v2_behavior) '
