@@ -61,6 +61,9 @@ def begin() -> None:
       os.fstat(descriptor)
     except OSError:  # Closed: the next file would be taken for the terminal.
       os.open(os.devnull, os.O_RDWR)
+  stdout: Any = sys.stdout
+  if stdout is not None:  # Letters that it lacks must end nothing.
+    stdout.reconfigure(errors='backslashreplace')
   handled = _take_over()
   # The last thing before Python comes apart, and lets go of its handlers.
   atexit.register(lambda: [signal.signal(n, signal.SIG_IGN) for n in handled])
@@ -163,7 +166,7 @@ def _let_go_of_the_terminal() -> None:
 def write(message: str) -> None:
   """Writes to stderr, without the buffer that a signal may have come into."""
   with contextlib.suppress(OSError):
-    os.write(2, message.encode())
+    os.write(2, message.encode('utf-8', 'backslashreplace'))
 
 
 def end_at_once(message: str = '\nStopped.\n') -> NoReturn:

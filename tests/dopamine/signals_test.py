@@ -452,3 +452,18 @@ def test_a_program_whose_output_is_closed_writes_into_no_file(tmp_path):
   command = ['sh', '-c', 'exec "$@" 2>&-', 'sh', sys.executable]
   subprocess.run([*command, '-c', code], check=True)
   assert path.read_bytes() == b'mine'
+
+
+def test_letters_that_the_output_lacks_end_no_program():
+  code = (
+    'from dopamine import signals\nsignals.begin()\n'
+    'print("/tmp/\\xdcbung")\nsignals.write("\\xdc\\udcff")'
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code],
+    env=os.environ | {'PYTHONIOENCODING': 'ascii'},
+    capture_output=True,
+    check=True,
+  )
+  assert result.stdout == b'/tmp/\\xdcbung\n'
+  assert result.stderr == b'\xc3\x9c\\udcff'
