@@ -87,7 +87,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _of_no_flag(words: list[str]) -> str:
-  """What is said of words that absl hands to `main`, which has no use for any."""
+  """What is said of words that `main` has no use for."""
   text = f'{" ".join(map(repr, words))} belongs to no flag'
   if 'gin_files' not in flags.FLAGS:
     return f'{text}. --help lists the flags'
