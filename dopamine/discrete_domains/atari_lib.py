@@ -78,10 +78,11 @@ def __getattr__(name: str) -> Any:
 def game_names() -> list[str]:
   """Returns the names of all games, e.g. 'SpaceInvaders'."""
   playable = set(roms.get_all_rom_ids()) - _TWO_PLAYER_ROMS
-  return sorted(map(_name, playable))
+  return sorted(map(camel_case, playable))
 
 
-def _name(rom_id: str) -> str:
+def camel_case(rom_id: str) -> str:
+  """'SpaceInvaders' of ale-py's id, 'space_invaders'."""
   return rom_id.title().replace('_', '')
 
 
@@ -106,7 +107,7 @@ def find_rom_id(game_name: str | None) -> str:
   around = _AROUND_GAME.fullmatch(name)
   key = _letters(around['game'] if around else name)
   if around and key in rom_ids:
-    _say_what_counts(name, _name(rom_ids[key]), around['ram'] is not None)
+    _say_what_counts(name, camel_case(rom_ids[key]), around['ram'] is not None)
     return rom_ids[key]
   if key in {_letters(spec.name) for spec in gymnasium.registry.values()}:
     raise ValueError(
@@ -167,7 +168,8 @@ class AleEnvironment:
     """
     rom_id = self.game_name = find_rom_id(game_name)
     self._description = (
-      f'{_name(rom_id)}, repeat_action_probability={repeat_action_probability}'
+      f'{camel_case(rom_id)}, '
+      f'repeat_action_probability={repeat_action_probability}'
     )
     if rom_id in _TWO_PLAYER_ROMS:
       raise ValueError(

@@ -90,16 +90,7 @@ def settle_seed(base_dir: str, is_begun: bool, seed: int | None) -> int:
     is_begun: whether there is a checkpoint, whose seed must not change.
     seed: what the run is given, if anything.
   """
-  path = os.path.join(base_dir, 'seed.json')
-  saved = None
-  if os.path.exists(path):
-    try:
-      saved = seeding.resolve(json.loads(storage.read_file(path, 1000)))
-    except (RecursionError, ValueError) as error:
-      raise ValueError(
-        f'{path} does not hold the seed of this run ({error}): write it '
-        'there, or delete the file and give --seed'
-      ) from None
+  saved = saved_seed(base_dir)
   seed = seeding.resolve(saved if seed is None else seed)
   if is_begun and saved not in (None, seed):
     raise ValueError(
@@ -108,8 +99,23 @@ def settle_seed(base_dir: str, is_begun: bool, seed: int | None) -> int:
       'go on with that run'
     )
   if saved != seed:
+    path = os.path.join(base_dir, 'seed.json')
     storage.write_file(path, lambda file: file.write(b'%d' % seed))
   return seed
+
+
+def saved_seed(base_dir: str) -> int | None:
+  """The seed of the run in a folder, None if there is none."""
+  path = os.path.join(base_dir, 'seed.json')
+  if not os.path.exists(path):
+    return None
+  try:
+    return seeding.resolve(json.loads(storage.read_file(path, 1000)))
+  except (RecursionError, ValueError) as error:
+    raise ValueError(
+      f'{path} does not hold the seed of this run ({error}): write it '
+      'there, or delete the file and give --seed'
+    ) from None
 
 
 # What runs --------------------------------------------------------------------

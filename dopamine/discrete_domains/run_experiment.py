@@ -167,7 +167,7 @@ def create_agent(
   checks.switches(
     'create_agent', debug_mode=debug_mode, fit_to_environment=fit_to_environment
   )
-  agent_class = _agent_class(agent_name)
+  agent_class = find_agent_class(agent_name)
   parameters = inspect.signature(agent_class).parameters
   arguments = {}
   if 'sess' in parameters:
@@ -204,7 +204,7 @@ def _num_actions(environment: Any) -> int:
   return space.n
 
 
-def _agent_class(agent_name: str | type | None) -> type:
+def find_agent_class(agent_name: str | type | None) -> type:
   """The class that `create_agent.agent_name` means."""
   if inspect.isclass(agent_name):
     return agent_name

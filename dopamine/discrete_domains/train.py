@@ -16,10 +16,18 @@ from absl import logging
 
 from dopamine import command_line
 from dopamine import signals
+from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_experiment
+from dopamine.discrete_domains import run_folder
 
 flags.DEFINE_string(
   'base_dir', None, 'Where to write logs, checkpoints and event files.'
+)
+flags.DEFINE_string(
+  'runs_dir',
+  None,
+  'In place of base_dir: the folder above one whose name tells what is run, '
+  'such as dqn_Pong_seed_1.',
 )
 command_line.define_gin_flags()
 
@@ -49,7 +57,14 @@ def main(unused_argv):
 
 
 def _train():
-  base_dir = command_line.require('base_dir', '/tmp/dqn_pong')
+  base_dir, runs_dir = FLAGS.base_dir, FLAGS.runs_dir
+  if base_dir and runs_dir:
+    raise ValueError(
+      f'--base_dir={base_dir} and --runs_dir={runs_dir} both say where to '
+      'write: leave one out'
+    )
+  if not runs_dir:
+    command_line.require('base_dir', '/tmp/dqn_pong')
   bindings = command_line.gin_bindings()
   if not FLAGS.gin_files and not FLAGS.gin_bindings:
     raise ValueError(
@@ -57,6 +72,10 @@ def _train():
       '--gin_files=dopamine/agents/dqn/configs/dqn.gin'
     )
   run_experiment.load_gin_configs(FLAGS.gin_files, bindings)
+  if runs_dir:
+    base_dir = run_folder.below(runs_dir, FLAGS.gin_files, bindings)
+    if note := run_folder.of_before(base_dir, FLAGS.gin_files):
+      progress.say(note)
   with run_experiment.create_runner(base_dir) as runner:
     pressed: list[int] = []
 

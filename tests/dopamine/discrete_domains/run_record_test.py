@@ -182,7 +182,6 @@ def test_names_that_are_not_ascii(tmp_path):
   assert (tmp_path / 'Übung' / 'run.json').exists()
 
 
-@pytest.mark.no_backend
 def test_the_revision_of_the_working_folder(tmp_path, monkeypatch):
   git = ['git', '-C', str(tmp_path), '-c', 'user.name=a', '-c', 'user.email=b']
   subprocess.run([*git, 'init', '-q'], check=True)
@@ -202,7 +201,6 @@ def test_the_revision_of_the_working_folder(tmp_path, monkeypatch):
   run_record._revisions.cache_clear()
 
 
-@pytest.mark.no_backend
 def test_the_command_can_be_given_again(tmp_path):
   result = commands.train(
     tmp_path, CARTPOLE, [*SHORT, "X = 'a b'"], ['--seed=2']

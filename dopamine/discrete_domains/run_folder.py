@@ -1,0 +1,139 @@
+"""The folder of a run that is given none: it tells what is run.
+
+`train --runs_dir=runs` trains in `runs/dqn_Pong`, or in
+`runs/dqn_Seaquest_seed_1`, and so does `make train`.
+"""
+
+from collections.abc import Sequence
+import copy
+import inspect
+import os
+import re
+import shlex
+import sys
+from typing import Any
+
+from dopamine import gin_compat
+from dopamine.discrete_domains import atari_lib
+from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import gym_lib
+from dopamine.discrete_domains import run_checks
+from dopamine.discrete_domains import run_experiment
+
+
+def below(
+  runs_dir: str, gin_files: Sequence[str], gin_bindings: Sequence[str]
+) -> str:
+  """Returns a folder for what gin has read.
+
+  Its name has the gin files, what is played, the agent if a binding names one,
+  and the seed if there is one: other settings may change within a run.
+
+  Args:
+    runs_dir: the folder above.
+    gin_files: those that were read.
+    gin_bindings: those that came on top.
+
+  Raises:
+    ValueError: there is no such game.
+  """
+  given = '\n'.join(gin_bindings)
+  words = ['+'.join(map(_stem, gin_files)) or 'run']
+  played = _played('create_gym_environment' in given)
+  if played.lower() not in words[0].lower() or 'environment' in given:
+    words.append(played)
+  if 'agent_name' in given:
+    words.append(_agent())
+  seed = _bound('seed', *_RUNNERS)
+  if seed is not None:
+    words.append(f'seed_{seed}')
+  name = re.sub(r'[^\w.+-]+', '-', '_'.join(filter(None, words)))
+  return os.path.join(runs_dir, name)
+
+
+_RUNNERS = run_experiment.TrainRunner, run_experiment.Runner
+
+
+def _bound(parameter: str, *targets: Any) -> Any:
+  """What gin gives to a parameter, None for nothing."""
+  for target in targets:
+    value = gin_compat.bound_values(target).get(parameter)
+    if value is not None:
+      return copy.deepcopy(value)  # In gin, this looks up what it refers to.
+  return None
+
+
+def _stem(gin_file: str) -> str:
+  """`dqn` of `dopamine/agents/dqn/configs/dqn.gin`, and `jax_dqn`."""
+  stem = os.path.splitext(os.path.basename(gin_file))[0]
+  return f'jax_{stem}' if '/jax/' in gin_file else stem
+
+
+def _played(with_version: bool) -> str:
+  """The game or task; of a function of the user's, its name."""
+  function = _bound('create_environment_fn', *_RUNNERS)
+  function = inspect.unwrap(function or atari_lib.create_atari_environment)
+  if function is inspect.unwrap(atari_lib.create_atari_environment):
+    game = _bound('game_name', atari_lib.create_atari_environment)
+    return atari_lib.camel_case(atari_lib.find_rom_id(game))
+  if function is not inspect.unwrap(gym_lib.create_gym_environment):
+    return getattr(function, '__name__', '')
+  name, version = (
+    _bound(parameter, gym_lib.create_gym_environment)
+    for parameter in ('environment_name', 'version')
+  )
+  return f'{name}-{version}' if with_version and version else str(name)
+
+
+def _agent() -> str:
+  name = _bound('agent_name', run_experiment.create_agent)
+  return getattr(name, '__name__', str(name))
+
+
+# Where a run was before -------------------------------------------------------
+
+
+def of_before(new: str, gin_files: Sequence[str]) -> str:
+  """A sentence on the folder that `make train` took until 5.0, or ''.
+
+  Args:
+    new: the folder that it takes now.
+    gin_files: of the run.
+  """
+  if os.path.exists(new) or not gin_files:
+    return ''
+  old = os.path.join(os.path.dirname(new), _stem(gin_files[-1]))
+  if old == new or not _holds_the_same(old):
+    return ''
+  words = [w for w in sys.orig_argv if not w.startswith('--runs_dir')]
+  return (
+    f'{old} holds such a run, of when all games of a gin file shared a folder. '
+    f'This one begins afresh, in {new}. To go on with that one:\n  '
+    f'{shlex.join([*words, f"--base_dir={old}"])}\n(make train takes '
+    f'BASE_DIR={old})\n'
+  )
+
+
+def _holds_the_same(base_dir: str) -> bool:
+  """Whether a folder has a checkpoint of this agent, game and seed."""
+  if not os.path.isdir(f'{base_dir}/checkpoints'):
+    return False
+  try:
+    places = checkpointer.RunCheckpoints(f'{base_dir}/checkpoints').places()
+    place = places[-1]
+    saved = place.checkpointer.load_checkpoint(place.number)['run']
+    seed = _bound('seed', *_RUNNERS)
+    agent = run_experiment.find_agent_class(
+      _bound('agent_name', run_experiment.create_agent)
+    ).__name__
+    return (
+      seed in (None, run_checks.saved_seed(base_dir))
+      and saved['agent'] == agent.removeprefix('Jax')
+      and _letters(_played(False)) in _letters(saved['environment'])
+    )
+  except Exception:  # Damage, another's files, no run at all: no advice.
+    return False
+
+
+def _letters(name: str) -> str:
+  return re.sub(r'[\W_]', '', name).lower()
