@@ -3,19 +3,53 @@
 # Nothing but Python 3.11 or later is needed, with its venv module: OpenCV comes
 # headless and ale-py brings the emulator and the ROMs, so no system package.
 
-# The first of these that runs and is recent enough.
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+# The first of these that runs and is recent enough; 3.14 has no TensorFlow.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python \
+	python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { command -v $$p; break; }; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+
+# What is in $(VENV) has stamps: -tensorflow (which has JAX too) or -jax, and
+# -cuda on top of either. It stays what it was made, and with GPU=0 once said,
+# until BACKEND or GPU says otherwise.
+STAMP := $(VENV)/.installed
+NO_GPU := $(VENV)/.no_gpu
+
+# tensorflow; or jax, which is without TensorFlow.
+ifndef BACKEND
+  ifneq ($(wildcard $(STAMP)-tensorflow),)
+    BACKEND := tensorflow
+  else ifneq ($(wildcard $(STAMP)-jax),)
+    BACKEND := jax
+  else
+    BACKEND := $(or $(shell $(PYTHON) -c 'import sys; \
+      sys.version_info < (3, 14) or print("jax")' 2>/dev/null),tensorflow)
+  endif
+endif
+ifeq ($(filter tensorflow jax,$(BACKEND)),)
+  $(error BACKEND=$(BACKEND): give tensorflow, or jax to do without TensorFlow)
+endif
+ifeq ($(BACKEND)$(KERAS_BACKEND),jax)
+  export KERAS_BACKEND := jax
+endif
+
+# 1 installs CUDA, 0 does not; nothing: 1 if a driver answers.
+GPU ?=
+ifneq ($(filter-out 0 1,$(GPU)),)
+  $(error GPU=$(GPU): give 1 to install CUDA, or 0 to do without)
+endif
+CUDA = $(if $(GPU),$(filter 1,$(GPU)),$(if $(wildcard $(NO_GPU)),,$(if \
+  $(wildcard $(STAMP)-cuda),1,$(shell nvidia-smi -L 2>/dev/null | grep -q . \
+  && echo 1))))
 
 # What to train. BINDINGS: gin bindings with semicolons between them, e.g.
 #   make train BINDINGS="Runner.num_iterations=2; create_agent.agent_name='dqn'"
 # (a string that holds a semicolon itself: call dopamine.discrete_domains.train)
+# Without BASE_DIR, dopamine.discrete_domains.default_folder names one.
 GIN ?= dopamine/agents/dqn/configs/dqn.gin
-BASE_DIR ?= runs/$(if $(findstring /jax/,$(GIN)),jax_)$(basename $(notdir $(lastword $(GIN))))
+BASE_DIR ?=
 BINDINGS ?=
 SEED ?=
 export GIN BASE_DIR BINDINGS SEED  # by the environment: quotes come through
@@ -26,22 +60,31 @@ PYTEST_ARGS ?=
 
 help:
 	@echo 'make setup      make $(VENV) and install everything into it'
+	@echo '                BACKEND=jax leaves TensorFlow out; GPU=1 and GPU=0: with'
+	@echo '                CUDA or without, which else depends on nvidia-smi'
+	@echo '                PYTHON=... chooses the interpreter'
 	@echo 'make train      train DQN on Pong; the same command again resumes'
 	@echo '                GIN=$(GIN)'
-	@echo '                BASE_DIR=$(BASE_DIR)'
+	@echo '                BASE_DIR=...   a folder below runs/ if not given'
 	@echo "                BINDINGS=\"create_atari_environment.game_name='Seaquest';"
 	@echo '                          Runner.num_iterations=2"   SEED=1'
 	@echo 'make test       run the tests under TensorFlow, then under JAX'
+	@echo '                PYTEST_ARGS=... goes to pytest'
 	@echo 'make test-slow  the tests that train for minutes to hours'
 	@echo 'make lint       check format, style and types'
 	@echo 'make format     put the format right'
 	@echo 'make bench      measure agent steps per second'
 	@echo 'make clean      remove what builds and tests leave behind'
-	@echo 'PYTHON=... chooses the interpreter, PYTEST_ARGS=... goes to pytest.'
 
-setup: $(INSTALLED)
+.SECONDEXPANSION:
 
-$(INSTALLED): requirements.txt pyproject.toml
+setup: $(STAMP)-$(BACKEND) $$(and $$(CUDA),$(STAMP)-cuda)
+	$(if $(filter 0,$(GPU)),@touch $(NO_GPU))
+	$(if $(filter 1,$(GPU)),@rm -f $(NO_GPU))
+
+$(STAMP)-tensorflow: requirements.txt requirements-jax.txt pyproject.toml
+$(STAMP)-jax: requirements-jax.txt pyproject.toml
+$(STAMP)-tensorflow $(STAMP)-jax:
 	@if [ ! -x $(BIN)/python ]; then \
 	  if [ -z "$(PYTHON)" ]; then \
 	    echo 'No Python 3.11 or later found: install one, or say where it is:'; \
@@ -56,18 +99,39 @@ $(INSTALLED): requirements.txt pyproject.toml
 	    exit 1; \
 	  fi; \
 	fi
-	$(BIN)/python -m pip install -r requirements.txt
+	@echo 'Installing $<: $(if $(filter %-jax,$@),0.4,1.0) GB to download at most'
+	$(BIN)/python -m pip install -r $<
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	@touch $(STAMP)-jax $@
+
+$(STAMP)-cuda: requirements-cuda.txt | $(STAMP)-$(BACKEND)
+	@echo 'Installing CUDA for the NVIDIA GPU: 3.3 GB to download at most.'
+	@echo 'To do without, and train on the CPU: Ctrl-C, then add GPU=0.'
+	$(BIN)/python -m pip install -r $<
 	@touch $@
 
+# Is all that make starts: it waits for the training, hands SIGTERM on, which
+# make sends to it alone (Ctrl-C and a closed terminal reach both), and has the
+# last word, if the run is in its folder.
+define TRAIN_AND_SAY
+import os, shlex, signal, subprocess, sys
+del os.environ['TRAIN_AND_SAY']
+folder, tensorboard, *command = sys.argv[1:]
+for number in (signal.SIGINT, signal.SIGHUP):
+  if signal.getsignal(number) != signal.SIG_IGN:
+    signal.signal(number, lambda *_: None)
+training = subprocess.Popen(command)
+signal.signal(signal.SIGTERM, lambda *_: training.terminate())
+code = training.wait()
+if code in (0, 75):
+  print('Logs, checkpoints and TensorBoard files:', folder)
+  print('To look at them:', tensorboard, '--logdir', shlex.quote(folder))
+sys.exit(code if code >= 0 else 128 - code)
+endef
+export TRAIN_AND_SAY
+
 train: setup
-	@say() { \
-	  echo "Logs, checkpoints and TensorBoard files: $$BASE_DIR"; \
-	  echo "To look at them: $(BIN)/tensorboard --logdir '$$BASE_DIR'"; \
-	  echo 'To go on from the last finished iteration: the same command again'; \
-	}; \
-	say; trap say EXIT; trap 'exit 130' INT; \
-	set -f; set -- --base_dir="$$BASE_DIR"; \
+	@set -f; set --; \
 	for file in $$GIN; do set -- "$$@" --gin_files="$$file"; done; \
 	IFS=';'; \
 	for binding in $$BINDINGS; do \
@@ -75,18 +139,27 @@ train: setup
 	  [ -z "$$binding" ] || set -- "$$@" --gin_bindings="$$binding"; \
 	done; \
 	[ -z "$$SEED" ] || set -- "$$@" --seed="$$SEED"; \
-	$(BIN)/python -um dopamine.discrete_domains.train "$$@"
+	[ -n "$$BASE_DIR" ] || BASE_DIR=$$($(BIN)/python \
+	  -m dopamine.discrete_domains.default_folder "$$@") || exit; \
+	exec $(BIN)/python -c "$$TRAIN_AND_SAY" "$$BASE_DIR" $(BIN)/tensorboard \
+	  $(BIN)/python -um dopamine.discrete_domains.train \
+	  --base_dir="$$BASE_DIR" "$$@"
 
 # A process has one backend, so the tests run once under each: both at a time, as
 # most of a test computes on one core. What JAX compiles is kept in .jax_cache.
 # What needs no backend runs once, so the JAX half may find nothing to run: 5.
+UNDER_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.jax_cache" \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+	JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+ifeq ($(BACKEND),jax)
+test: setup
+	@say() { echo 'Tests under jax only: BACKEND=jax leaves TensorFlow out'; }; \
+	say; trap say EXIT; $(UNDER_JAX) $(BIN)/python -m pytest $(PYTEST_ARGS)
+else
 test: setup
 	@log=$$(mktemp); status=0; \
-	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.jax_cache" \
-	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
-	JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 \
-	  $(BIN)/python -m pytest -m 'not slow and not no_backend' $(PYTEST_ARGS) \
-	  > "$$log" 2>&1 & jax=$$!; \
+	$(UNDER_JAX) $(BIN)/python -m pytest -m 'not slow and not no_backend' \
+	  $(PYTEST_ARGS) > "$$log" 2>&1 & jax=$$!; \
 	trap 'kill $$jax 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
 	echo 'Tests under tensorflow, and meanwhile under jax'; \
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PYTEST_ARGS) || status=1; \
@@ -94,10 +167,11 @@ test: setup
 	wait $$jax || [ $$? = 5 ] || status=1; \
 	cat "$$log"; \
 	exit $$status
+endif
 
 test-slow: setup
 	@status=0; \
-	for backend in tensorflow jax; do \
+	for backend in $(if $(filter tensorflow,$(BACKEND)),tensorflow) jax; do \
 	  echo "Slow tests under $$backend"; \
 	  KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow $(PYTEST_ARGS) \
 	    || status=1; \

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 PROGRAMS = (
   'dopamine.discrete_domains.train',
+  'dopamine.discrete_domains.default_folder',
   'dopamine.discrete_domains.evaluate',
   'dopamine.replay_memory.export',
 )

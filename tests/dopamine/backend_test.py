@@ -1,5 +1,6 @@
 """Tests of `dopamine.backend`, each in a process of its own."""
 
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -8,6 +9,11 @@ import sys
 import pytest
 
 from dopamine import backend
+
+needs_tensorflow = pytest.mark.skipif(
+  importlib.util.find_spec('tensorflow') is None,
+  reason='TensorFlow is not installed (make BACKEND=jax)',
+)
 
 
 def run(code, **environment):
@@ -29,6 +35,7 @@ def chosen(*texts, **environment):
   return result.stdout.strip()
 
 
+@needs_tensorflow
 @pytest.mark.parametrize(
   'texts,expected',
   [
@@ -169,7 +176,9 @@ def driver(tmp_path, monkeypatch):
   return install
 
 
-@pytest.mark.parametrize('name', ['tensorflow', 'jax'])
+@pytest.mark.parametrize(
+  'name', [pytest.param('tensorflow', marks=needs_tensorflow), 'jax']
+)
 def test_a_gpu_that_is_left_idle_is_told_once(name, driver):
   if backend.has_gpu():
     pytest.skip('there is a GPU, which is not idle')
@@ -183,6 +192,7 @@ def test_a_gpu_that_is_left_idle_is_told_once(name, driver):
   assert ('cuInit' in result.stderr) is (name == 'tensorflow')
 
 
+@needs_tensorflow
 @pytest.mark.parametrize(
   ('code', 'device', 'environment'),
   [
@@ -201,6 +211,7 @@ def test_a_cpu_that_was_asked_for_is_no_mistake(
   assert 'This machine has a GPU' not in result.stderr
 
 
+@needs_tensorflow
 def test_what_tensorflow_says_of_cuda_is_left_out_where_there_is_none():
   if backend.has_gpu():
     pytest.skip('there is a GPU')
@@ -236,6 +247,7 @@ with backend.quiet():
   assert result.returncode != 0 and 'no AVX on this machine' in result.stderr
 
 
+@needs_tensorflow
 def test_a_variable_set_after_keras_was_loaded_is_refused_and_left_as_it_is():
   code = """
 import os
@@ -264,6 +276,7 @@ for late in (
     assert 'set KERAS_BACKEND=jax before Python starts' in line
 
 
+@needs_tensorflow
 def test_a_second_experiment_that_wants_another_backend_is_told_so():
   code = """
 from dopamine.discrete_domains import run_experiment
@@ -278,6 +291,7 @@ run_experiment.load_gin_configs([], ['import dopamine.jax.networks'])
   assert 'set KERAS_BACKEND=jax before Python starts' in result.stderr
 
 
+@needs_tensorflow
 def test_an_empty_variable_is_none():
   assert chosen(KERAS_BACKEND='') == 'tensorflow'
   assert chosen("agent_name = 'jax_dqn'", KERAS_BACKEND='') == 'jax'

@@ -1,0 +1,428 @@
+"""What `make` installs, and where and how `make train` trains.
+
+Python, pip and nvidia-smi are stand-ins, which write down what they are asked
+for: nothing is downloaded, and nothing is trained.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dopamine.discrete_domains import checkpointer
+
+pytestmark = pytest.mark.no_backend
+
+ROOT = pathlib.Path(__file__).parents[1]
+CARTPOLE = 'dopamine/agents/dqn/configs/dqn_cartpole.gin'
+
+# `python`, for `make`; it runs the `train` below, and else what is ours.
+PYTHON = """#!/bin/sh
+case "$*" in
+*sys.version_info*) exec {python} -c "
+import collections, sys
+sys.version_info = (3, int('$MINOR'))
+$2" ;;
+'-m venv '*)
+  mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+'-m pip'*|'-m pytest'*)
+  echo "$*, $KERAS_BACKEND" >> log ;;
+*) exec {python} "$@" ;;
+esac
+"""
+
+TRAIN = """
+import json, os, signal, sys, time
+
+def stop(number, frame):
+  print('saved', flush=True)
+  os._exit(75)
+
+signal.signal(signal.SIGTERM, stop)
+if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+  signal.signal(signal.SIGINT, stop)
+keep = {n: os.environ.get(n) for n in ('KERAS_BACKEND', 'TRAIN_AND_SAY')}
+print(json.dumps([sys.argv[1:], keep]), flush=True)
+if os.environ.get('HANGS'):
+  time.sleep(60)
+os._exit(int(os.environ.get('CODE', 0)))
+"""
+
+
+class Checkout:
+  """A folder with the Makefile, and what it calls."""
+
+  def __init__(self, path):
+    self.path = path
+    for file in [*ROOT.glob('requirements*.txt'), ROOT / 'Makefile']:
+      shutil.copy(file, path)
+    shutil.copy(ROOT / 'pyproject.toml', path)
+    self.tool('python3.11', PYTHON.format(python=sys.executable))
+    # In front of the package itself, of which it is no part.
+    package = path / 'dopamine' / 'discrete_domains'
+    package.mkdir(parents=True)
+    real = ROOT / 'dopamine'
+    for folder, below in ((path / 'dopamine', ''), (package, package.name)):
+      for file in (real / below).iterdir():
+        if not (folder / file.name).exists() and file.name != 'train.py':
+          (folder / file.name).symlink_to(file)
+    (package / 'train.py').write_text(TRAIN)
+    self.environment = os.environ | {
+      'PATH': f'{path / "bin"}:{os.environ["PATH"]}',
+      'PYTHONPATH': str(path),
+      'PYTHONDONTWRITEBYTECODE': '1',
+      'MINOR': '11',
+    }
+    names = 'GIN', 'BASE_DIR', 'BINDINGS', 'SEED', 'GPU', 'BACKEND', 'VENV'
+    for name in (*names, 'PYTHON', 'KERAS_BACKEND', 'MAKEFLAGS', 'MAKELEVEL'):
+      self.environment.pop(name, None)
+    self.tool('nvidia-smi', '#!/bin/sh\nexit 9\n')  # No driver answers.
+
+  def tool(self, name, text):
+    path = self.path / 'bin' / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+  def change(self, file):
+    later = time.time() + 10
+    os.utime(self.path / file, (later, later))
+
+  def begin(self, *arguments, **environment):
+    return subprocess.Popen(
+      ['make', *arguments],
+      cwd=self.path,
+      env=self.environment | environment,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+      process_group=0,
+    )
+
+  def make(self, *arguments, code=0, **environment):
+    """Returns what was printed."""
+    process = self.begin(*arguments, **environment)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code, output
+    return output
+
+  def installed(self, *arguments, **environment):
+    """What a `make setup` installs: the names of requirements' files."""
+    log = self.path / 'log'
+    log.unlink(missing_ok=True)
+    self.make('setup', *arguments, **environment)
+    text = log.read_text() if log.exists() else ''
+    return re.findall(r'-m pip install -r requirements(\S*)\.txt', text)
+
+  def trained(self, *arguments, **environment):
+    """The arguments of `train`, and its environment."""
+    output = self.make('train', 'GPU=0', *arguments, **environment)
+    (line,) = (line for line in output.splitlines() if line.startswith('[['))
+    return json.loads(line)
+
+  def base_dir(self, *arguments, **environment):
+    (train, *_), _ = self.trained(*arguments, **environment)
+    return train.removeprefix('--base_dir=')
+
+
+@pytest.fixture
+def checkout(tmp_path):
+  return Checkout(tmp_path)
+
+
+@pytest.fixture
+def gpu(checkout):
+  answer = '#!/bin/sh\n[ "$1" = -L ] && echo "GPU 0: A100"\n'
+  checkout.tool('nvidia-smi', answer)
+
+
+# What is installed ------------------------------------------------------------
+
+
+def test_once_and_again_where_what_is_pinned_changed(checkout):
+  assert checkout.installed() == ['']
+  assert checkout.installed() == []
+  checkout.change('requirements-jax.txt')
+  assert checkout.installed() == ['']
+
+
+def test_jax_alone_until_tensorflow_is_asked_for(checkout):
+  assert checkout.installed('BACKEND=jax') == ['-jax']
+  assert checkout.installed() == []
+  assert checkout.trained()[1]['KERAS_BACKEND'] == 'jax'
+  assert checkout.installed('BACKEND=tensorflow') == ['']
+  assert checkout.installed() == checkout.installed('BACKEND=jax') == []
+  assert checkout.trained()[1]['KERAS_BACKEND'] is None
+  assert checkout.trained('BACKEND=jax')[1]['KERAS_BACKEND'] == 'jax'
+  _, environment = checkout.trained('BACKEND=jax', KERAS_BACKEND='tensorflow')
+  assert environment['KERAS_BACKEND'] == 'tensorflow'
+
+
+def test_what_has_tensorflow_has_jax(checkout):
+  assert checkout.installed() == ['']
+  assert checkout.installed('BACKEND=jax') == []
+
+
+def test_a_python_without_tensorflow_gets_jax(checkout):
+  assert checkout.installed(MINOR='14') == ['-jax']
+
+
+def test_without_tensorflow_its_tests_are_said_to_be_missing(checkout):
+  output = checkout.make('test', 'BACKEND=jax')
+  assert output.endswith('only: BACKEND=jax leaves TensorFlow out\n')
+  # What needs no backend is not left to the other half.
+  assert '-m pytest, jax\n' in (checkout.path / 'log').read_text()
+
+
+@pytest.mark.usefixtures('gpu')
+def test_cuda_where_a_driver_answers(checkout):
+  output = checkout.make('setup')
+  assert 'GB to download' in output and 'GPU=0' in output
+  assert '-cuda' in (checkout.path / 'log').read_text()
+  assert checkout.installed() == []
+
+
+@pytest.mark.usefixtures('gpu')
+def test_no_cuda_where_it_was_declined_until_it_is_asked_for(checkout):
+  assert checkout.installed('GPU=0') == ['']
+  assert checkout.installed() == []
+  assert checkout.installed('GPU=1') == ['-cuda']
+  assert checkout.installed() == []
+  checkout.change('requirements-cuda.txt')
+  assert checkout.installed() == ['-cuda']
+
+
+def test_no_cuda_without_a_driver_but_where_it_is_asked_for(checkout):
+  assert checkout.installed() == ['']
+  assert checkout.installed('GPU=1') == ['-cuda']
+
+
+@pytest.mark.usefixtures('gpu')
+def test_a_driver_that_came_later_brings_cuda_without_tensorflow(checkout):
+  assert checkout.installed('GPU=0', 'BACKEND=jax') == ['-jax']
+  (checkout.path / '.venv' / '.no_gpu').unlink()
+  assert checkout.installed() == ['-cuda']
+
+
+@pytest.mark.parametrize('value', ['GPU=yes', 'BACKEND=torch'])
+def test_what_is_none_of_the_choices_is_refused(checkout, value):
+  assert value in checkout.make('help', value, code=2)
+
+
+# The default folder -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+  'variables,folder',
+  [
+    ({}, 'dqn_Pong'),
+    ({'SEED': '1'}, 'dqn_Pong_seed_1'),
+    ({'BINDINGS': 'Runner.seed = 2'}, 'dqn_Pong_seed_2'),
+    (
+      {
+        'BINDINGS': 'dopamine.discrete_domains.atari_lib.'
+        "create_atari_environment.game_name = 'space_invaders'"
+      },
+      'dqn_SpaceInvaders',
+    ),
+    (
+      {
+        'BINDINGS': "game = 'Seaquest'; import nowhere; "
+        'atari_lib.create_atari_environment.game_name = %game'
+      },
+      'dqn_Seaquest',
+    ),
+    # Of another environment: it plays no part.
+    (
+      {
+        'GIN': CARTPOLE,
+        'BINDINGS': "create_atari_environment.game_name = 'Seaquest'",
+      },
+      'dqn_cartpole',
+    ),
+    (
+      {
+        'GIN': CARTPOLE,
+        'BINDINGS': "create_gym_environment.version = 'v1'",
+      },
+      'dqn_cartpole_CartPole-v1',
+    ),
+    ({'BINDINGS': "create_agent.agent_name = 'dqn'"}, 'dqn_Pong'),
+    (
+      {
+        'GIN': 'dopamine/agents/dqn/configs/dqn_gym.gin',
+        'BINDINGS': "create_gym_environment.environment_name = 'Acrobot'; "
+        "create_agent.agent_name = 'rainbow'",
+      },
+      'dqn_gym_Acrobot_rainbow',
+    ),
+    (
+      {'GIN': 'dopamine/jax/agents/rainbow/configs/rainbow.gin'},
+      'jax_rainbow_Pong',
+    ),
+    # Names that no folder can have; what is not there; what is no gin.
+    (
+      {'BINDINGS': 'create_atari_environment.game_name = "../$$HOME `a`"'},
+      'dqn_..-HOME-a-',
+    ),
+    ({'GIN': 'nowhere.gin', 'BINDINGS': "a = 'b"}, 'nowhere'),
+    ({'GIN': f'mine.gin {CARTPOLE}'}, 'mine+dqn_cartpole'),
+    # No binding names the agent: the file does.
+    ({'GIN': 'mine.gin'}, 'mine_Asterix'),
+    (
+      {'BINDINGS': 'create_agent.agent_name = @other.MyAgent'},
+      'dqn_Pong_MyAgent',
+    ),
+    ({'BASE_DIR': "a 'b' $$c"}, None),
+  ],
+)
+def test_the_default_folder_tells_what_is_run(checkout, variables, folder):
+  (checkout.path / 'mine.gin').write_text(
+    'import is.not.there\ninclude "mine.gin"\ninclude "mine.gin"\n'
+    'include "dopamine/agents/dqn/configs/dqn.gin"\n'
+    "create_atari_environment:\n  game_name = 'Asterix'\n"
+    'create_agent.agent_name = @other.MyAgent\n'
+  )
+  expected = f'runs/{folder}' if folder else "a 'b' $c"
+  found = checkout.base_dir(*(f'{n}={v}' for n, v in variables.items()))
+  assert found == expected
+
+
+def test_values_come_through_as_they_are(checkout):
+  # make reads $ as its own in what follows it, not in the environment.
+  value = "a 'b' $c"
+  assert checkout.base_dir(BASE_DIR=value) == value
+  bindings = 'a = "$b \'; "; c = 1'
+  arguments, _ = checkout.trained(BINDINGS=bindings, SEED='1')
+  assert arguments[2:] == [
+    *('--gin_bindings=a = "$b \'', '--gin_bindings="'),
+    *('--gin_bindings=c = 1', '--seed=1'),
+  ]
+
+
+def save_run(folder, seed=1, agent='DQNAgent', environment='pong'):
+  saver = checkpointer.Checkpointer(str(folder / 'checkpoints'))
+  run = {'agent': agent, 'environment': environment}
+  saver.save_checkpoint(0, {'run': run})
+  (folder / 'seed.json').write_text(str(seed))
+
+
+@pytest.mark.parametrize(
+  'variables',
+  [
+    {},
+    {'SEED': '1'},
+    {'BINDINGS': 'a = \'it costs $$1; or "2"\''},
+    {'BINDINGS': "create_atari_environment.game_name = 'pong'; b = 1"},
+  ],
+)
+def test_a_run_in_the_old_default_folder_goes_on_by_what_is_said(
+  checkout, variables
+):
+  save_run(checkout.path / 'runs' / 'dqn')
+  words = [f'{name}={value}' for name, value in variables.items()]
+  output = checkout.make('train', *words)
+  (command,) = re.findall('^  (make train .*)', output, re.MULTILINE)
+  new = json.loads(output[output.index('[[') :].splitlines()[0])[0]
+  assert new[0].startswith('--base_dir=runs/dqn_Pong')
+  done = subprocess.run(
+    command,
+    shell=True,
+    cwd=checkout.path,
+    env=checkout.environment,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  old = json.loads(done.stdout[done.stdout.index('[[') :].splitlines()[0])[0]
+  assert old == ['--base_dir=runs/dqn', *new[1:]]
+  assert 'go on' not in done.stderr
+
+
+@pytest.mark.parametrize(
+  'words,run',
+  [
+    (['SEED=2'], {}),
+    ([], {'agent': 'RainbowAgent'}),
+    ([], {'environment': 'seaquest'}),
+    (['BINDINGS=create_atari_environment.game_name="Nowhere"'], {}),
+    (['BASE_DIR=elsewhere'], {}),
+    ([f'GIN={CARTPOLE}'], {'environment': 'CartPole-v0'}),
+  ],
+)
+def test_another_run_in_the_old_default_folder_is_not_offered(
+  checkout, words, run
+):
+  save_run(checkout.path / 'runs' / 'dqn', **run)
+  assert 'go on' not in checkout.make('train', *words)
+
+
+@pytest.mark.parametrize('harm', ['no sentinel', 'damage', 'begun'])
+def test_what_cannot_go_on_is_not_offered(checkout, harm):
+  save_run(checkout.path / 'runs' / 'dqn')
+  checkpoints = checkout.path / 'runs' / 'dqn' / 'checkpoints'
+  if harm == 'no sentinel':
+    (checkpoints / 'sentinel_checkpoint_complete.0').unlink()
+  elif harm == 'damage':
+    (checkpoints / 'ckpt.0').write_bytes(b'damage')
+  else:  # This one has a folder already.
+    (checkout.path / 'runs' / 'dqn_Pong').mkdir()
+  assert 'go on' not in checkout.make('train')
+
+
+# The end ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('code', [0, 1, 2, 75, 130])
+def test_the_folder_is_named_where_there_is_a_run_in_it(checkout, code):
+  words = 'train', "BASE_DIR=a 'b'"
+  output = checkout.make(*words, code=2 * bool(code), CODE=str(code))
+  said = output[output.index(']\n') + 2 :].splitlines()
+  if code in (0, 75):
+    assert said[:2] == [
+      "Logs, checkpoints and TensorBoard files: a 'b'",
+      'To look at them: .venv/bin/tensorboard --logdir '
+      """'a '"'"'b'"'"''""",
+    ]
+    said = said[2:]
+  assert [re.sub(r'\[.*\]', '', line) for line in said] == (
+    [f'make: ***  Error {code}'] if code else []
+  )
+
+
+def test_the_environment_of_the_training_is_that_of_make(checkout):
+  assert checkout.trained()[1]['TRAIN_AND_SAY'] is None
+
+
+@pytest.fixture
+def training(checkout):
+  """`make train`, once it trains, in a process group of its own."""
+  process = checkout.begin('train', HANGS='1')
+  for line in process.stdout:
+    if line.startswith('[['):
+      break
+  yield process
+  with contextlib.suppress(ProcessLookupError):
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_sigterm_of_make_alone_saves_the_run(training):
+  training.terminate()
+  output, _ = training.communicate(timeout=30)
+  assert output.startswith('saved\nLogs, checkpoints')
+  assert training.returncode == -signal.SIGTERM
+
+
+def test_make_waits_after_ctrl_c_and_has_the_last_word(training):
+  os.killpg(training.pid, signal.SIGINT)  # As a terminal does.
+  output, _ = training.communicate(timeout=30)
+  assert output.startswith('saved\nLogs, checkpoints')
+  assert training.returncode == -signal.SIGINT
