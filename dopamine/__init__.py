@@ -1,5 +1,7 @@
 """Dopamine: a research framework for value-based reinforcement learning."""
 
+from typing import Any
+
 from dopamine import signals
 
 if signals.is_program():  # Before what takes time to load.
@@ -10,3 +12,30 @@ from dopamine import gin_tf  # noqa: E402
 
 gin_compat.install()
 gin_tf.install()
+
+
+def __getattr__(name: str) -> Any:
+  """Serves `__version__`, reading files only when it is asked for."""
+  if name == '__version__':
+    return _version()
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def _version() -> str:
+  """The version of this copy of the package, whatever else is installed."""
+  import importlib.metadata
+  import pathlib
+  import tomllib
+
+  parent = pathlib.Path(__file__).parents[1]
+  try:  # A checkout, installed or not.
+    project = tomllib.loads((parent / 'pyproject.toml').read_text())['project']
+    if project['name'] == 'dopamine-rl':
+      return project['version']
+  except (KeyError, OSError, ValueError):
+    pass
+  # Of the folder that this copy is in: the name has another owner elsewhere.
+  found = importlib.metadata.distributions(
+    name='dopamine-rl', path=[str(parent)]
+  )
+  return next((d.version for d in found), 'unknown')
