@@ -47,7 +47,7 @@ CUDA = $(if $(GPU),$(filter 1,$(GPU)),$(if $(wildcard $(NO_GPU)),,$(if \
 # What to train. BINDINGS: gin bindings with semicolons between them, e.g.
 #   make train BINDINGS="Runner.num_iterations=2; create_agent.agent_name='dqn'"
 # (a string that holds a semicolon itself: call dopamine.discrete_domains.train)
-# Without BASE_DIR, dopamine.discrete_domains.default_folder names one.
+# Without BASE_DIR, a folder below runs/ is named by what is run.
 GIN ?= dopamine/agents/dqn/configs/dqn.gin
 BASE_DIR ?=
 BINDINGS ?=
@@ -110,28 +110,9 @@ $(STAMP)-cuda: requirements-cuda.txt | $(STAMP)-$(BACKEND)
 	$(BIN)/python -m pip install -r $<
 	@touch $@
 
-# Is all that make starts: it waits for the training, hands SIGTERM on, which
-# make sends to it alone (Ctrl-C and a closed terminal reach both), and has the
-# last word, if the run is in its folder.
-define TRAIN_AND_SAY
-import os, shlex, signal, subprocess, sys
-del os.environ['TRAIN_AND_SAY']
-folder, tensorboard, *command = sys.argv[1:]
-for number in (signal.SIGINT, signal.SIGHUP):
-  if signal.getsignal(number) != signal.SIG_IGN:
-    signal.signal(number, lambda *_: None)
-training = subprocess.Popen(command)
-signal.signal(signal.SIGTERM, lambda *_: training.terminate())
-code = training.wait()
-if code in (0, 75):
-  print('Logs, checkpoints and TensorBoard files:', folder)
-  print('To look at them:', tensorboard, '--logdir', shlex.quote(folder))
-sys.exit(code if code >= 0 else 128 - code)
-endef
-export TRAIN_AND_SAY
-
 train: setup
-	@set -f; set --; \
+	@set -f; set -- --runs_dir=runs; \
+	[ -z "$$BASE_DIR" ] || set -- --base_dir="$$BASE_DIR"; \
 	for file in $$GIN; do set -- "$$@" --gin_files="$$file"; done; \
 	IFS=';'; \
 	for binding in $$BINDINGS; do \
@@ -139,11 +120,7 @@ train: setup
 	  [ -z "$$binding" ] || set -- "$$@" --gin_bindings="$$binding"; \
 	done; \
 	[ -z "$$SEED" ] || set -- "$$@" --seed="$$SEED"; \
-	[ -n "$$BASE_DIR" ] || BASE_DIR=$$($(BIN)/python \
-	  -m dopamine.discrete_domains.default_folder "$$@") || exit; \
-	exec $(BIN)/python -c "$$TRAIN_AND_SAY" "$$BASE_DIR" $(BIN)/tensorboard \
-	  $(BIN)/python -um dopamine.discrete_domains.train \
-	  --base_dir="$$BASE_DIR" "$$@"
+	exec $(BIN)/python -um dopamine.discrete_domains.train "$$@"
 
 # A process has one backend, so the tests run once under each: both at a time, as
 # most of a test computes on one core. What JAX compiles is kept in .jax_cache.

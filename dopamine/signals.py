@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 
 PROGRAMS = (
   'dopamine.discrete_domains.train',
-  'dopamine.discrete_domains.default_folder',
   'dopamine.discrete_domains.evaluate',
   'dopamine.replay_memory.export',
 )

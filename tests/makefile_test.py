@@ -17,8 +17,6 @@ import time
 
 import pytest
 
-from dopamine.discrete_domains import checkpointer
-
 pytestmark = pytest.mark.no_backend
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -49,7 +47,7 @@ def stop(number, frame):
 signal.signal(signal.SIGTERM, stop)
 if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
   signal.signal(signal.SIGINT, stop)
-keep = {n: os.environ.get(n) for n in ('KERAS_BACKEND', 'TRAIN_AND_SAY')}
+keep = {n: os.environ.get(n) for n in ('KERAS_BACKEND',)}
 print(json.dumps([sys.argv[1:], keep]), flush=True)
 if os.environ.get('HANGS'):
   time.sleep(60)
@@ -217,83 +215,12 @@ def test_what_is_none_of_the_choices_is_refused(checkout, value):
   assert value in checkout.make('help', value, code=2)
 
 
-# The default folder -----------------------------------------------------------
+# Training ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-  'variables,folder',
-  [
-    ({}, 'dqn_Pong'),
-    ({'SEED': '1'}, 'dqn_Pong_seed_1'),
-    ({'BINDINGS': 'Runner.seed = 2'}, 'dqn_Pong_seed_2'),
-    (
-      {
-        'BINDINGS': 'dopamine.discrete_domains.atari_lib.'
-        "create_atari_environment.game_name = 'space_invaders'"
-      },
-      'dqn_SpaceInvaders',
-    ),
-    (
-      {
-        'BINDINGS': "game = 'Seaquest'; import nowhere; "
-        'atari_lib.create_atari_environment.game_name = %game'
-      },
-      'dqn_Seaquest',
-    ),
-    # Of another environment: it plays no part.
-    (
-      {
-        'GIN': CARTPOLE,
-        'BINDINGS': "create_atari_environment.game_name = 'Seaquest'",
-      },
-      'dqn_cartpole',
-    ),
-    (
-      {
-        'GIN': CARTPOLE,
-        'BINDINGS': "create_gym_environment.version = 'v1'",
-      },
-      'dqn_cartpole_CartPole-v1',
-    ),
-    ({'BINDINGS': "create_agent.agent_name = 'dqn'"}, 'dqn_Pong'),
-    (
-      {
-        'GIN': 'dopamine/agents/dqn/configs/dqn_gym.gin',
-        'BINDINGS': "create_gym_environment.environment_name = 'Acrobot'; "
-        "create_agent.agent_name = 'rainbow'",
-      },
-      'dqn_gym_Acrobot_rainbow',
-    ),
-    (
-      {'GIN': 'dopamine/jax/agents/rainbow/configs/rainbow.gin'},
-      'jax_rainbow_Pong',
-    ),
-    # Names that no folder can have; what is not there; what is no gin.
-    (
-      {'BINDINGS': 'create_atari_environment.game_name = "../$$HOME `a`"'},
-      'dqn_..-HOME-a-',
-    ),
-    ({'GIN': 'nowhere.gin', 'BINDINGS': "a = 'b"}, 'nowhere'),
-    ({'GIN': f'mine.gin {CARTPOLE}'}, 'mine+dqn_cartpole'),
-    # No binding names the agent: the file does.
-    ({'GIN': 'mine.gin'}, 'mine_Asterix'),
-    (
-      {'BINDINGS': 'create_agent.agent_name = @other.MyAgent'},
-      'dqn_Pong_MyAgent',
-    ),
-    ({'BASE_DIR': "a 'b' $$c"}, None),
-  ],
-)
-def test_the_default_folder_tells_what_is_run(checkout, variables, folder):
-  (checkout.path / 'mine.gin').write_text(
-    'import is.not.there\ninclude "mine.gin"\ninclude "mine.gin"\n'
-    'include "dopamine/agents/dqn/configs/dqn.gin"\n'
-    "create_atari_environment:\n  game_name = 'Asterix'\n"
-    'create_agent.agent_name = @other.MyAgent\n'
-  )
-  expected = f'runs/{folder}' if folder else "a 'b' $c"
-  found = checkout.base_dir(*(f'{n}={v}' for n, v in variables.items()))
-  assert found == expected
+def test_a_folder_that_is_not_given_is_named_by_train(checkout):
+  (where, *_), _ = checkout.trained()
+  assert where == '--runs_dir=runs'
 
 
 def test_values_come_through_as_they_are(checkout):
@@ -308,98 +235,13 @@ def test_values_come_through_as_they_are(checkout):
   ]
 
 
-def save_run(folder, seed=1, agent='DQNAgent', environment='pong'):
-  saver = checkpointer.Checkpointer(str(folder / 'checkpoints'))
-  run = {'agent': agent, 'environment': environment}
-  saver.save_checkpoint(0, {'run': run})
-  (folder / 'seed.json').write_text(str(seed))
-
-
-@pytest.mark.parametrize(
-  'variables',
-  [
-    {},
-    {'SEED': '1'},
-    {'BINDINGS': 'a = \'it costs $$1; or "2"\''},
-    {'BINDINGS': "create_atari_environment.game_name = 'pong'; b = 1"},
-  ],
-)
-def test_a_run_in_the_old_default_folder_goes_on_by_what_is_said(
-  checkout, variables
-):
-  save_run(checkout.path / 'runs' / 'dqn')
-  words = [f'{name}={value}' for name, value in variables.items()]
-  output = checkout.make('train', *words)
-  (command,) = re.findall('^  (make train .*)', output, re.MULTILINE)
-  new = json.loads(output[output.index('[[') :].splitlines()[0])[0]
-  assert new[0].startswith('--base_dir=runs/dqn_Pong')
-  done = subprocess.run(
-    command,
-    shell=True,
-    cwd=checkout.path,
-    env=checkout.environment,
-    capture_output=True,
-    text=True,
-    check=True,
-  )
-  old = json.loads(done.stdout[done.stdout.index('[[') :].splitlines()[0])[0]
-  assert old == ['--base_dir=runs/dqn', *new[1:]]
-  assert 'go on' not in done.stderr
-
-
-@pytest.mark.parametrize(
-  'words,run',
-  [
-    (['SEED=2'], {}),
-    ([], {'agent': 'RainbowAgent'}),
-    ([], {'environment': 'seaquest'}),
-    (['BINDINGS=create_atari_environment.game_name="Nowhere"'], {}),
-    (['BASE_DIR=elsewhere'], {}),
-    ([f'GIN={CARTPOLE}'], {'environment': 'CartPole-v0'}),
-  ],
-)
-def test_another_run_in_the_old_default_folder_is_not_offered(
-  checkout, words, run
-):
-  save_run(checkout.path / 'runs' / 'dqn', **run)
-  assert 'go on' not in checkout.make('train', *words)
-
-
-@pytest.mark.parametrize('harm', ['no sentinel', 'damage', 'begun'])
-def test_what_cannot_go_on_is_not_offered(checkout, harm):
-  save_run(checkout.path / 'runs' / 'dqn')
-  checkpoints = checkout.path / 'runs' / 'dqn' / 'checkpoints'
-  if harm == 'no sentinel':
-    (checkpoints / 'sentinel_checkpoint_complete.0').unlink()
-  elif harm == 'damage':
-    (checkpoints / 'ckpt.0').write_bytes(b'damage')
-  else:  # This one has a folder already.
-    (checkout.path / 'runs' / 'dqn_Pong').mkdir()
-  assert 'go on' not in checkout.make('train')
-
-
-# The end ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize('code', [0, 1, 2, 75, 130])
-def test_the_folder_is_named_where_there_is_a_run_in_it(checkout, code):
-  words = 'train', "BASE_DIR=a 'b'"
-  output = checkout.make(*words, code=2 * bool(code), CODE=str(code))
+def test_train_has_the_last_word(checkout, code):
+  output = checkout.make('train', code=2 * bool(code), CODE=str(code))
   said = output[output.index(']\n') + 2 :].splitlines()
-  if code in (0, 75):
-    assert said[:2] == [
-      "Logs, checkpoints and TensorBoard files: a 'b'",
-      'To look at them: .venv/bin/tensorboard --logdir '
-      """'a '"'"'b'"'"''""",
-    ]
-    said = said[2:]
   assert [re.sub(r'\[.*\]', '', line) for line in said] == (
     [f'make: ***  Error {code}'] if code else []
   )
-
-
-def test_the_environment_of_the_training_is_that_of_make(checkout):
-  assert checkout.trained()[1]['TRAIN_AND_SAY'] is None
 
 
 @pytest.fixture
@@ -417,12 +259,12 @@ def training(checkout):
 def test_sigterm_of_make_alone_saves_the_run(training):
   training.terminate()
   output, _ = training.communicate(timeout=30)
-  assert output.startswith('saved\nLogs, checkpoints')
+  assert output.startswith('saved\n')
   assert training.returncode == -signal.SIGTERM
 
 
-def test_make_waits_after_ctrl_c_and_has_the_last_word(training):
+def test_make_waits_after_ctrl_c(training):
   os.killpg(training.pid, signal.SIGINT)  # As a terminal does.
   output, _ = training.communicate(timeout=30)
-  assert output.startswith('saved\nLogs, checkpoints')
+  assert output.startswith('saved\n')
   assert training.returncode == -signal.SIGINT

@@ -9,6 +9,7 @@ The same command again continues where the last checkpoint was taken. SIGTERM,
 SIGHUP and Ctrl-C take one and end with exit code 75, or with 130 if that fails.
 """
 
+import shlex
 import signal
 
 from absl import flags
@@ -89,6 +90,10 @@ def _train():
 
     signals.answer(stop)
     runner.run_experiment()
+    progress.say(
+      f'Finished. Logs, checkpoints and TensorBoard files: {base_dir}\n'
+      f'To look at them: tensorboard --logdir {shlex.quote(base_dir)}'
+    )
 
 
 if __name__ == '__main__':

@@ -27,16 +27,21 @@ def environment(**variables):
   return os.environ | {'KERAS_BACKEND': keras.config.backend()} | variables
 
 
-def train(base_dir, gin_file=DQN, bindings=(), arguments=(), check=True):
-  """Runs `train` as a user does."""
-  result = subprocess.run(
-    train_command(base_dir, gin_file, bindings, arguments),
+def run(*arguments):
+  """Runs Python from the root, with the backend of this process."""
+  return subprocess.run(
+    [sys.executable, *arguments],
     env=environment(),
     cwd=ROOT,
     capture_output=True,
     text=True,
     check=False,
   )
+
+
+def train(base_dir, gin_file=DQN, bindings=(), arguments=(), check=True):
+  """Runs `train` as a user does."""
+  result = run(*train_command(base_dir, gin_file, bindings, arguments)[1:])
   if check:
     assert result.returncode == 0, result.stderr[-3000:]
   return result

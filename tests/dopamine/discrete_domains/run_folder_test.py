@@ -1,0 +1,193 @@
+"""The folder of a run that is given none, and the one that it had before."""
+
+import os
+import pathlib
+import shlex
+import sys
+
+import gin
+import keras
+import pytest
+
+from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import run_experiment
+from dopamine.discrete_domains import run_folder
+from tests.support import commands
+
+pytestmark = pytest.mark.usefixtures('at_the_root')
+
+CONFIGS = 'dopamine/agents/dqn/configs'
+CARTPOLE = f'{CONFIGS}/dqn_cartpole.gin'
+GYM = f'{CONFIGS}/dqn_gym.gin'
+JAX_RAINBOW = 'dopamine/jax/agents/rainbow/configs/rainbow.gin'
+
+
+@gin.configurable('my_environment_of_run_folder_test')
+def my_environment():
+  raise AssertionError('it is named, and not made')
+
+
+@gin.configurable('MyAgentOfRunFolderTest')
+class MyAgent:
+  pass
+
+
+def below(*bindings, gin_files=(commands.DQN,)):
+  run_experiment.load_gin_configs(gin_files, bindings)
+  return run_folder.below('runs', gin_files, bindings)
+
+
+GAME = 'create_atari_environment.game_name'
+TASK = 'create_gym_environment.environment_name'
+
+
+@pytest.mark.parametrize(
+  ('bindings', 'gin_files', 'folder'),
+  [
+    ([], [commands.DQN], 'dqn_Pong'),
+    (['Runner.seed = 2'], [commands.DQN], 'dqn_Pong_seed_2'),
+    (['Runner.num_iterations = 2'], [commands.DQN], 'dqn_Pong'),
+    (
+      [f'dopamine.discrete_domains.atari_lib.{GAME} = "space_invaders"'],
+      [commands.DQN],
+      'dqn_SpaceInvaders',
+    ),
+    (["X = 'Seaquest'", f'{GAME} = %X'], [commands.DQN], 'dqn_Seaquest'),
+    ([f"{GAME} = 'ALE/Pong-v5'"], [commands.DQN], 'dqn_Pong'),
+    # Of another environment: it plays no part.
+    ([f"{GAME} = 'Seaquest'"], [CARTPOLE], 'dqn_cartpole_CartPole'),
+    ([], [CARTPOLE], 'dqn_cartpole'),
+    (
+      ["create_gym_environment.version = 'v1'"],
+      [CARTPOLE],
+      'dqn_cartpole_CartPole-v1',
+    ),
+    (
+      [f"{TASK} = 'Acrobot'", "create_agent.agent_name = 'rainbow'"],
+      [GYM],
+      'dqn_gym_Acrobot_rainbow',
+    ),
+    ([], [GYM], 'dqn_gym_CartPole'),
+    # Names that no folder can have.
+    ([f'{TASK} = "../$HOME `a`"'], [GYM], 'dqn_gym_..-HOME-a-'),
+    (
+      ['create_agent.agent_name = @MyAgentOfRunFolderTest'],
+      [commands.DQN],
+      'dqn_Pong_MyAgent',
+    ),
+    (
+      [
+        'Runner.create_environment_fn = @my_environment_of_run_folder_test',
+      ],
+      [commands.DQN],
+      'dqn_my_environment',
+    ),
+    ([], [CARTPOLE, commands.DQN], 'dqn_cartpole+dqn'),
+  ],
+)
+def test_a_folder_tells_what_is_run(bindings, gin_files, folder):
+  assert below(*bindings, gin_files=gin_files) == os.path.join('runs', folder)
+
+
+@pytest.mark.skipif(keras.config.backend() != 'jax', reason='of JAX')
+def test_a_file_of_jax_has_another_folder():
+  assert below(gin_files=[JAX_RAINBOW]) == 'runs/jax_rainbow_Pong'
+
+
+def test_a_game_that_there_is_not_is_told():
+  with pytest.raises(ValueError, match="no game 'Pung'. Nearest: .*Pong"):
+    below(f"{GAME} = 'Pung'")
+
+
+# The folder that there was before ---------------------------------------------
+
+
+def save_run(folder, seed=1, agent='DQNAgent', environment='pong'):
+  saver = checkpointer.Checkpointer(str(folder / 'checkpoints'))
+  run = {'agent': agent, 'environment': environment}
+  saver.save_checkpoint(0, {'run': run})
+  (folder / 'seed.json').write_text(str(seed))
+
+
+def of_before(root, *bindings, gin_file=commands.DQN):
+  run_experiment.load_gin_configs([gin_file], bindings)
+  new = run_folder.below(str(root), [gin_file], bindings)
+  return run_folder.of_before(new, [gin_file])
+
+
+@pytest.mark.parametrize(
+  'bindings', [[], ['Runner.seed = 1'], [f"{GAME} = 'PONG'", "X = 'it''s $1'"]]
+)
+def test_a_run_in_the_folder_of_before_is_named(
+  bindings, tmp_path, monkeypatch
+):
+  save_run(tmp_path / 'dqn')
+  words = [
+    'python',
+    '-um',
+    'train',
+    '--gin_bindings=X = "it\'s"',
+    '--seed',
+    '1',
+  ]
+  monkeypatch.setattr(sys, 'orig_argv', [*words, f'--runs_dir={tmp_path}'])
+  said = of_before(tmp_path, *bindings)
+  command = said.splitlines()[1]
+  assert shlex.split(command) == [*words, f'--base_dir={tmp_path / "dqn"}']
+  assert f'BASE_DIR={tmp_path / "dqn"}' in said
+
+
+@pytest.mark.parametrize(
+  ('bindings', 'run'),
+  [
+    (['Runner.seed = 2'], {}),
+    ([], {'agent': 'RainbowAgent'}),
+    ([], {'environment': 'seaquest'}),
+    ([f"{GAME} = 'Seaquest'"], {}),
+  ],
+)
+def test_another_run_in_the_folder_of_before_is_not_offered(
+  bindings, run, tmp_path
+):
+  save_run(tmp_path / 'dqn', **run)
+  assert of_before(tmp_path, *bindings) == ''
+
+
+@pytest.mark.parametrize(
+  'harm', ['sentinel', 'damage', 'seed', 'begun', 'none']
+)
+def test_what_cannot_go_on_is_not_offered(harm, tmp_path):
+  save_run(tmp_path / 'dqn')
+  checkpoints = tmp_path / 'dqn' / 'checkpoints'
+  if harm == 'sentinel':
+    (checkpoints / 'sentinel_checkpoint_complete.0').unlink()
+  elif harm == 'damage':
+    (checkpoints / 'ckpt.0').write_bytes(b'damage')
+  elif harm == 'seed':
+    (tmp_path / 'dqn' / 'seed.json').write_text('one')
+  elif harm == 'begun':
+    (tmp_path / 'dqn_Pong').mkdir()
+  else:
+    tmp_path = tmp_path / 'elsewhere'
+  assert of_before(tmp_path) == ''
+  assert not tmp_path.name == 'elsewhere' or not tmp_path.exists()
+
+
+def test_two_runs_of_train_share_no_folder(tmp_path):
+  short = ('Runner.training_steps = 5', 'Runner.evaluation_steps = 0')
+  short += ('Runner.num_iterations = 1', 'Runner.max_steps_per_episode = 9')
+  words = [
+    *('-um', 'dopamine.discrete_domains.train', f'--runs_dir={tmp_path}'),
+    f'--gin_files={GYM}',
+    *(f'--gin_bindings={binding}' for binding in short),
+  ]
+  for more in ([], [f"--gin_bindings={TASK} = 'Acrobot'"], ['--seed=5']):
+    result = commands.run(*words, *more)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-2].startswith('Finished. ')
+  folders = sorted(path.name for path in pathlib.Path(tmp_path).iterdir())
+  assert folders == [
+    *('dqn_gym_Acrobot', 'dqn_gym_CartPole', 'dqn_gym_CartPole_seed_5'),
+  ]
+  result = commands.run(*words, f'--base_dir={tmp_path}')
+  assert result.returncode == 1 and 'leave one out' in result.stderr
