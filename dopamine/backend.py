@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import contextlib
 import functools
 import importlib.util
+import logging
 import os
 import re
 import subprocess
@@ -115,6 +116,8 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
   os.environ['KERAS_BACKEND'] = name
   # Warnings and errors of TensorFlow's C++ side, but not its start-up notes.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
+  # And those of JAX, which at INFO tells of the TPUs that it did not find.
+  logging.getLogger('jax').setLevel(logging.WARNING)
   # GPU memory as it is needed, as TensorFlow's memory growth has it.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   return name
@@ -188,26 +191,35 @@ for line in sys.stdin.buffer:
 def quiet() -> Iterator[None]:
   """Leaves out what TensorFlow says of CUDA on a machine without a GPU.
 
-  That comes from C++, past `sys.stderr`. A process of its own reads it, so that
-  nothing else is lost if this one dies. TF_CPP_MIN_LOG_LEVEL=0 shows all.
+  TF_CPP_MIN_LOG_LEVEL=0 shows all.
   """
-  if os.environ.get('TF_CPP_MIN_LOG_LEVEL') == '0' or has_gpu():
+  with contextlib.ExitStack() as stack:
+    if os.environ.get('TF_CPP_MIN_LOG_LEVEL') != '0' and not has_gpu():
+      with contextlib.suppress(OSError):  # No stderr, or no processes left.
+        stack.enter_context(_without_noise())
     yield
-    return
-  stderr = os.dup(2)
-  reader = subprocess.Popen(
-    [sys.executable, '-ISc', _NOISE],
-    stdin=subprocess.PIPE,
-    stderr=stderr,
-    start_new_session=True,  # Ctrl-C is not for it.
-  )
-  assert reader.stdin is not None
-  os.dup2(reader.stdin.fileno(), 2)
-  reader.stdin.close()
-  try:
-    yield
-  finally:
-    sys.stderr.flush()
-    os.dup2(stderr, 2)
-    os.close(stderr)
-    reader.wait()
+
+
+@contextlib.contextmanager
+def _without_noise() -> Iterator[None]:
+  """Has a process of its own read what comes from C++, past `sys.stderr`.
+
+  So nothing else is lost if this one dies.
+  """
+  with os.fdopen(os.dup(2), 'wb') as stderr:
+    reader = subprocess.Popen(
+      [sys.executable, '-ISc', _NOISE],
+      stdin=subprocess.PIPE,
+      stderr=stderr,
+      start_new_session=True,  # Ctrl-C is not for it.
+    )
+    assert reader.stdin is not None
+    os.dup2(reader.stdin.fileno(), 2)
+    reader.stdin.close()
+    try:
+      yield
+    finally:
+      if sys.stderr is not None:
+        sys.stderr.flush()
+      os.dup2(stderr.fileno(), 2)
+      reader.wait()

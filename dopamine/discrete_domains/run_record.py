@@ -21,12 +21,13 @@ from typing import IO, Any
 from absl import logging
 import gin
 
+import dopamine
 from dopamine import backend
 from dopamine import storage
 
 # What decides the numbers, or the formats, of a run.
 _PACKAGES = (
-  *('dopamine-rl', 'tensorflow', 'jax', 'jaxlib', 'flax', 'keras', 'numpy'),
+  *('tensorflow', 'jax', 'jaxlib', 'flax', 'keras', 'numpy'),
   *('gymnasium', 'ale-py', 'gin-config', 'opencv-python-headless', 'Box2D'),
 )
 
@@ -156,7 +157,7 @@ def _facts() -> dict[str, Any]:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-  found = {}
+  found = {'dopamine': dopamine.__version__}
   for name in _PACKAGES:
     try:
       found[name] = importlib.metadata.version(name)

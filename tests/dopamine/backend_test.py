@@ -235,6 +235,21 @@ os.write(2, b' afterwards')
   assert 'oneDNN' in result.stderr
 
 
+@pytest.mark.parametrize(
+  'before', ['os.close(2)', "sys.executable = 'nowhere'"]
+)
+def test_what_cannot_be_left_out_ends_nothing(before):
+  code = f"""
+import os, sys
+from dopamine import backend
+{before}
+with backend.quiet():
+  print('went on')
+"""
+  result = run(code)
+  assert result.returncode == 0 and result.stdout == 'went on\n'
+
+
 def test_what_a_dying_process_says_is_not_lost():
   code = """
 import os

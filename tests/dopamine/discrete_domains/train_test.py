@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import subprocess
 import time
 
@@ -43,6 +44,8 @@ def test_dqn_trains_stops_and_resumes(game, tmp_path):
   assert f'AleEnvironment({game}, repeat_action_prob' in first.stdout
   assert 'Average undiscounted return per training episode' in first.stderr
   assert 'Steps executed: ' in first.stdout and '\r' not in first.stdout
+  # No word of what a framework looked for and did not find.
+  assert not re.findall('cuda|oneDNN|tpu', first.stderr, re.IGNORECASE)
 
   second = commands.train(
     tmp_path, bindings=[*bindings, 'Runner.num_iterations = 3']
