@@ -106,4 +106,5 @@ def test_a_mistake_is_told_in_a_paragraph(module, arguments, words, tmp_path):
   for word in words:
     assert word in message
   assert 'FATAL' not in message
+  assert module != EXPORT or 'gin' not in message.replace(path, '')
   assert not os.path.exists(path)

@@ -41,12 +41,15 @@ class Terminal:
 
   def __init__(self, columns):
     self._reader, writer = os.openpty()
-    size = struct.pack('HHHH', 24, columns, 0, 0)
-    fcntl.ioctl(writer, termios.TIOCSWINSZ, size)
     self.stdout = open(writer, 'w', encoding='utf-8')
+    self.resize(columns)
     self._content = b''
     self._thread = threading.Thread(target=self._collect)
     self._thread.start()
+
+  def resize(self, columns):
+    size = struct.pack('HHHH', 24, columns, 0, 0)
+    fcntl.ioctl(self.stdout.fileno(), termios.TIOCSWINSZ, size)
 
   def _collect(self):
     with contextlib.suppress(OSError):  # Closed.
@@ -116,6 +119,10 @@ def test_the_live_line_is_narrower_than_the_terminal(
   lines = written.read()
   assert len(lines) > 300  # It is live.
   assert max(map(len, lines)) < columns
+  # Returns that are arrays are on one line too.
+  assert all(line.startswith('train 123/199 ') for line in lines[1:-1])
+  if columns >= 60:  # Nothing is cut off.
+    assert all(line.rstrip()[-1] in ']|' for line in lines[1:-1])
   assert lines[-1] == ''  # The last line stands, and the cursor is below it.
   last = lines[-2].rstrip()
   assert last.startswith('train 123/199 ') and ('42000' in last)
@@ -138,6 +145,18 @@ def test_the_widest_line_has_the_words_of_dopamine(clock, terminal):
       'train 0/199 Steps executed: 2000 Episode length: 1000 Return: -20.0 [1%'
     )
   )
+
+
+def test_a_terminal_that_is_made_narrower(clock, terminal):
+  written = terminal(120)
+  shown = progress.Progress()
+  state = begin(shown)
+  play(clock, 100, 10, shown, state)
+  written.resize(50)
+  play(clock, 100, 10, shown, state)
+  shown.end_phase(state)
+  lines = written.read()
+  assert max(map(len, lines[:30])) > 100 and max(map(len, lines[-30:])) < 50
 
 
 def test_a_terminal_without_a_size_has_80_columns(clock, terminal):
@@ -207,9 +226,10 @@ def test_a_warm_up_says_nothing_of_what_follows(clock, capsys):
 def test_a_phase_of_warm_up_leaves_no_rate(clock, capsys):
   is_warming_up = True
   shown = progress.Progress(lambda: is_warming_up)
-  state = begin(shown, num_steps=1000)
+  state = begin(shown, num_steps=1000, to_come={'eval': 5})
   play(clock, 500, 2, shown, state)
   shown.end_phase(state)
+  assert '0:00:00 left, of the run ?]' in last_line(capsys)
   is_warming_up = False  # As in an evaluation.
   state = begin(shown, 'eval', 1000, to_come={'train': 1000})
   play(clock, 100, 8, shown, state)
@@ -256,9 +276,16 @@ class Odd(Failing):
     raise RuntimeError('nobody knows')
 
 
-class FailingTerminal(Failing):
+class FailingTerminal(io.StringIO):
+  """One that is closed while something runs in it."""
+
   def isatty(self):
     return True
+
+  def write(self, text):
+    if self.tell() > 300:
+      raise OSError(5, 'Input/output error')
+    return super().write(text)
 
 
 def closed():
