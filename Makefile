@@ -41,7 +41,7 @@ ifneq ($(filter-out 0 1,$(GPU)),)
   $(error GPU=$(GPU): give 1 to install CUDA, or 0 to do without)
 endif
 CUDA = $(if $(GPU),$(filter 1,$(GPU)),$(if $(wildcard $(NO_GPU)),,$(if \
-  $(wildcard $(STAMP)-cuda),1,$(shell nvidia-smi -L 2>/dev/null | grep -q . \
+  $(wildcard $(STAMP)-cuda),1,$(shell nvidia-smi -L >/dev/null 2>&1 \
   && echo 1))))
 
 # What to train. BINDINGS: gin bindings with semicolons between them, e.g.

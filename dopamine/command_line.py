@@ -76,18 +76,24 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
 def _parse(argv: Sequence[str]) -> list[str]:
   app.define_help_flags()
   try:
-    words = flags.FLAGS(argv)
+    return flags.FLAGS(argv)
   except flags.Error as error:
     _end_with(f'{error}. --help lists the flags')
   except SystemExit:  # Of --help, which absl takes for a mistake.
     sys.exit(0)
-  if len(words) > 1:
-    _end_with(_of_no_flag(words[1:]))
-  return words
 
 
-def _of_no_flag(words: list[str]) -> str:
-  """What is said of words that `main` has no use for."""
+def check_words(argv: Sequence[str]) -> None:
+  """Ends a command that is given words without a flag.
+
+  Args:
+    argv: its name, and what absl found to be of no flag.
+  """
+  if argv[1:]:
+    _end_with(_of_no_flag(argv[1:]))
+
+
+def _of_no_flag(words: Sequence[str]) -> str:
   text = f'{" ".join(map(repr, words))} belongs to no flag'
   if 'gin_files' not in flags.FLAGS:
     return f'{text}. --help lists the flags'
@@ -95,9 +101,10 @@ def _of_no_flag(words: list[str]) -> str:
     '. Each file and each binding has a flag of its own before it, and a '
     'binding with blanks has quotes around it'
   )
-  if words[0].endswith('.gin'):
+  if re.fullmatch(r'[^-].*\.gin', words[0]):
     return f'{text}: --gin_files {words[0]}'
-  binding = words[0] if '=' in words[0][1:-1] else 'NAME = VALUE'
+  is_binding = re.fullmatch(r'[^-=].*=.+', words[0])
+  binding = words[0] if is_binding else 'NAME = VALUE'
   return f'{text}: --gin_bindings "{binding}"'
 
 

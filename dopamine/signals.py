@@ -9,6 +9,7 @@ outside of the main thread nothing changes.
 import atexit
 from collections.abc import Callable, Iterator
 import contextlib
+import io
 import itertools
 import os
 import re
@@ -61,9 +62,9 @@ def begin() -> None:
       os.fstat(descriptor)
     except OSError:  # Closed: the next file would be taken for the terminal.
       os.open(os.devnull, os.O_RDWR)
-  stdout: Any = sys.stdout
-  if stdout is not None:  # Letters that it lacks must end nothing.
-    stdout.reconfigure(errors='backslashreplace')
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # Letters that it lacks must end nothing.
+    sys.stdout.reconfigure(errors='backslashreplace')
   handled = _take_over()
   # The last thing before Python comes apart, and lets go of its handlers.
   atexit.register(lambda: [signal.signal(n, signal.SIG_IGN) for n in handled])
@@ -197,5 +198,5 @@ def settle(code: int) -> None:
         stream.flush()
     except OSError:  # The interpreter would try again, and change the code.
       os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    except ValueError:  # Somebody has closed it.
+    except (AttributeError, ValueError):  # It is closed, or no file.
       pass

@@ -82,7 +82,8 @@ class Checkout:
     names = 'GIN', 'BASE_DIR', 'BINDINGS', 'SEED', 'GPU', 'BACKEND', 'VENV'
     for name in (*names, 'PYTHON', 'KERAS_BACKEND', 'MAKEFLAGS', 'MAKELEVEL'):
       self.environment.pop(name, None)
-    self.tool('nvidia-smi', '#!/bin/sh\nexit 9\n')  # No driver answers.
+    # No driver answers.
+    self.tool('nvidia-smi', '#!/bin/sh\necho It has failed\nexit 9\n')
 
   def tool(self, name, text):
     path = self.path / 'bin' / name

@@ -8,6 +8,7 @@ plays whole episodes as the evaluation phase of a run does, and prints their
 returns. Nothing of the run is needed but its weights, and nothing is written.
 """
 
+from collections.abc import Sequence
 import os
 import tempfile
 from typing import Any
@@ -155,8 +156,9 @@ def describe(returns: list[float]) -> str:
   )
 
 
-def main(unused_argv: Any) -> None:
+def main(argv: Sequence[str]) -> None:
   """Evaluates what the flags name; a mistake ends with a paragraph."""
+  command_line.check_words(argv)
   with signals.handled():
     try:
       with command_line.explaining_mistakes():

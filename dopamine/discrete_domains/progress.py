@@ -133,7 +133,7 @@ class Progress:
   def _show(self, state: run_state.RunState) -> None:
     steps = _steps(state)
     share = f'{min(steps / self._num_steps, 1.0):.0%}'
-    rate = f'{self._rate.value:.0f}'
+    rate = str(self._rate)
     phase, run = map(_clock, self._seconds_left(steps))
     length, episode_return = self._episode or (None, None)
     long = short = shorter = ''
@@ -164,23 +164,32 @@ class Progress:
 
 
 class _Rate:
-  """Steps per second, of which the past counts less and less."""
+  """Steps per second, of which the past counts less and less.
+
+  What comes first does not count: a process compiles its functions then.
+  """
 
   def __init__(self) -> None:
-    self._steps = self._seconds = 0.0
+    self.forget()
 
   def forget(self) -> None:
-    self._steps = self._seconds = 0.0
+    self._steps = self._seconds = self._first = 0.0
 
   def add(self, steps: int, seconds: float) -> None:
+    if not self._first:
+      self._first = steps / seconds if seconds else 0.0
+      return
     share = math.exp(-seconds / _MEMORY)
     self._steps = share * self._steps + steps
     self._seconds = share * self._seconds + seconds
 
   @property
   def value(self) -> float:
-    """0 where nothing was done yet."""
+    """0 where nothing that counts was done yet."""
     return self._steps / self._seconds if self._seconds else 0.0
+
+  def __str__(self) -> str:
+    return f'{self.value or self._first:.0f}'
 
 
 def _steps(state: run_state.RunState) -> int:
@@ -225,9 +234,12 @@ def _make_bar(**arguments: Any) -> Any:
     if _is_notebook():
       from tqdm import notebook
 
-      return notebook.tqdm(**arguments)
-    if sys.stdout.isatty():
-      return _Bar(**arguments)
+      bar = notebook.tqdm(**arguments)
+    elif sys.stdout.isatty():
+      bar = _Bar(**arguments)
+    else:
+      return None
+    return None if bar.disable else bar  # As TQDM_DISABLE has it.
   return None
 
 

@@ -86,7 +86,7 @@ def load_gin_configs(
   if isinstance(gin_bindings, str):
     gin_bindings = [gin_bindings]
   gin_bindings = [gin_compat.typed(b) for b in gin_bindings or ()]
-  gin_files = [_find(path) for path in gin_files or ()]
+  gin_files = [find_gin_file(path) for path in gin_files or ()]
   texts = [text for path in gin_files for text in _read(path)]
   gin_compat.check_version(texts + gin_bindings)
   name = backend.choose(texts + gin_bindings)
@@ -104,7 +104,7 @@ def load_gin_configs(
   gin_compat.parse(gin_files, gin_bindings)
 
 
-def _find(gin_file: str) -> str:
+def find_gin_file(gin_file: str) -> str:
   """The path of a gin file: here, where gin was told to look, or ours."""
   folders = *gin.config._LOCATION_PREFIXES, _PACKAGE_PARENT
   places = list(dict.fromkeys(os.path.join(f, gin_file) for f in folders))
@@ -132,7 +132,7 @@ def _read(path: str, *above: str) -> list[str]:
     )
   included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
   return [text] + [
-    t for name in included for t in _read(_find(name), *above, path)
+    t for name in included for t in _read(find_gin_file(name), *above, path)
   ]
 
 

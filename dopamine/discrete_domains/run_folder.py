@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import copy
 import inspect
 import os
+import pathlib
 import re
 import shlex
 import sys
@@ -51,6 +52,7 @@ def below(
   return os.path.join(runs_dir, name)
 
 
+_PACKAGE = pathlib.Path(run_experiment.__file__).resolve().parents[1]
 _RUNNERS = run_experiment.TrainRunner, run_experiment.Runner
 
 
@@ -64,9 +66,19 @@ def _bound(parameter: str, *targets: Any) -> Any:
 
 
 def _stem(gin_file: str) -> str:
-  """`dqn` of `dopamine/agents/dqn/configs/dqn.gin`, and `jax_dqn`."""
-  stem = os.path.splitext(os.path.basename(gin_file))[0]
-  return f'jax_{stem}' if '/jax/' in gin_file else stem
+  """`dqn` of `dopamine/agents/dqn/configs/dqn.gin`, and `jax_dqn`.
+
+  A file of the user's has its folder before it, where it is given with one, or
+  has the name of one of ours.
+  """
+  path = pathlib.Path(run_experiment.find_gin_file(gin_file)).resolve()
+  if path.is_relative_to(_PACKAGE):
+    is_of_jax = path.is_relative_to(_PACKAGE / 'jax')
+    return f'jax_{path.stem}' if is_of_jax else path.stem
+  ours = (file.name for file in _PACKAGE.rglob('*.gin'))
+  if os.path.dirname(gin_file) or path.name in ours:
+    return f'{path.parent.name}_{path.stem}'
+  return path.stem
 
 
 def _played(with_version: bool) -> str:
@@ -102,15 +114,17 @@ def of_before(new: str, gin_files: Sequence[str]) -> str:
   """
   if os.path.exists(new) or not gin_files:
     return ''
-  old = os.path.join(os.path.dirname(new), _stem(gin_files[-1]))
+  stem = os.path.splitext(os.path.basename(gin_files[-1]))[0]
+  if '/jax/' in gin_files[-1]:
+    stem = f'jax_{stem}'
+  old = os.path.join(os.path.dirname(new), stem)
   if old == new or not _holds_the_same(old):
     return ''
-  words = [w for w in sys.orig_argv if not w.startswith('--runs_dir')]
+  words = [*sys.orig_argv, '--runs_dir=', f'--base_dir={old}']
   return (
     f'{old} holds such a run, of when all games of a gin file shared a folder. '
     f'This one begins afresh, in {new}. To go on with that one:\n  '
-    f'{shlex.join([*words, f"--base_dir={old}"])}\n(make train takes '
-    f'BASE_DIR={old})\n'
+    f'{shlex.join(words)}\n(make train takes BASE_DIR={old})\n'
   )
 
 

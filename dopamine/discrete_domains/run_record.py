@@ -57,7 +57,7 @@ class RunRecord:
 
     Where that fails, a run goes on without.
     """
-    config = gin.operative_config_str()
+    config = _text(gin.operative_config_str())
     try:
       if not self._is_written:
         self._write_start(summary_writer, config)
@@ -77,11 +77,12 @@ class RunRecord:
     starts = before.pop('starts', [])
     if starts:
       changes = _changes(before, now) | _changes(
-        settings(self._text('operative_config.gin')), settings(config)
+        settings(self._saved('operative_config.gin')), settings(config)
       )
       start |= {'changed': changes} if changes else {}
     starts = [*starts, start][-_MAX_STARTS:]
-    text = json.dumps(now | {'starts': starts}, indent=2, ensure_ascii=False)
+    record = now | {'starts': starts}
+    text = _text(json.dumps(record, indent=2, ensure_ascii=False))
     self._put('run.json', text + '\n')
     for name, content in (('operative_config', config), ('run', text)):
       lines = '\n'.join('    ' + line for line in content.splitlines())
@@ -91,22 +92,26 @@ class RunRecord:
     """What the last start wrote; nothing if it did not, or it is no such."""
     try:
       path = os.path.join(self._base_dir, 'run.json')
-      found = storage.json_object(self._text('run.json') or '{}', path)
+      found = storage.json_object(self._saved('run.json') or '{}', path)
     except storage.DamagedError as error:
       logging.warning('%s: it is written anew', error)
       return {}
     return found if isinstance(found.get('starts'), list) else {}
 
-  def _text(self, name: str) -> str:
+  def _saved(self, name: str) -> str:
     path = os.path.join(self._base_dir, name)
     if not os.path.isfile(path):
       return ''
     return storage.read_file(path, _MAX_BYTES).decode('utf-8', 'replace')
 
   def _put(self, name: str, text: str) -> None:
-    content = text.encode('utf-8', 'backslashreplace')
-    write = functools.partial(_write, content)
+    write = functools.partial(_write, text.encode())
     storage.write_file(os.path.join(self._base_dir, name), write)
+
+
+def _text(text: str) -> str:
+  """Without what is no letter: bytes of a path, in a locale of others."""
+  return text.encode('utf-8', 'backslashreplace').decode()
 
 
 def _write(content: bytes, file: IO[bytes]) -> None:

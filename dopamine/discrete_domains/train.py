@@ -37,12 +37,13 @@ FLAGS = flags.FLAGS
 STOPPED, INTERRUPTED = signals.STOPPED, signals.INTERRUPTED  # Exit codes.
 
 
-def main(unused_argv):
+def main(argv):
   """Loads the gin files, makes a Runner, and runs it.
 
   A mistake in the settings ends with a paragraph instead of a traceback, and
   Ctrl-C with a line.
   """
+  command_line.check_words(argv)
   logging.set_verbosity(logging.INFO)
   with signals.handled():
     try:
@@ -90,10 +91,11 @@ def _train():
 
     signals.answer(stop)
     runner.run_experiment()
-    progress.say(
-      f'Finished. Logs, checkpoints and TensorBoard files: {base_dir}\n'
-      f'To look at them: tensorboard --logdir {shlex.quote(base_dir)}'
-    )
+    if runner.num_iterations:
+      progress.say(
+        f'Finished. Logs, checkpoints and TensorBoard files: {base_dir}\n'
+        f'To look at them: tensorboard --logdir {shlex.quote(base_dir)}'
+      )
 
 
 if __name__ == '__main__':

@@ -205,7 +205,9 @@ def create(hooks: Hooks, device: str | None = None) -> Learner:
 def _warn_of_idle_gpu(device: str | None) -> None:
   """Says so where the CPU computes though there is a GPU."""
   is_chosen = device is not None and parse_device(device)[0] == 'cpu'
-  is_chosen = is_chosen or os.environ.get('JAX_PLATFORMS') == 'cpu'
+  if keras.config.backend() == 'jax':
+    names = 'JAX_PLATFORMS', 'JAX_PLATFORM_NAME'
+    is_chosen = is_chosen or 'cpu' in map(os.environ.get, names)
   text = describe_device(device)
   if not is_chosen and ' on cpu' in text and backend.has_gpu():
     logging.warning(

@@ -72,8 +72,9 @@ def _tuples(dtype):
   ]
 
 
-def main(unused_argv):
+def main(argv):
   """Exports what the flags name."""
+  command_line.check_words(argv)
   with signals.handled():
     try:
       checkpoint_dir = command_line.require(

@@ -199,6 +199,8 @@ def test_a_gpu_that_is_left_idle_is_told_once(name, driver):
     (0, '/cpu:*', {}),
     (0, '/gpu:0', {'CUDA_VISIBLE_DEVICES': '-1'}),
     (9, '/gpu:0', {}),  # The driver is broken.
+    (0, '/gpu:0', {'KERAS_BACKEND': 'jax', 'JAX_PLATFORMS': 'cpu'}),
+    (0, '/gpu:0', {'KERAS_BACKEND': 'jax', 'JAX_PLATFORM_NAME': 'cpu'}),
   ],
 )
 def test_a_cpu_that_was_asked_for_is_no_mistake(
@@ -206,7 +208,7 @@ def test_a_cpu_that_was_asked_for_is_no_mistake(
 ):
   driver(code)
   code = AGENT.format(device=device)
-  result = run(code, KERAS_BACKEND='tensorflow', **environment)
+  result = run(code, **{'KERAS_BACKEND': 'tensorflow', **environment})
   assert result.returncode == 0, result.stderr
   assert 'This machine has a GPU' not in result.stderr
 

@@ -72,6 +72,7 @@ MISTAKES = [
     ["'=' '1'", 'quotes', '--gin_bindings "NAME = VALUE"'],
   ),
   (TRAIN, ['X'], ["'X' belongs to no flag"]),
+  (TRAIN, ['--base_dir=X', '--', '--gin_files=a.gin'], ['"NAME = VALUE"']),
   (EVALUATE, [], ['--checkpoint is missing']),
   (EVALUATE, ['--base_dir=X'], ["'base_dir'"]),
   (EVALUATE, ['--checkpoint=X', '--episodes=0'], ['--episodes=0']),
@@ -93,6 +94,16 @@ MISTAKES = [
     ['--number=x'],
   ),
 ]
+
+
+@pytest.mark.parametrize('module', FLAGS)
+def test_a_program_that_calls_main_drops_no_word(module):
+  code = f'import {module} as command; command.main(["mine", "B.y=2"])'
+  result = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=False
+  )
+  assert result.returncode == 1
+  assert "'B.y=2' belongs to no flag" in result.stderr
 
 
 @pytest.mark.parametrize(('module', 'arguments', 'words'), MISTAKES)

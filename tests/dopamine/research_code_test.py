@@ -647,7 +647,7 @@ def test_a_script_that_disabled_version_2(tmp_path):
     'run_experiment.load_gin_configs('
     '["dopamine/agents/dqn/configs/dqn_cartpole.gin"], '
     '["Runner.num_iterations=1", "Runner.training_steps=600", '
-    '"Runner.evaluation_steps=10"])\n'
+    '"Runner.evaluation_steps=10", "Runner.max_steps_per_episode=50"])\n'
     f'runner = run_experiment.create_runner({str(tmp_path)!r})\n'
     'runner.run_experiment()\n'
     'print("steps", runner._agent.training_steps)\n'

@@ -467,3 +467,33 @@ def test_letters_that_the_output_lacks_end_no_program():
   )
   assert result.stdout == b'/tmp/\\xdcbung\n'
   assert result.stderr == b'\xc3\x9c\\udcff'
+
+
+TEE = """
+import runpy, sys
+
+class Tee:
+  text = ''
+
+  def write(self, text):
+    self.text += text
+
+  def flush(self):
+    pass
+
+sys.stdout = Tee()
+sys.argv = ['train', *sys.argv[3:]]
+try:
+  runpy.run_module('dopamine.discrete_domains.train', run_name='__main__')
+finally:
+  print(sys.stdout.text, file=sys.__stdout__)
+"""
+
+
+@pytest.mark.slow
+def test_a_stdout_that_only_writes_ends_no_run(start, tmp_path):
+  program = start('-c', TEE, *training(tmp_path / 'run', *SHORT))
+  code, stdout, stderr = program.end()
+  assert code == 0, stderr
+  assert 'Steps executed: 20' in stdout
+  assert 'Finished.' in stdout

@@ -309,7 +309,7 @@ def test_a_jax_file_without_jax_or_on_tensorflow(tmp_path, monkeypatch):
     assert 'KERAS_BACKEND=jax' in run(tmp_path, gin_files=[gin_file])
   else:
     monkeypatch.setattr(backend, '_installed', lambda name: name != 'jax')
-    with pytest.raises(ImportError, match=r"pip install 'dopamine-rl\[jax\]'"):
+    with pytest.raises(ImportError, match=r"pip install -e '.*\[jax\]'"):
       backend.require('jax', 'dopamine.jax')
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import io
 import os
 import re
@@ -200,6 +201,35 @@ def test_a_phase_that_is_resumed_counts_its_new_steps(clock, capsys):
   play(clock, 52, 30, shown, state)
   # 48,440 are left, at 52 per second.
   assert '[81%, 52 steps/s, 0:15:32 left' in last_line(capsys)
+
+
+def test_what_a_process_compiles_first_does_not_count(clock, capsys):
+  shown = progress.Progress()
+  state = begin(shown, num_steps=10_000)
+  clock.now += 20  # In which there is one step.
+  play(clock, 100, 50, shown, state)
+  assert '100 steps/s' in last_line(capsys)
+
+
+def test_a_phase_of_a_moment_has_a_rate(clock, capsys):
+  shown = progress.Progress()
+  state = begin(shown, num_steps=10)
+  clock.now += 0.1
+  state.episode_steps = 10
+  shown.end_phase(state)
+  assert '[100%, 100 steps/s, 0:00:00 left' in last_line(capsys)
+
+
+def test_tqdm_may_be_disabled(clock, terminal, monkeypatch):
+  # As TQDM_DISABLE=1, which tqdm reads when it is loaded, has it.
+  disabled = functools.partial(progress._Bar, disable=True)
+  monkeypatch.setattr(progress, '_Bar', disabled)
+  written = terminal(80)
+  shown = progress.Progress()
+  state = begin(shown)
+  play(clock, 100, 31, shown, state)
+  shown.end_phase(state)
+  assert len(written.read()) == 3
 
 
 def test_the_rate_is_recent(clock, capsys):

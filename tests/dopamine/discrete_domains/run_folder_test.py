@@ -94,6 +94,33 @@ def test_a_file_of_jax_has_another_folder():
   assert below(gin_files=[JAX_RAINBOW]) == 'runs/jax_rainbow_Pong'
 
 
+@pytest.mark.parametrize(
+  ('path', 'folder'),
+  [
+    ('mine.gin', 'mine_Pong'),
+    ('dqn.gin', '{cwd}_dqn_Pong'),
+    ('high_gamma/dqn.gin', 'high_gamma_dqn_Pong'),
+    ('high_gamma/mine.gin', 'high_gamma_mine_Pong'),
+    ('{cwd_path}/mine.gin', '{cwd}_mine_Pong'),
+  ],
+)
+def test_a_file_of_ones_own_has_another_folder(
+  path, folder, tmp_path, monkeypatch
+):
+  names = {'cwd': tmp_path.name, 'cwd_path': str(tmp_path)}
+  monkeypatch.chdir(tmp_path)
+  file = pathlib.Path(path.format(**names))
+  file.parent.mkdir(exist_ok=True)
+  file.write_text(f"include '{commands.DQN}'")
+  found = below(gin_files=[str(file)])
+  assert found == os.path.join('runs', folder.format(**names))
+
+
+def test_a_file_of_ours_is_known_by_any_path(monkeypatch):
+  monkeypatch.chdir(commands.ROOT / CONFIGS)
+  assert below(gin_files=['dqn.gin']) == 'runs/dqn_Pong'
+
+
 def test_a_game_that_there_is_not_is_told():
   with pytest.raises(ValueError, match="no game 'Pung'. Nearest: .*Pong"):
     below(f"{GAME} = 'Pung'")
@@ -133,7 +160,9 @@ def test_a_run_in_the_folder_of_before_is_named(
   monkeypatch.setattr(sys, 'orig_argv', [*words, f'--runs_dir={tmp_path}'])
   said = of_before(tmp_path, *bindings)
   command = said.splitlines()[1]
-  assert shlex.split(command) == [*words, f'--base_dir={tmp_path / "dqn"}']
+  # The last of each flag counts.
+  given = [*words, f'--runs_dir={tmp_path}', '--runs_dir=']
+  assert shlex.split(command) == [*given, f'--base_dir={tmp_path / "dqn"}']
   assert f'BASE_DIR={tmp_path / "dqn"}' in said
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 
 import gin
 import keras
@@ -177,9 +178,27 @@ def test_a_record_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
   assert not (tmp_path / 'run.json').exists()
 
 
-def test_names_that_are_not_ascii(tmp_path):
-  run(tmp_path / 'Übung', "AlePfad = 'ü'")
-  assert (tmp_path / 'Übung' / 'run.json').exists()
+@pytest.mark.parametrize('name', ['Übung'.encode(), b'\xdcbung'])
+def test_names_that_the_locale_cannot_read(name, tmp_path):
+  folder = tmp_path / os.fsdecode(name)
+  folder.mkdir()
+  words = commands.train_command(b'', commands.ROOT / CARTPOLE, SHORT)[1:]
+  words = [os.fsencode(word) for word in words]
+  words[2] = b'--base_dir=' + name
+  result = subprocess.run(
+    [sys.executable, *words, '--gin_bindings=LABEL = "é"'.encode()],
+    env=commands.environment(
+      LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0'
+    ),
+    cwd=folder,
+    capture_output=True,
+    check=False,
+  )
+  assert result.returncode == 0, result.stderr
+  base_dir = folder / os.fsdecode(name)
+  assert 'bung' in record(base_dir)['folder']
+  if name.startswith(b'\xc3'):  # TensorBoard takes no others.
+    assert texts(base_dir, 'run')
 
 
 def test_the_revision_of_the_working_folder(tmp_path, monkeypatch):
