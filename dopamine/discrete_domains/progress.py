@@ -125,15 +125,15 @@ class Progress:
     for name, num_steps in self._still_to_come.items():
       # Until there was an evaluation, it takes at most what training takes.
       known = self._rates.get(name) or self._rates.get('train') or _Rate()
-      if num_steps and (self._was_warming_up or not known.value):
+      if num_steps and (self._was_warming_up or not known.estimate):
         return phase, None
-      run += num_steps / known.value if num_steps else 0.0
+      run += num_steps / known.estimate if num_steps else 0.0
     return phase, run
 
   def _show(self, state: run_state.RunState) -> None:
     steps = _steps(state)
     share = f'{min(steps / self._num_steps, 1.0):.0%}'
-    rate = str(self._rate)
+    rate = f'{self._rate.estimate:.0f}'
     phase, run = map(_clock, self._seconds_left(steps))
     length, episode_return = self._episode or (None, None)
     long = short = shorter = ''
@@ -188,8 +188,10 @@ class _Rate:
     """0 where nothing that counts was done yet."""
     return self._steps / self._seconds if self._seconds else 0.0
 
-  def __str__(self) -> str:
-    return f'{self.value or self._first:.0f}'
+  @property
+  def estimate(self) -> float:
+    """As `value`, or what came first."""
+    return self.value or self._first
 
 
 def _steps(state: run_state.RunState) -> int:

@@ -10,7 +10,9 @@ SIGHUP and Ctrl-C take one and end with exit code 75, or with 130 if that fails.
 """
 
 import shlex
+import shutil
 import signal
+import sys
 
 from absl import flags
 from absl import logging
@@ -92,9 +94,12 @@ def _train():
     signals.answer(stop)
     runner.run_experiment()
     if runner.num_iterations:
+      tensorboard = 'tensorboard'
+      if not shutil.which(tensorboard):  # Its environment is not active.
+        tensorboard = f'{shlex.quote(sys.executable)} -m tensorboard.main'
       progress.say(
         f'Finished. Logs, checkpoints and TensorBoard files: {base_dir}\n'
-        f'To look at them: tensorboard --logdir {shlex.quote(base_dir)}'
+        f'To look at them: {tensorboard} --logdir {shlex.quote(base_dir)}'
       )
 
 

@@ -220,6 +220,18 @@ def test_a_phase_of_a_moment_has_a_rate(clock, capsys):
   assert '[100%, 100 steps/s, 0:00:00 left' in last_line(capsys)
 
 
+def test_a_short_phase_tells_what_is_left_of_the_run(clock, capsys):
+  shown = progress.Progress()
+  state = begin(shown, num_steps=1000)
+  play(clock, 100, 10, shown, state)
+  shown.end_phase(state)
+  state = begin(shown, 'eval', 100, to_come={'train': 1000, 'eval': 100})
+  clock.now += 0.1
+  state.episode_steps = 100
+  shown.end_phase(state)
+  assert '1000 steps/s, 0:00:00 left, of the run 0:00:10]' in last_line(capsys)
+
+
 def test_tqdm_may_be_disabled(clock, terminal, monkeypatch):
   # As TQDM_DISABLE=1, which tqdm reads when it is loaded, has it.
   disabled = functools.partial(progress._Bar, disable=True)
