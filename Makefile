@@ -11,6 +11,15 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python \
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# What nothing here reads is a mistake.
+UNKNOWN := $(filter-out GIN BASE_DIR BINDINGS SEED BACKEND GPU PYTHON VENV \
+  PYTEST_ARGS KERAS_BACKEND, $(foreach name,$(.VARIABLES),\
+  $(if $(filter command,$(origin $(name))),$(name))))
+ifneq ($(strip $(UNKNOWN)),)
+  $(error $(UNKNOWN) is not known: make help says what is. A setting is given as \
+  BINDINGS="create_atari_environment.game_name='Seaquest'")
+endif
+
 # What is in $(VENV) has stamps: -tensorflow (which has JAX too) or -jax, and
 # -cuda on top of either. It stays what it was made, and with GPU=0 once said,
 # until BACKEND or GPU says otherwise.

@@ -7,9 +7,11 @@ from dopamine import signals
 if signals.is_program():  # Before what takes time to load.
   signals.begin()
 
+from dopamine import backend  # noqa: E402
 from dopamine import gin_compat  # noqa: E402
 from dopamine import gin_tf  # noqa: E402
 
+backend.settle_without_tensorflow()
 gin_compat.install()
 gin_tf.install()
 

@@ -6,6 +6,7 @@ And says how what a command needs is installed.
 from collections.abc import Iterable, Iterator
 import contextlib
 import functools
+import importlib
 import importlib.util
 import logging
 import os
@@ -86,9 +87,10 @@ def current() -> str | None:
 def choose(gin_texts: Iterable[str] = ()) -> str:
   """Settles the backend and returns its name.
 
-  KERAS_BACKEND decides if it is set (or if Keras is already loaded); else JAX,
-  when a gin text names a `jax_*` agent or imports `dopamine.jax`, or when
-  TensorFlow is not installed and JAX is; else TensorFlow.
+  KERAS_BACKEND decides if it is set (or if Keras is already loaded; where
+  TensorFlow is not installed and JAX is, `import dopamine` sets it); else JAX,
+  when a gin text names a `jax_*` agent or imports `dopamine.jax`; else
+  TensorFlow.
 
   Args:
     gin_texts: the contents of gin files, and bindings.
@@ -99,8 +101,7 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
   name = current()
   who = f'KERAS_BACKEND={name}'
   if name is None:
-    wants_jax = any(_NAMES_JAX.search(_COMMENT.sub('', t)) for t in gin_texts)
-    if wants_jax or (not _installed('tensorflow') and _installed('jax')):
+    if any(_NAMES_JAX.search(_COMMENT.sub('', t)) for t in gin_texts):
       name, who = 'jax', 'a jax_* agent, or what else of JAX the files name,'
     else:
       name, who = 'tensorflow', 'a run without KERAS_BACKEND'
@@ -122,6 +123,24 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
   # GPU memory as it is needed, as TensorFlow's memory growth has it.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   return name
+
+
+def settle_without_tensorflow() -> None:
+  """Chooses JAX where nothing is chosen, and it is the one that there is."""
+  is_open = 'keras' not in sys.modules and not os.environ.get('KERAS_BACKEND')
+  if is_open and not _installed('tensorflow') and _installed('jax'):
+    os.environ['KERAS_BACKEND'] = 'jax'
+
+
+def load_keras() -> None:
+  """Settles the backend, and loads it without noise.
+
+  Raises:
+    ImportError: it is not installed.
+  """
+  choose()
+  with quiet():
+    importlib.import_module('keras')
 
 
 def require(name: str, who: str) -> None:

@@ -52,6 +52,15 @@ def gin_bindings() -> list[str]:
   return bindings
 
 
+def require_gin() -> None:
+  """Raises ValueError where no gin file or binding says what is meant."""
+  if not flags.FLAGS.gin_files and not flags.FLAGS.gin_bindings:
+    raise ValueError(
+      'no gin file says what is run: add for example '
+      '--gin_files=dopamine/agents/dqn/configs/dqn.gin'
+    )
+
+
 def require(name: str, example: str) -> Any:
   """Returns a flag's value.
 
@@ -78,7 +87,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
-    _end_with(f'{error}. --help lists the flags')
+    message = str(error).replace(' ?', '?').rstrip('.')
+    end = '' if message.endswith('?') else '.'
+    _end_with(f'{message}{end} --help lists the flags')
   except SystemExit:  # Of --help, which absl takes for a mistake.
     sys.exit(0)
 

@@ -49,7 +49,7 @@ def _in_utf8(reader: Callable) -> Callable:
   def read(path: str) -> Any:
     file = reader(path)
     if isinstance(file, io.TextIOWrapper):
-      file.reconfigure(encoding='utf-8')
+      file.reconfigure(encoding='utf-8-sig')
     return file
 
   return read

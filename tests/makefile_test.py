@@ -224,6 +224,12 @@ def test_a_folder_that_is_not_given_is_named_by_train(checkout):
   assert where == '--runs_dir=runs'
 
 
+@pytest.mark.parametrize('word', ['GAME=Seaquest', 'BASEDIR=a', 'SEEDS=1'])
+def test_a_variable_that_nothing_reads_is_refused(checkout, word):
+  output = checkout.make('train', word, code=2)
+  assert f'{word.split("=")[0]} is not known' in output and 'BINDINGS' in output
+
+
 def test_values_come_through_as_they_are(checkout):
   # make reads $ as its own in what follows it, not in the environment.
   value = "a 'b' $c"

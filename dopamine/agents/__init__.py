@@ -1,0 +1,3 @@
+from dopamine import backend
+
+backend.load_keras()

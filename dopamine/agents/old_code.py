@@ -10,6 +10,8 @@ import functools
 import inspect
 import types
 
+from absl import logging
+
 # Hooks that nothing calls -> what took their place. As every name here, they
 # are in a row of docs/migrating.md.
 HOOKS = {
@@ -36,6 +38,21 @@ ATTRIBUTES = {
   'target_network_params': 'self.target_convnet',
   'optimizer_state': '_loss(batch), whose gradient the learner takes',
 }
+
+
+@functools.cache  # Once.
+def _warn_of_sessions() -> None:
+  logging.warning(
+    'An agent was given a TensorFlow session, in which it runs nothing: take '
+    'the session out of your program, and global_variables_initializer() with '
+    'it, which finds no variables; see the row of sess in docs/migrating.md'
+  )
+
+
+def check_session(sess) -> None:
+  """Warns of a session, which may be an argument as long as nobody uses it."""
+  if type(sess).__module__.startswith('tensorflow.'):
+    _warn_of_sessions()
 
 
 def refuse(agent) -> None:

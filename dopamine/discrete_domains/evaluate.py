@@ -94,11 +94,11 @@ def find_weights(checkpoint: str) -> str:
   """Returns the path of a file of weights.
 
   Args:
-    checkpoint: the file `weights_ckpt.N.npz`, or a folder of checkpoints, of
-      which the newest complete one is taken, or the one that gin binds to
-      `get_latest_checkpoint_number.override_number`; or of Dopamine 1 to 3
-      `tf_ckpt-N`, `ckpt.N` of a JAX agent, or a folder of such, complete or
-      not.
+    checkpoint: the file `weights_ckpt.N.npz`, or a folder of checkpoints, or
+      one of a run, of which the newest complete one is taken, or the one that
+      gin binds to `get_latest_checkpoint_number.override_number`; or of
+      Dopamine 1 to 3 `tf_ckpt-N`, `ckpt.N` of a JAX agent, or a folder of such,
+      complete or not.
 
   Raises:
     FileNotFoundError: there is none.
@@ -107,10 +107,13 @@ def find_weights(checkpoint: str) -> str:
 
   # Absolute, because an environment may change the working folder.
   path = checkpoint and os.path.abspath(os.path.expanduser(checkpoint))
+  if os.path.isdir(os.path.join(path, 'checkpoints')):  # Of a whole run.
+    path = os.path.join(path, 'checkpoints')
   if os.path.isdir(path):
     folder, find = path, checkpointer.get_latest_checkpoint_number
     number = find(folder)
-    path = os.path.join(folder, f'weights_ckpt.{number}.npz')
+    name = f'weights_ckpt.{number if number >= 0 else "N"}.npz'
+    path = os.path.join(folder, name)
     if not os.path.isfile(path):
       chosen = gin_compat.bound_values(find).get('override_number')
       path = old_weights.latest(folder, chosen) or path
@@ -170,6 +173,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _evaluate() -> None:
   checkpoint = command_line.require('checkpoint', '/tmp/dqn_pong/checkpoints')
+  command_line.require_gin()
   bindings = [*command_line.gin_bindings(), *_BINDINGS]
   run_experiment.load_gin_configs(flags.FLAGS.gin_files, bindings)
   with signals.interrupting(), tempfile.TemporaryDirectory() as folder:
@@ -186,7 +190,8 @@ if __name__ == '__main__':
   flags.DEFINE_string(
     'checkpoint',
     None,
-    'A file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or a folder of such.',
+    'A file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, a folder of such, or one '
+    'of a run.',
   )
   flags.DEFINE_integer('episodes', 30, 'How many to play.', lower_bound=1)
   command_line.run(main)

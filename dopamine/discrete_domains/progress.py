@@ -47,7 +47,7 @@ class Progress:
     self._is_warming_up = is_warming_up
     self._rates: dict[str, _Rate] = {}
     self._bar: Any = None
-    self._episode: tuple[int, str] | None = None
+    self._episode: tuple[int, Any] | None = None
     self._last = math.inf  # Of no phase.
 
   def begin_phase(
@@ -87,8 +87,9 @@ class Progress:
 
   def end_episode(self, steps: int, episode_return: Any) -> None:
     """Takes note of the episode that just ended."""
-    # Of an array, whose text may have several lines.
-    self._episode = steps, ' '.join(str(episode_return).split())
+    if not isinstance(episode_return, float):  # An array has several lines.
+      episode_return = ' '.join(str(episode_return).split())
+    self._episode = steps, episode_return
 
   def end_phase(self, state: run_state.RunState) -> None:
     """Leaves the phase's last line standing."""
@@ -135,10 +136,12 @@ class Progress:
     share = f'{min(steps / self._num_steps, 1.0):.0%}'
     rate = f'{self._rate.estimate:.0f}'
     phase, run = map(_clock, self._seconds_left(steps))
-    length, episode_return = self._episode or (None, None)
     long = short = shorter = ''
     if self._episode:
+      length, episode_return = self._episode
       long = f' Episode length: {length} Return: {episode_return}'
+      if isinstance(episode_return, float):
+        episode_return = f'{episode_return:.5g}'
       short = f' Length: {length} Return: {episode_return}'
       shorter = f' Return: {episode_return}'
     lines = (
@@ -147,8 +150,11 @@ class Progress:
       f'{self._title} Steps: {steps}{short} '
       f'[{share}, {rate}/s, {phase} left, run {run}]',
       f'{self._title} Steps: {steps}{shorter} '
-      f'[{share}, {rate}/s, {phase}, run {run}]',
-      f'{self._title} {steps} [{share}, {rate}/s, {phase}, run {run}]',
+      f'[{share}, {rate}/s, {phase} left, run {run}]',
+      f'{self._title} Steps: {steps}{shorter} '
+      f'[{share}, {rate}/s, {phase} left]',
+      f'{self._title} Steps: {steps} [{share}, {phase} left]',
+      f'{self._title} {steps} {share}',
     )
     if self._bar is None:
       say(lines[0])

@@ -14,7 +14,6 @@ from dopamine import memory
 from dopamine import seeding
 from dopamine import storage
 from dopamine.discrete_domains import gym_lib
-from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_record
 
 # Settings that any run may change.
@@ -208,8 +207,8 @@ def check_same_run(
   saved: dict[str, Any],
   now: dict[str, Any],
   allow_changes: bool,
-) -> None:
-  """Refuses to go on with another run, and shows what has changed in it.
+) -> list[str]:
+  """Refuses to go on with another run; returns what has changed in it.
 
   Args:
     base_dir: of the run.
@@ -224,6 +223,7 @@ def check_same_run(
     'give another base_dir, or the settings of that run, or set '
     'Runner.allow_changes = True to go on nevertheless'
   )
+  said: list[str] = []
   names = ('agent', 'environment')
   old = {n: saved.get(n) for n in names} | saved.get('parts', {})
   new = {n: now[n] for n in names} | now['parts']
@@ -235,7 +235,7 @@ def check_same_run(
         f'base_dir={base_dir} holds a run whose {name} is {old[name]}, and '
         f'this one is {value}: {way_out}'
       )
-    progress.say(f'Changed since the checkpoint: {name}, which was {old[name]}')
+    said.append(f'Changed since the checkpoint: {name}, which was {old[name]}')
   before, after = saved.get('settings', {}), now['settings']
   changes = {
     name: f'{name} from {before[name]} to {after[name]}'
@@ -245,10 +245,11 @@ def check_same_run(
   }
   if changes:
     lines = 'Changed since the checkpoint:', *changes.values()
-    progress.say('\n  '.join(lines))
+    said.append('\n  '.join(lines))
   if saved.get('device') not in (None, now['device']):
-    progress.say(
+    said.append(
       f'The checkpoint was computed by {saved["device"]}, and this process '
       f'computes by {now["device"]}: from here on, the last bits may differ '
       'from what an uninterrupted run would have'
     )
+  return said

@@ -5,12 +5,14 @@ backend and imports its agents.
 """
 
 from collections.abc import Callable, Sequence
+import difflib
 import functools
 import gc
 import importlib
 import inspect
 import math
 import os
+import pathlib
 import re
 import sys
 import time
@@ -97,8 +99,7 @@ def load_gin_configs(
   if name == 'jax':
     modules += [m for m, _ in _AGENTS.values() if m.startswith('dopamine.jax')]
     modules.append('dopamine.jax.networks')
-  with backend.quiet():
-    importlib.import_module('keras')
+  backend.load_keras()
   for module in modules:
     importlib.import_module(module)
   gin_compat.parse(gin_files, gin_bindings)
@@ -107,13 +108,21 @@ def load_gin_configs(
 def find_gin_file(gin_file: str) -> str:
   """The path of a gin file: here, where gin was told to look, or ours."""
   folders = *gin.config._LOCATION_PREFIXES, _PACKAGE_PARENT
-  places = list(dict.fromkeys(os.path.join(f, gin_file) for f in folders))
+  places = [os.path.join(f, gin_file) for f in folders]
   for place in places:
     if os.path.isfile(place):
       return place
-  looked_at = ' and '.join(os.path.abspath(place) for place in places)
+  ours = pathlib.Path(_PACKAGE_PARENT, 'dopamine').rglob('*.gin')
+  names = {file.name: file for file in sorted(ours, reverse=True)}
+  near = difflib.get_close_matches(os.path.basename(gin_file), names, n=1)
+  hint = ''
+  if near:
+    path = names[near[0]].relative_to(_PACKAGE_PARENT)
+    hint = f' (did you mean {str(path)!r}?)'
+  looked_at = dict.fromkeys(map(os.path.abspath, places))
   raise FileNotFoundError(
-    f'There is no gin file {gin_file!r}; looked at {looked_at}'
+    f'There is no gin file {gin_file!r}{hint}; looked at '
+    f'{" and ".join(looked_at)}'
   )
 
 
@@ -121,15 +130,11 @@ def _read(path: str, *above: str) -> list[str]:
   """The texts of a gin file and of those that it includes."""
   if path in above:
     raise ValueError(f'gin file {path} includes itself, by {above[-1]}')
-  with open(path, encoding='utf-8') as file:
+  with open(path, encoding='utf-8-sig') as file:
     try:
       text = file.read()
     except UnicodeDecodeError as error:
       raise ValueError(f'{path} is not UTF-8 ({error}): save it so') from None
-  if text.startswith('\ufeff'):
-    raise ValueError(
-      f'{path} begins with a byte-order mark: save it as UTF-8 without one'
-    )
   included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
   return [text] + [
     t for name in included for t in _read(find_gin_file(name), *above, path)
@@ -433,6 +438,7 @@ class Runner:
     self._next_save = math.inf
     self._clock: float | None = None
     self._start_text = ''
+    self._changes: list[str] = []  # Since the checkpoint.
     vars(self).pop('_saves_mid_episode', None)
     # What is dropped from the folder once there is something to write: points
     # of steps that are taken again, and checkpoints that were skipped.
@@ -601,7 +607,7 @@ class Runner:
       checkpointer.check_format(run.get('format'), path)
       if 'settings' in run and not (has_manifest or is_partial):
         raise storage.DamagedError(f'the manifest of {path} is missing')
-      run_checks.check_same_run(
+      self._changes = run_checks.check_same_run(
         self._base_dir, run, self._identity, self._allow_changes
       )
     if not self._agent.unbundle(
@@ -670,6 +676,8 @@ class Runner:
       if line and not line.startswith(('#', 'import '))
     ]
     progress.say('\n  '.join(('Settings:', *settings)))
+    for text in self._changes:  # Last, where they are seen.
+      progress.say(text)
 
   # One episode ----------------------------------------------------------------
 
@@ -1140,7 +1148,6 @@ class Runner:
       self._close()  # Ctrl-C may have ended that.
       self._begin()
     self._is_used = True
-    logging.info('Beginning training...')
     try:
       if self._num_iterations <= self._next_iteration:
         logging.warning(
@@ -1150,6 +1157,7 @@ class Runner:
           self._next_iteration,
         )
         return
+      logging.info('Beginning training...')
       self._begin_writing()
       if self._checkpoint_minutes is not None and self._stop_requested is None:
         self._next_save = time.monotonic() + 60 * self._checkpoint_minutes

@@ -79,6 +79,8 @@ class RunRecord:
       changes = _changes(before, now) | _changes(
         settings(self._saved('operative_config.gin')), settings(config)
       )
+      for name in ('Runner.seed', 'TrainRunner.seed'):
+        changes.pop(name, None)  # The run's stays, whether it is given or not.
       start |= {'changed': changes} if changes else {}
     starts = [*starts, start][-_MAX_STARTS:]
     record = now | {'starts': starts}

@@ -70,11 +70,7 @@ def _train():
   if not runs_dir:
     command_line.require('base_dir', '/tmp/dqn_pong')
   bindings = command_line.gin_bindings()
-  if not FLAGS.gin_files and not FLAGS.gin_bindings:
-    raise ValueError(
-      'no gin file says what to train: add for example '
-      '--gin_files=dopamine/agents/dqn/configs/dqn.gin'
-    )
+  command_line.require_gin()
   run_experiment.load_gin_configs(FLAGS.gin_files, bindings)
   if runs_dir:
     base_dir = run_folder.below(runs_dir, FLAGS.gin_files, bindings)

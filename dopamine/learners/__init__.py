@@ -224,8 +224,7 @@ def prepare() -> None:
   called `tf.compat.v1.disable_v2_behavior()`, if no graph was made since.
   """
   if keras.config.backend() == 'tensorflow':
-    with backend.quiet():
-      _backend_module().prepare()
+    _backend_module().prepare()
 
 
 def eagerly() -> contextlib.AbstractContextManager:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dopamine import backend
 from dopamine import learners
 
 
@@ -154,7 +155,9 @@ def prepare():
   """See `learners.prepare`."""
   if not tf.executing_eagerly():
     _leave_version_1()
-  for gpu in tf.config.list_physical_devices('GPU'):
+  with backend.quiet():
+    gpus = tf.config.list_physical_devices('GPU')
+  for gpu in gpus:
     try:
       tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError as error:  # The GPU is already in use.

@@ -127,6 +127,27 @@ def test_without_tensorflow_the_error_says_what_to_do(tmp_path):
   assert 'needs tensorflow' in message and 'KERAS_BACKEND=jax' in message
 
 
+@pytest.mark.parametrize(
+  'module', ['networks', 'losses', 'optimizers', 'learners', 'agents.dqn']
+)
+def test_without_tensorflow_every_module_loads_jax(module, tmp_path):
+  code = f"""
+import dopamine.{module}
+import dopamine.agents.dqn.dqn_agent
+print(sys.modules['keras'].config.backend())
+"""
+  result = run(
+    WITHOUT.format(hidden=['tensorflow']) + code, KERAS_HOME=str(tmp_path)
+  )
+  assert result.stdout == 'jax\n', result.stderr
+
+
+def test_without_jax_an_agent_says_what_to_do():
+  code = WITHOUT.format(hidden=['jax']) + 'from dopamine.agents.dqn import *'
+  result = run(code, KERAS_BACKEND='jax')
+  assert f"pip install -e '{ROOT}[jax]'" in result.stderr
+
+
 def test_where_tensorflow_has_no_build_the_error_says_so():
   code = """
 from dopamine import backend
@@ -214,6 +235,15 @@ def test_a_cpu_that_was_asked_for_is_no_mistake(
 
 
 @needs_tensorflow
+def test_a_script_has_no_noise():
+  if backend.has_gpu():
+    pytest.skip('there is a GPU')
+  code = AGENT.format(device='/cpu:*').replace('backend.choose()', '')
+  result = run(code, KERAS_BACKEND='tensorflow')
+  assert result.returncode == 0 and not result.stderr, result.stderr
+
+
+@needs_tensorflow
 def test_what_tensorflow_says_of_cuda_is_left_out_where_there_is_none():
   if backend.has_gpu():
     pytest.skip('there is a GPU')
@@ -270,13 +300,13 @@ def test_a_variable_set_after_keras_was_loaded_is_refused_and_left_as_it_is():
 import os
 import tensorflow
 os.environ['KERAS_BACKEND'] = 'jax'
+import importlib
 from dopamine import backend
-from dopamine.agents.dqn import dqn_agent
 for late in (
   lambda: backend.choose(["create_agent.agent_name = 'jax_dqn'"]),
   lambda: backend.require('jax', 'dopamine.jax'),
   lambda: backend.require('tensorflow', 'this'),
-  lambda: dqn_agent.DQNAgent(num_actions=2),
+  lambda: importlib.import_module('dopamine.agents.dqn.dqn_agent'),
 ):
   try:
     late()

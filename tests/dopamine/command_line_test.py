@@ -51,7 +51,7 @@ MISTAKES = [
   (
     TRAIN,
     ['--base_dir=X', '--gin_binding=A.x=1'],
-    ["'gin_binding'", 'Did you'],
+    ["'gin_binding'", 'mean: gin_bindings? --help'],
   ),
   (TRAIN, ['--base_dir=X', '--seed=-1'], ['--seed=-1', 'non-negative']),
   (TRAIN, ['--base_dir=X', '--seed=one'], ['--seed=one']),
@@ -74,6 +74,7 @@ MISTAKES = [
   (TRAIN, ['X'], ["'X' belongs to no flag"]),
   (TRAIN, ['--base_dir=X', '--', '--gin_files=a.gin'], ['"NAME = VALUE"']),
   (EVALUATE, [], ['--checkpoint is missing']),
+  (EVALUATE, ['--checkpoint=X'], ['no gin file', '--gin_files=']),
   (EVALUATE, ['--base_dir=X'], ["'base_dir'"]),
   (EVALUATE, ['--checkpoint=X', '--episodes=0'], ['--episodes=0']),
   (

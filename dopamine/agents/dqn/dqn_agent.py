@@ -186,6 +186,7 @@ class DQNAgent:
         "replay_scheme is 'uniform' or 'prioritized'"
       )
     self._sess = sess
+    old_code.check_session(sess)
     self.num_actions = num_actions
     self.observation_shape = observation_shape
     self.observation_dtype = observation_dtype

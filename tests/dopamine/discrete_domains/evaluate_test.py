@@ -64,7 +64,7 @@ def test_the_newest_weights_play(trained, capsys):
   # The same seed plays the same; the weights are those of the run.
   assert run(capsys, base_dir / 'checkpoints')[0] == returns
   file = base_dir / 'checkpoints' / 'weights_ckpt.1.npz'
-  assert run(capsys, file)[0] == returns
+  assert run(capsys, file)[0] == run(capsys, base_dir)[0] == returns
   assert run(capsys, file, seed=4)[0] != returns
   assert sorted(base_dir.rglob('*')) == before
   gin.clear_config()
@@ -99,7 +99,7 @@ def test_weights_alone_are_enough(trained, tmp_path, capsys):
   'checkpoint,bindings,text',
   [
     ('no.npz', (), 'no.npz has no weights'),
-    ('', (), 'has no weights .*weights_ckpt.-1.npz'),
+    ('', (), 'has no weights .*weights_ckpt.N.npz'),
     ('damaged.npz', (), 'damaged.npz is damaged'),
     ('wide.npz', (), r'online_convnet/\d .* has shape .* in the checkpoint'),
   ],

@@ -226,8 +226,14 @@ def test_gin_files_that_cannot_be_read(tmp_path):
 
   (tmp_path / 'latin.gin').write_bytes('# f\xfcr\n'.encode('latin-1'))
   assert 'latin.gin is not UTF-8' in answer('latin.gin')
-  (tmp_path / 'mark.gin').write_bytes(b'\xef\xbb\xbfx = 1\n')
-  assert 'mark.gin begins with a byte-order mark' in answer('mark.gin')
+  # A byte-order mark is no mistake; what follows it is read.
+  (tmp_path / 'mark.gin').write_bytes(b'\xef\xbb\xbfDQNAgent.gama = 1\n')
+  assert "parameter named 'gama'" in answer('mark.gin')
+  ours = "did you mean 'dopamine/agents/dqn/configs/dqn_cartpole.gin'?"
+  for name in ('dqn_cartpole.gin', 'configs/dqn_cartpol.gin'):
+    message = answer(name)
+    assert 'There is no gin file' in message and ours in message
+  assert 'did you mean' not in answer('zzz')
   for name, other in (('a.gin', 'b.gin'), ('b.gin', 'a.gin')):
     (tmp_path / name).write_text(f"include '{tmp_path / other}'\n")
   message = answer('a.gin')

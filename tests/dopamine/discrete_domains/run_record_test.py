@@ -114,7 +114,6 @@ def test_a_resumed_run_says_what_has_changed(tmp_path):
   assert second['changed'] == {
     'DQNAgent.epsilon_train': ['0.01', '0.2'],
     'Runner.num_iterations': ['1', '2'],
-    'Runner.seed': ['1', 'None'],
   }
   assert third['changed'] == {'Runner.num_iterations': ['2', '3']}
   assert record(tmp_path)['seed'] == 1
