@@ -112,10 +112,11 @@ def find_weights(checkpoint: str) -> str:
   if os.path.isdir(path):
     folder, find = path, checkpointer.get_latest_checkpoint_number
     number = find(folder)
-    name = f'weights_ckpt.{number if number >= 0 else "N"}.npz'
+    chosen = gin_compat.bound_values(find).get('override_number')
+    has_none = number < 0 and chosen is None
+    name = f'weights_ckpt.{"N" if has_none else number}.npz'
     path = os.path.join(folder, name)
     if not os.path.isfile(path):
-      chosen = gin_compat.bound_values(find).get('override_number')
       path = old_weights.latest(folder, chosen) or path
   if not (os.path.isfile(path) or old_weights.is_tensorflow(path)):
     raise FileNotFoundError(
