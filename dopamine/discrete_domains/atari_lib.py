@@ -101,21 +101,21 @@ def find_rom_id(game_name: str | None) -> str:
       'or of TrainRunner, in gin @gym_lib.create_gym_environment'
     )
   name = str(game_name).strip()
-  rom_ids = {_letters(rom_id): rom_id for rom_id in roms.get_all_rom_ids()}
-  if _letters(name) in rom_ids:
-    return rom_ids[_letters(name)]
+  rom_ids = {letters(rom_id): rom_id for rom_id in roms.get_all_rom_ids()}
+  if letters(name) in rom_ids:
+    return rom_ids[letters(name)]
   around = _AROUND_GAME.fullmatch(name)
-  key = _letters(around['game'] if around else name)
+  key = letters(around['game'] if around else name)
   if around and key in rom_ids:
     _say_what_counts(name, camel_case(rom_ids[key]), around['ram'] is not None)
     return rom_ids[key]
-  if key in {_letters(spec.name) for spec in gymnasium.registry.values()}:
+  if key in {letters(spec.name) for spec in gymnasium.registry.values()}:
     raise ValueError(
       f'there is no Atari game {name!r}: for tasks of Gymnasium take the gin '
       'file dopamine/agents/dqn/configs/dqn_gym.gin, and '
       f'create_gym_environment.environment_name = {name!r}'
     )
-  names = {_letters(name): name for name in game_names()}
+  names = {letters(name): name for name in game_names()}
   close = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
   nearest = f'. Nearest: {[names[n] for n in close]}' if close else ''
   raise ValueError(
@@ -123,7 +123,7 @@ def find_rom_id(game_name: str | None) -> str:
   )
 
 
-def _letters(name: str) -> str:
+def letters(name: str) -> str:
   """A name without what people write differently."""
   return re.sub(r'[\W_]', '', name).lower()
 

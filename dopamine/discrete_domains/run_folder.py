@@ -143,11 +143,15 @@ def _holds_the_same(base_dir: str) -> bool:
     return (
       seed in (None, run_checks.saved_seed(base_dir))
       and saved['agent'] == agent.removeprefix('Jax')
-      and _letters(_played(False)) in _letters(saved['environment'])
+      and _is_of(saved['environment'])
     )
   except Exception:  # Damage, another's files, no run at all: no advice.
     return False
 
 
-def _letters(name: str) -> str:
-  return re.sub(r'[\W_]', '', name).lower()
+def _is_of(environment: str) -> bool:
+  """Whether a checkpoint's environment, 'pong' or 'CartPole-v0', is played."""
+  played = _played(True)
+  if not re.search(r'-v\d+$', played):
+    environment = re.sub(r'-v\d+$', '', environment)
+  return atari_lib.letters(played) == atari_lib.letters(environment)

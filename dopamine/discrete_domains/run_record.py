@@ -16,7 +16,7 @@ import shlex
 import socket
 import subprocess
 import sys
-from typing import IO, Any
+from typing import Any
 
 from absl import logging
 import gin
@@ -107,17 +107,13 @@ class RunRecord:
     return storage.read_file(path, _MAX_BYTES).decode('utf-8', 'replace')
 
   def _put(self, name: str, text: str) -> None:
-    write = functools.partial(_write, text.encode())
-    storage.write_file(os.path.join(self._base_dir, name), write)
+    path, content = os.path.join(self._base_dir, name), text.encode()
+    storage.write_file(path, lambda file: file.write(content))
 
 
 def _text(text: str) -> str:
   """Without what is no letter: bytes of a path, in a locale of others."""
   return text.encode('utf-8', 'backslashreplace').decode()
-
-
-def _write(content: bytes, file: IO[bytes]) -> None:
-  file.write(content)
 
 
 def settings(config: str) -> dict[str, str]:

@@ -173,6 +173,7 @@ def test_a_run_in_the_folder_of_before_is_named(
     ([], {'agent': 'RainbowAgent'}),
     ([], {'environment': 'seaquest'}),
     ([f"{GAME} = 'Seaquest'"], {}),
+    ([f"{GAME} = 'Pitfall'"], {'environment': 'pitfall2'}),
   ],
 )
 def test_another_run_in_the_folder_of_before_is_not_offered(
@@ -180,6 +181,23 @@ def test_another_run_in_the_folder_of_before_is_not_offered(
 ):
   save_run(tmp_path / 'dqn', **run)
   assert of_before(tmp_path, *bindings) == ''
+
+
+@pytest.mark.parametrize(
+  ('bindings', 'environment', 'is_named'),
+  [
+    ([], 'CartPole-v0', True),
+    (["create_gym_environment.version = 'v1'"], 'CartPole-v1', True),
+    (["create_gym_environment.version = 'v1'"], 'CartPole-v0', False),
+    ([f"{TASK} = 'Acrobot'"], 'CartPole-v0', False),
+  ],
+)
+def test_a_task_in_the_folder_of_before(
+  bindings, environment, is_named, tmp_path
+):
+  save_run(tmp_path / 'dqn_cartpole', environment=environment)
+  given = ["X = 'environment'", *bindings]  # Which makes the folder another.
+  assert bool(of_before(tmp_path, *given, gin_file=CARTPOLE)) is is_named
 
 
 @pytest.mark.parametrize(
