@@ -30,10 +30,10 @@ import numpy as np
 import zstandard
 
 from dopamine import memory as process_memory
-from dopamine import safe_pickle
-from dopamine import storage
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import checkpointer
+from dopamine.files import atomic
+from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 
 # Agent steps that are played and cached together.
@@ -111,7 +111,7 @@ def cached_play(game: str, seed: int, cache: str) -> np.ndarray:
       file.write(zstandard.compress(array.getbuffer(), 1))
 
     os.makedirs(cache, exist_ok=True)
-    storage.write_file(path, write)
+    atomic.write_file(path, write)
   with open(path, 'rb') as file:
     return np.load(io.BytesIO(zstandard.decompress(file.read())))
 

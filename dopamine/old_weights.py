@@ -23,7 +23,7 @@ import numpy as np
 from dopamine import learners
 from dopamine import networks
 from dopamine import optimizers
-from dopamine import storage
+from dopamine.files import atomic
 
 
 class OldWeights(NamedTuple):
@@ -83,7 +83,7 @@ def of_checkpoint(folder: str, number: int, bundle: Any) -> OldWeights | None:
     bundle: what is pickled in `ckpt.N`, or None.
 
   Raises:
-    storage.DamagedError: the file is not what was written.
+    atomic.DamagedError: the file is not what was written.
   """
   path = os.path.join(folder, f'tf_ckpt-{number}')
   if is_tensorflow(path):
@@ -111,17 +111,17 @@ def read(path: str) -> OldWeights:
   Raises:
     FileNotFoundError: it is not there.
     safe_pickle.RefusedError: the pickle wants to run code.
-    storage.DamagedError: it is not what was written, or holds no weights.
+    atomic.DamagedError: it is not what was written, or holds no weights.
   """
   if not is_tensorflow(path):
     if '.data-' in os.path.basename(path):
       raise FileNotFoundError(f'{_prefix(path)}.index is missing')
-    return of_bundle(path, storage.read_pickle(path))
+    return of_bundle(path, atomic.read_pickle(path))
   path = _prefix(path)
   try:
     arrays = learners.read_tf_checkpoint(path)
   except ValueError as error:
-    raise storage.DamagedError(str(error)) from error
+    raise atomic.DamagedError(str(error)) from error
   found: dict[str, dict[str, np.ndarray]] = {'Online': {}, 'Target': {}}
   rest = {}
   for name, array in arrays.items():
@@ -132,7 +132,7 @@ def read(path: str) -> OldWeights:
     else:
       rest[name] = array
   if not found['Online']:
-    raise storage.DamagedError(
+    raise atomic.DamagedError(
       f'{path} has no variable Online/..., which the weights of an agent are '
       f'named; it has {_some(arrays)}'
     )
@@ -147,7 +147,7 @@ def of_bundle(path: str, bundle: Any) -> OldWeights:
     bundle: what is pickled there.
 
   Raises:
-    storage.DamagedError: it has none.
+    atomic.DamagedError: it has none.
   """
   online = target = None
   if isinstance(bundle, Mapping):
@@ -155,7 +155,7 @@ def of_bundle(path: str, bundle: Any) -> OldWeights:
     target = bundle.get('target_params', bundle.get('target_network_params'))
   if not isinstance(online, Mapping):
     keys = sorted(map(str, bundle)) if isinstance(bundle, Mapping) else bundle
-    raise storage.DamagedError(
+    raise atomic.DamagedError(
       f'{path} holds no weights: it has no online_params, but {_some(keys)}'
       '. Those of a TensorFlow agent are in tf_ckpt-N.index and its data file'
     )
@@ -163,7 +163,7 @@ def of_bundle(path: str, bundle: Any) -> OldWeights:
   try:
     return OldWeights(path, dict(_flat(online)), dict(_flat(target)), {})
   except (RecursionError, TypeError, ValueError) as error:
-    raise storage.DamagedError(
+    raise atomic.DamagedError(
       f'{path} has parameters that are no dicts of arrays ({error})'
     ) from error
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dopamine import backend
-from dopamine import storage
+from dopamine.files import atomic
 
 FILE_PREFIX = 'log'
 ITERATION_PREFIX = 'iteration_'
@@ -86,7 +86,7 @@ def load_statistics(
   Raises:
     ValueError: there is no log.
     FileNotFoundError: there is not this one.
-    storage.DamagedError: the file is no pickle.
+    atomic.DamagedError: the file is no pickle.
     safe_pickle.RefusedError: it holds more than built-ins and NumPy values.
   """
   if iteration_number is None:
@@ -94,7 +94,7 @@ def load_statistics(
   path = os.path.join(log_path, f'{FILE_PREFIX}_{iteration_number}')
   if verbose:
     print(f'Reading statistics from: {path}')
-  return storage.read_pickle(path), iteration_number
+  return atomic.read_pickle(path), iteration_number
 
 
 def summarize_data(
@@ -212,7 +212,7 @@ def load_baselines(base_dir: str, verbose: bool = False) -> dict[str, Any]:
 
   Raises:
     ValueError: there are none.
-    storage.DamagedError: a file holds something else.
+    atomic.DamagedError: a file holds something else.
   """
   tables = {}
   for game in ALL_GAMES:
@@ -248,7 +248,7 @@ def _read_json(path: str):
           (iteration, float(point['Value']), agent, runs[agent, iteration])
         )
     except (KeyError, RecursionError, TypeError, ValueError) as error:
-      raise storage.DamagedError(
+      raise atomic.DamagedError(
         f'{path} is no list of Iteration, Value and Agent ({error!r})'
       ) from error
   columns = ['iteration', 'train_episode_returns', 'agent', 'run_number']

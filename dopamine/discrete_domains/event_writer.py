@@ -17,7 +17,7 @@ import tensorboardX
 from tensorboardX import record_writer
 from tensorboardX.proto import event_pb2
 
-from dopamine import storage
+from dopamine.files import atomic
 
 # events.out.tfevents.SECONDS.HOST.NANOSECONDS, the last of which is ours.
 _OWN_FILE = re.compile(r'events\.out\.tfevents\.\d{10}\..*\.\d{19}')
@@ -203,8 +203,8 @@ def go_back(logdir: str, to: dict[str, int]) -> None:
     elif size > to[name] and (
       os.path.islink(path) or os.stat(path).st_nlink > 1
     ):
-      content = storage.read_file(path, to[name])  # What it leads to stays.
-      storage.write_file(path, functools.partial(_write, content))
+      content = atomic.read_file(path, to[name])  # What it leads to stays.
+      atomic.write_file(path, functools.partial(_write, content))
     elif size > to[name]:
       os.truncate(path, to[name])
     elif size < to[name]:

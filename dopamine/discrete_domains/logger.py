@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import logging
 
-from dopamine import storage
+from dopamine.files import atomic
 
 CHECKPOINT_DURATION = 4
 
@@ -64,7 +64,7 @@ class Logger:
       self._logging_dir, f'{filename_prefix}_{iteration_number}'
     )
     os.makedirs(self._logging_dir, exist_ok=True)  # It may have been removed.
-    storage.write_file(
+    atomic.write_file(
       path,
       lambda file: pickle.dump(
         self.data, file, protocol=pickle.HIGHEST_PROTOCOL

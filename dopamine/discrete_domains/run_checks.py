@@ -12,9 +12,9 @@ import gymnasium
 
 from dopamine import memory
 from dopamine import seeding
-from dopamine import storage
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_record
+from dopamine.files import atomic
 
 # Settings that any run may change.
 _FREE_SETTINGS = frozenset(
@@ -99,7 +99,7 @@ def settle_seed(base_dir: str, is_begun: bool, seed: int | None) -> int:
     )
   if saved != seed:
     path = os.path.join(base_dir, 'seed.json')
-    storage.write_file(path, lambda file: file.write(b'%d' % seed))
+    atomic.write_file(path, lambda file: file.write(b'%d' % seed))
   return seed
 
 
@@ -109,7 +109,7 @@ def saved_seed(base_dir: str) -> int | None:
   if not os.path.exists(path):
     return None
   try:
-    return seeding.resolve(json.loads(storage.read_file(path, 1000)))
+    return seeding.resolve(json.loads(atomic.read_file(path, 1000)))
   except (RecursionError, ValueError) as error:
     raise ValueError(
       f'{path} does not hold the seed of this run ({error}): write it '

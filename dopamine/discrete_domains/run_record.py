@@ -23,7 +23,7 @@ import gin
 
 import dopamine
 from dopamine import backend
-from dopamine import storage
+from dopamine.files import atomic
 
 # What decides the numbers, or the formats, of a run.
 _PACKAGES = (
@@ -94,8 +94,8 @@ class RunRecord:
     """What the last start wrote; nothing if it did not, or it is no such."""
     try:
       path = os.path.join(self._base_dir, 'run.json')
-      found = storage.json_object(self._saved('run.json') or '{}', path)
-    except storage.DamagedError as error:
+      found = atomic.json_object(self._saved('run.json') or '{}', path)
+    except atomic.DamagedError as error:
       logging.warning('%s: it is written anew', error)
       return {}
     return found if isinstance(found.get('starts'), list) else {}
@@ -104,11 +104,11 @@ class RunRecord:
     path = os.path.join(self._base_dir, name)
     if not os.path.isfile(path):
       return ''
-    return storage.read_file(path, _MAX_BYTES).decode('utf-8', 'replace')
+    return atomic.read_file(path, _MAX_BYTES).decode('utf-8', 'replace')
 
   def _put(self, name: str, text: str) -> None:
     path, content = os.path.join(self._base_dir, name), text.encode()
-    storage.write_file(path, lambda file: file.write(content))
+    atomic.write_file(path, lambda file: file.write(content))
 
 
 def _text(text: str) -> str:

@@ -29,7 +29,7 @@ def export(checkpoint_dir: str, output_dir: str, number: int) -> None:
 
   Raises:
     FileNotFoundError: there is no such checkpoint.
-    storage.DamagedError: naming the file that is damaged.
+    atomic.DamagedError: naming the file that is damaged.
   """
   record = circular_replay_buffer.read_record(checkpoint_dir, number)
   described = {

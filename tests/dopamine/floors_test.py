@@ -23,12 +23,14 @@ FORBIDDEN = [
   ('dopamine.discrete_domains', FRAMEWORKS | {'keras'}),
   ('dopamine.backend', FRAMEWORKS | {'keras'}),
   ('dopamine.checks', FRAMEWORKS | {'keras'}),
+  ('dopamine.files', FRAMEWORKS | {'keras'}),
   ('dopamine.gin_compat', FRAMEWORKS | {'keras'}),
   ('dopamine.gin_tf', FRAMEWORKS | {'keras'}),
   ('dopamine.seeding', FRAMEWORKS | {'keras'}),
   ('dopamine.safe_pickle', FRAMEWORKS | {'keras'}),
   ('dopamine.signals', FRAMEWORKS | {'keras'}),
   ('dopamine.shapes', FRAMEWORKS | {'keras'}),
+  ('dopamine.storage', FRAMEWORKS | {'keras'}),
 ]
 
 

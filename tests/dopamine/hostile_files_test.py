@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from dopamine import storage
+from dopamine.files import atomic
 from dopamine.replay_memory import prioritized_replay_buffer
 from tests.support import fuzz
 
@@ -28,15 +28,15 @@ _DEEP = '[' * 100_000 + ']' * 100_000
   ids=lambda x: repr(x[:12]),
 )
 def test_json_that_is_deep_or_no_object_is_damaged_and_named(content):
-  with pytest.raises(storage.DamagedError, match='some/file is damaged') as e:
-    storage.json_object(content, 'some/file')
+  with pytest.raises(atomic.DamagedError, match='some/file is damaged') as e:
+    atomic.json_object(content, 'some/file')
   assert len(str(e.value)) < 200
 
 
 def test_json_that_was_written_is_read():
   value = {'a': [{'b': [1, 2.5, None, 'x']}] * 3, 'c': {}}
-  assert storage.json_object(json.dumps(value), 'x') == value
-  assert storage.json_object(json.dumps(value).encode(), 'x') == value
+  assert atomic.json_object(json.dumps(value), 'x') == value
+  assert atomic.json_object(json.dumps(value).encode(), 'x') == value
 
 
 @pytest.mark.parametrize('count', [np.arange(30), -1, 1.5, 'x'])
@@ -45,7 +45,7 @@ def test_an_add_count_that_is_no_count_is_damage(tmp_path, count):
   fuzz.memory(cls).save(tmp_path, 3)
   with gzip.open(tmp_path / 'add_count_ckpt.3.gz', 'wb') as file:
     np.save(file, np.asarray(count))
-  with pytest.raises(storage.DamagedError, match='add_count'):
+  with pytest.raises(atomic.DamagedError, match='add_count'):
     fuzz.memory(cls).load(tmp_path, 3)
 
 

@@ -17,12 +17,12 @@ import pytest
 from dopamine import networks
 from dopamine import old_weights
 from dopamine import optimizers
-from dopamine import safe_pickle
-from dopamine import storage
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
+from dopamine.files import atomic
+from dopamine.files import safe_pickle
 from tests.support import inside
 from tests.support import old_files
 from tests.support import research_code
@@ -200,7 +200,7 @@ def test_other_variables_are_no_agent(tmp_path):
     saver = v1.train.Saver()
     session.run(v1.global_variables_initializer())
     saver.save(session, str(tmp_path / 'tf_ckpt'), global_step=1)
-  with pytest.raises(storage.DamagedError, match='Online/.*policy/kernel'):
+  with pytest.raises(atomic.DamagedError, match='Online/.*policy/kernel'):
     old_weights.read(str(tmp_path / 'tf_ckpt-1'))
 
 
@@ -248,7 +248,7 @@ def test_values_are_those_of_flax(tmp_path, kind, form):
   )
   data = dict(state=state, training_steps=np.int64(77))
   path = write_jax(tmp_path, 3, online, target, **data)
-  assert agent.unbundle(tmp_path, 3, storage.read_pickle(str(path)))
+  assert agent.unbundle(tmp_path, 3, atomic.read_pickle(str(path)))
   assert_same_values(agent, kind, online_values, target_values)
   assert agent.training_steps == 77 and type(agent.training_steps) is int
   assert_array_equal(agent.state[0], state.astype(agent.state.dtype))
@@ -300,7 +300,7 @@ def test_what_is_no_checkpoint_of_a_jax_agent_says_so(tmp_path):
   path.write_bytes(pickle.dumps({'state': np.zeros(3), 'training_steps': 4}))
   agent = make_agent('dqn')
   with pytest.raises(
-    storage.DamagedError, match='ckpt.3 .*no online_params.*state.*tf_ckpt-N'
+    atomic.DamagedError, match='ckpt.3 .*no online_params.*state.*tf_ckpt-N'
   ):
     agent.load_weights(path)
   with pytest.raises(FileNotFoundError):
@@ -507,7 +507,7 @@ def test_parameters_that_hold_themselves(tmp_path):
   online = {}
   online['again'] = online
   path = write_jax(tmp_path, 1, online, online)
-  with pytest.raises(storage.DamagedError, match='ckpt.1 .*recursion'):
+  with pytest.raises(atomic.DamagedError, match='ckpt.1 .*recursion'):
     make_agent('cartpole').load_weights(path)
 
 
@@ -539,7 +539,7 @@ def test_a_generator_of_no_known_kind_is_refused():
   before = np.random.get_state()[1].tolist()
   for kind in ('seed', 'test', 'Generator', 'nothing'):
     state = {'numpy.random.Generator': {'bit_generator': kind}}
-    with pytest.raises(storage.DamagedError, match=kind):
+    with pytest.raises(atomic.DamagedError, match=kind):
       agent._restore({'attributes': {'own': state}})
   assert np.random.get_state()[1].tolist() == before
 
@@ -568,7 +568,7 @@ def test_truncated_and_flipped_files_are_damaged(tmp_path):
       path.write_bytes(other)
       try:
         found = old_weights.read(prefix)
-      except storage.DamagedError as error:
+      except atomic.DamagedError as error:
         assert 'tf_ckpt-3' in str(error)
         num_damaged += 1
         continue

@@ -24,10 +24,11 @@ import hypothesis
 from hypothesis import strategies as st
 import numpy as np
 
-from dopamine import safe_pickle
-from dopamine import storage
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_checks
+from dopamine.files import atomic
+from dopamine.files import parity
+from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 
@@ -267,8 +268,8 @@ def read_archive(folder, content, state):
   path = folder / 'weights.npz'
   path.write_bytes(content)
   try:
-    storage.read_npz(str(path))
-  except storage.DamagedError:
+    atomic.read_npz(str(path))
+  except atomic.DamagedError:
     pass
 
 
@@ -300,7 +301,7 @@ def read_record(folder, case, state):
     # As somebody writes it who knows the checksums.
     (chunk,) = (c for c in record['chunks'] if c['file'] == name)
     payload = bytes(content[: chunk['size']])
-    chunk['checksums'] = storage.write_shared(str(files / name), payload)
+    chunk['checksums'] = parity.write_shared(str(files / name), payload)
   else:
     record = changed(record, path, new)
   text = json.dumps(record).encode()

@@ -8,9 +8,9 @@ import pickle
 import numpy as np
 import pytest
 
-from dopamine import safe_pickle
-from dopamine import storage
 from dopamine.colab import utils
+from dopamine.files import atomic
+from dopamine.files import safe_pickle
 
 pytestmark = pytest.mark.no_backend
 
@@ -83,7 +83,7 @@ def test_a_log_that_is_damaged_or_malicious_is_named(tmp_path):
   write_log(tmp_path, 0, DATA)
   content = (tmp_path / 'log_0').read_bytes()
   (tmp_path / 'log_0').write_bytes(content[:-20])
-  with pytest.raises(storage.DamagedError, match='log_0 is damaged'):
+  with pytest.raises(atomic.DamagedError, match='log_0 is damaged'):
     utils.load_statistics(str(tmp_path))
 
   class Attack:
@@ -159,7 +159,7 @@ def test_baselines_are_told_apart_by_run(tmp_path, capsys):
   second = table[(table.agent == 'C51') & (table.run_number == 2)]
   assert second.train_episode_returns.tolist() == [20.0, 21.0, 22.0]
   (tmp_path / 'pong.json').write_text('[{"Iteration": 0}]')
-  with pytest.raises(storage.DamagedError, match='pong.json is no list'):
+  with pytest.raises(atomic.DamagedError, match='pong.json is no list'):
     utils.load_baselines(str(tmp_path))
   with pytest.raises(ValueError, match='no GAME.json'):
     utils.load_baselines(str(tmp_path / 'empty'))

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from dopamine import storage
 from dopamine.discrete_domains import run_experiment
 from dopamine.discrete_domains import run_record
+from dopamine.files import atomic
 from tests.support import commands
 
 pytestmark = pytest.mark.usefixtures('at_the_root')
@@ -164,14 +164,14 @@ def test_a_damaged_record_is_written_anew(content, tmp_path):
 
 
 def test_a_record_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
-  write_file = storage.write_file
+  write_file = atomic.write_file
 
   def fail(path, write):
     if path.endswith(('run.json', '.gin')):
       raise OSError(28, 'No space left on device', path)
     write_file(path, write)
 
-  monkeypatch.setattr(storage, 'write_file', fail)
+  monkeypatch.setattr(atomic, 'write_file', fail)
   run(tmp_path)
   assert (tmp_path / 'checkpoints' / 'ckpt.0').exists()
   assert not (tmp_path / 'run.json').exists()

@@ -11,8 +11,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dopamine import safe_pickle
-from dopamine import storage
+from dopamine.files import atomic
+from dopamine.files import safe_pickle
 
 pytestmark = pytest.mark.no_backend
 
@@ -132,7 +132,7 @@ HOSTILE = {
 CHILD = """
 import resource, sys
 import numpy as np
-from dopamine import safe_pickle
+from dopamine.files import safe_pickle
 content = sys.stdin.buffer.read()
 resource.setrlimit(resource.RLIMIT_AS, (2 * 10**9, 2 * 10**9))
 size = int.from_bytes(content[:4], 'little')
@@ -305,4 +305,4 @@ def test_what_would_not_be_read_is_not_written(tmp_path):
   path = tmp_path / 'file'
   path.write_bytes(pickle.dumps([[] for _ in range(10**5)]))
   with pytest.raises(safe_pickle.RefusedError, match=str(path)):
-    storage.read_pickle(str(path))
+    atomic.read_pickle(str(path))

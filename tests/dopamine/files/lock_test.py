@@ -13,10 +13,10 @@ import sys
 
 import pytest
 
-from dopamine import storage
 from dopamine.discrete_domains import run_experiment
+from dopamine.files import lock as files_lock
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 RUNNER = """
 import sys, threading
@@ -65,6 +65,15 @@ runner = run_experiment.Runner(
 """
 
 
+HOLD = """
+import sys
+from dopamine.files import lock
+lock = lock.Lock(sys.argv[1])
+print('held', flush=True)
+sys.stdin.read()
+"""
+
+
 def script(code, *arguments):
   """A process that runs some code."""
   return subprocess.run(
@@ -88,12 +97,36 @@ def no_locks(request, monkeypatch):
       raise OSError(request.param, os.strerror(request.param))
 
   is_windows = request.param == 'no module'
-  monkeypatch.setattr(storage, 'fcntl', None if is_windows else Fcntl)
+  monkeypatch.setattr(files_lock, 'fcntl', None if is_windows else Fcntl)
 
   def kill(pid, number):
     raise AssertionError('signal 0 is Ctrl-C on Windows')
 
   monkeypatch.setattr(os, 'kill', kill)
+
+
+@pytest.mark.no_backend
+def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
+  process = subprocess.Popen(
+    [sys.executable, '-c', HOLD, str(tmp_path)],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  assert process.stdout.readline() == 'held\n'
+  with pytest.raises(ValueError, match=f'in use by process {process.pid} on '):
+    files_lock.Lock(str(tmp_path))
+  process.kill()
+  process.wait()
+  lock = files_lock.Lock(str(tmp_path))
+  holder = json.loads((tmp_path / 'lock').read_text())
+  assert holder['pid'] == os.getpid()
+  again = files_lock.Lock(str(tmp_path))  # One process may.
+  lock.release()
+  lock.release()
+  assert json.loads((tmp_path / 'lock').read_text()) == holder
+  again.release()
+  assert (tmp_path / 'lock').read_text() == ''
 
 
 # Where there are no locks -----------------------------------------------------
@@ -110,47 +143,47 @@ def test_where_there_are_no_locks_the_file_decides_and_nobody_is_signalled(
     with pytest.raises(
       ValueError, match=f'by process {2**22 + 1} on {host}: .*delete {path}'
     ):
-      storage.Lock(str(tmp_path))
+      files_lock.Lock(str(tmp_path))
   path.unlink()
-  storage.Lock(str(tmp_path)).release()
+  files_lock.Lock(str(tmp_path)).release()
 
 
 @pytest.mark.usefixtures('no_locks')
 def test_where_there_are_no_locks_the_holder_is_on_the_disk_until_it_lets_go(
   tmp_path,
 ):
-  lock = storage.Lock(str(tmp_path))
+  lock = files_lock.Lock(str(tmp_path))
   holder = json.loads((tmp_path / 'lock').read_text())
   assert holder['pid'] == os.getpid() and holder['host']
-  storage.Lock(str(tmp_path)).release()  # One process may.
+  files_lock.Lock(str(tmp_path)).release()  # One process may.
   assert json.loads((tmp_path / 'lock').read_text()) == holder
   lock.release()
   assert (tmp_path / 'lock').read_text() == ''
-  storage.Lock(str(tmp_path)).release()
+  files_lock.Lock(str(tmp_path)).release()
 
 
 @pytest.mark.usefixtures('no_locks')
 @pytest.mark.parametrize('content', ['', '{"pid"', '[]', '\0' * 9, '[' * 9999])
 def test_a_lock_file_that_names_nobody_is_free(tmp_path, content):
   (tmp_path / 'lock').write_text(content)
-  storage.Lock(str(tmp_path)).release()
+  files_lock.Lock(str(tmp_path)).release()
 
 
 def test_where_there_are_no_locks_a_killed_process_leaves_its_name(
   tmp_path, monkeypatch
 ):
   code = (
-    'import os, sys\nfrom dopamine import storage\nstorage.fcntl = None\n'
-    'lock = storage.Lock(sys.argv[1])\n'
+    'import os, sys\nfrom dopamine.files import lock\nlock.fcntl = None\n'
+    'lock = lock.Lock(sys.argv[1])\n'
   )
   script(code + 'os.kill(os.getpid(), 9)', tmp_path)
-  monkeypatch.setattr(storage, 'fcntl', None)
+  monkeypatch.setattr(files_lock, 'fcntl', None)
   with pytest.raises(ValueError, match=f'delete {tmp_path / "lock"}'):
-    storage.Lock(str(tmp_path))
+    files_lock.Lock(str(tmp_path))
   (tmp_path / 'lock').unlink()
   # One that comes to its end lets go, although it never said so.
   assert script(code, tmp_path).stderr == ''
-  storage.Lock(str(tmp_path)).release()
+  files_lock.Lock(str(tmp_path)).release()
 
 
 # Who lets go ------------------------------------------------------------------
@@ -182,8 +215,8 @@ def test_a_run_in_a_thread_outlives_its_script(tmp_path):
 
 
 def test_a_lock_that_is_forgotten_is_free(tmp_path):
-  lock = storage.Lock(str(tmp_path))
-  code = 'import sys\nfrom dopamine import storage\nstorage.Lock(sys.argv[1])'
+  lock = files_lock.Lock(str(tmp_path))
+  code = 'import sys\nfrom dopamine.files import lock\nlock.Lock(sys.argv[1])'
   assert f'by process {os.getpid()} on' in script(code, tmp_path).stderr
   del lock
   gc.collect()
@@ -193,8 +226,8 @@ def test_a_lock_that_is_forgotten_is_free(tmp_path):
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
 def test_a_child_process_does_not_let_go_of_the_lock_of_its_parent(tmp_path):
   code = (
-    'import os, sys\nfrom dopamine import storage\n'
-    'lock = storage.Lock(sys.argv[1])\n'
+    'import os, sys\nfrom dopamine.files import lock\n'
+    'lock = lock.Lock(sys.argv[1])\n'
     'if not os.fork():\n  lock.release()\n  sys.exit()\n'
     'assert not os.wait()[1]\n'
     'assert open(lock_path := sys.argv[1] + "/lock").read(), lock_path\n'
@@ -231,8 +264,8 @@ def test_a_full_disk_at_the_first_start_is_named(full_disk):
   assert message.startswith(f'base_dir={full_disk} cannot be written (')
   assert message.endswith('give a folder that can, or make room')
   # Nothing holds the folder: with room, the next start is not refused.
-  assert not storage._open_locks
-  storage.Lock(str(full_disk)).release()
+  assert not files_lock._open_locks
+  files_lock.Lock(str(full_disk)).release()
 
 
 LIMITED = """

@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from dopamine import safe_pickle
+from dopamine import safe_pickle as public
+from dopamine.files import safe_pickle
 from dopamine.replay_memory import sum_tree
 
 pytestmark = pytest.mark.no_backend
@@ -336,3 +337,14 @@ def test_numbers_and_texts_of_python_2(protocol):
   value = collections.defaultdict(int, a=1, b=2**70)
   assert _load(pickle.dumps(value, protocol)) == value
   assert _load(b'c__builtin__\nlong\n.') is int
+
+
+def test_all_that_is_public_is_the_same_under_its_public_name():
+  ours = {
+    name: value
+    for name, value in vars(safe_pickle).items()
+    if not name.startswith('_')
+    and getattr(value, '__module__', '').startswith('dopamine.')
+  }
+  assert {'allow', 'load', 'RefusedError'} <= ours.keys()
+  assert {name: getattr(public, name, None) for name in ours} == ours
