@@ -21,8 +21,8 @@ from dopamine import gin_compat
 from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
-from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_experiment
+from dopamine.runs import progress
 
 # The agent stores nothing: its replay memory need not hold anything.
 _BINDINGS = tuple(

@@ -32,14 +32,14 @@ from dopamine import seeding
 from dopamine import storage
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import checkpointer
-from dopamine.discrete_domains import event_writer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
 from dopamine.discrete_domains import logger
-from dopamine.discrete_domains import progress
-from dopamine.discrete_domains import run_checks
-from dopamine.discrete_domains import run_record
-from dopamine.discrete_domains import run_state
+from dopamine.runs import event_writer
+from dopamine.runs import progress
+from dopamine.runs import run_checks
+from dopamine.runs import run_record
+from dopamine.runs import run_state
 
 _PACKAGE_PARENT = os.path.dirname(
   os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -19,9 +19,9 @@ from absl import logging
 
 from dopamine import command_line
 from dopamine import signals
-from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_experiment
-from dopamine.discrete_domains import run_folder
+from dopamine.runs import progress
+from dopamine.runs import run_folder
 
 flags.DEFINE_string(
   'base_dir', None, 'Where to write logs, checkpoints and event files.'

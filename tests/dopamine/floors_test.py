@@ -27,6 +27,7 @@ FORBIDDEN = [
   ('dopamine.gin_compat', FRAMEWORKS | {'keras'}),
   ('dopamine.gin_tf', FRAMEWORKS | {'keras'}),
   ('dopamine.seeding', FRAMEWORKS | {'keras'}),
+  ('dopamine.runs', FRAMEWORKS | {'keras'}),
   ('dopamine.safe_pickle', FRAMEWORKS | {'keras'}),
   ('dopamine.signals', FRAMEWORKS | {'keras'}),
   ('dopamine.shapes', FRAMEWORKS | {'keras'}),

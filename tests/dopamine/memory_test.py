@@ -168,7 +168,7 @@ def test_the_limit_above_the_group_of_a_real_process(groups):
 LIMITED = """
 import resource, sys
 from dopamine import memory
-from dopamine.discrete_domains import run_checks
+from dopamine.runs import run_checks
 from dopamine.replay_memory import circular_replay_buffer as buffers
 reserve, option, left, capacity = map(int, sys.argv[1:])
 # As a framework does: addresses that nothing is ever written to.

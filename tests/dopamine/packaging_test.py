@@ -40,9 +40,12 @@ def run(*command, **kwargs):
 def source(tmp_path_factory):
   """A copy: a build leaves files in its source."""
   target = tmp_path_factory.mktemp('source') / 'dopamine'
-  ignore = shutil.ignore_patterns(
-    '__pycache__', '.venv', '.git', 'runs', '.*_cache'
-  )
+  unwanted = shutil.ignore_patterns('__pycache__', '.venv', '.git', '.*_cache')
+
+  def ignore(folder, names):
+    runs = {'runs'} if pathlib.Path(folder) == ROOT else set()
+    return unwanted(folder, names) | runs
+
   return shutil.copytree(ROOT, target, ignore=ignore)
 
 

@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 import numpy as np
 
 from dopamine.discrete_domains import checkpointer
-from dopamine.discrete_domains import run_checks
 from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
+from dopamine.runs import run_checks
 
 LIMIT = 2 * 10**9  # Bytes of address space.
 

@@ -12,7 +12,7 @@ from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import evaluate
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
-from dopamine.discrete_domains import run_state
+from dopamine.runs import run_state
 
 
 class DType:

@@ -7,8 +7,8 @@ import pytest
 
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import evaluate
-from dopamine.discrete_domains import event_writer
 from dopamine.discrete_domains import logger
+from dopamine.runs import event_writer
 from tests.support import plain
 
 

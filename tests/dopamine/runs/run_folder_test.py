@@ -11,7 +11,7 @@ import pytest
 
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
-from dopamine.discrete_domains import run_folder
+from dopamine.runs import run_folder
 from tests.support import commands
 
 pytestmark = pytest.mark.usefixtures('at_the_root')

@@ -13,7 +13,7 @@ import gymnasium
 from dopamine import memory
 from dopamine import seeding
 from dopamine.discrete_domains import gym_lib
-from dopamine.discrete_domains import run_record
+from dopamine.runs import run_record
 from dopamine.files import atomic
 
 # Settings that any run may change.

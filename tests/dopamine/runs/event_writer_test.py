@@ -5,7 +5,7 @@ import os
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from dopamine.discrete_domains import event_writer
+from dopamine.runs import event_writer
 
 pytestmark = pytest.mark.no_backend
 

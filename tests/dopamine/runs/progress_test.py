@@ -15,8 +15,8 @@ import types
 import numpy as np
 import pytest
 
-from dopamine.discrete_domains import progress
-from dopamine.discrete_domains import run_state
+from dopamine.runs import progress
+from dopamine.runs import run_state
 
 pytestmark = pytest.mark.no_backend
 

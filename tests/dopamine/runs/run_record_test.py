@@ -13,7 +13,7 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 from dopamine.discrete_domains import run_experiment
-from dopamine.discrete_domains import run_record
+from dopamine.runs import run_record
 from dopamine.files import atomic
 from tests.support import commands
 

@@ -13,7 +13,7 @@ from typing import Any
 from absl import logging
 import tqdm
 
-from dopamine.discrete_domains import run_state
+from dopamine.runs import run_state
 
 # Seconds: from one look at a live line to the next, from one plain line to the
 # next, and for how long the past counts in a rate.
