@@ -31,10 +31,11 @@ import zstandard
 
 from dopamine import memory as process_memory
 from dopamine.discrete_domains import atari_lib
-from dopamine.discrete_domains import checkpointer
 from dopamine.files import atomic
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import ring_files
+from dopamine.runs import checkpoints
 
 # Agent steps that are played and cached together.
 PART = 10_000
@@ -178,28 +179,28 @@ def _of_process(file: str, name: str) -> int:
 
 
 def start_checkpoint(
-  checkpoints: checkpointer.RunCheckpoints, memory: Any, number: int
+  run: checkpoints.RunCheckpoints, memory: Any, number: int
 ) -> float:
   """Does what `Runner._save` does; returns for how long the loop waits."""
   start = time.perf_counter()
-  place = checkpoints.after(number)
-  with place.checkpointer.collect() as collection:
+  place = run.after(number)
+  with place.checkpointer.collect() as checkpoint:
     memory.checkpoint(place.checkpointer.directory, place.number)
     pickled = safe_pickle.dumps({'current_iteration': number})
-  checkpoints.write(place, pickled, collection, lambda error: None)
+  run.write(place, pickled, checkpoint, lambda error: None)
   return time.perf_counter() - start
 
 
-def finish_checkpoint(checkpoints: checkpointer.RunCheckpoints) -> None:
+def finish_checkpoint(run: checkpoints.RunCheckpoints) -> None:
   """Returns when it is complete."""
-  error = checkpoints.wait()
+  error = run.wait()
   if error is not None:
     raise error
 
 
 def restore(directory: str, memory: Any) -> None:
   """Does what `Runner._resume` does: checks the newest, and reads it."""
-  place = checkpointer.RunCheckpoints(directory).places()[-1]
+  place = checkpoints.RunCheckpoints(directory).places()[-1]
   place.checkpointer.check(place.number)
   place.checkpointer.load_checkpoint(place.number)
   memory.restore(place.checkpointer.directory, place.number)
@@ -256,8 +257,8 @@ class Kept(NamedTuple):
   Attributes:
     size: bytes of all files.
     slots: that are in these files.
-    once: bytes of the slots that the checkpoints need, compressed as they are,
-      without the parity that repairs them.
+    once: bytes of the slots that the checkpoints need, each once, at the rate
+      at which these are compressed, without the parity that repairs them.
   """
 
   size: int
@@ -265,28 +266,21 @@ class Kept(NamedTuple):
   once: float
 
 
-def kept(
-  checkpoints: checkpointer.RunCheckpoints, first: int, end: int
-) -> Kept:
-  """Measures the folder of the checkpoints, which need slots `first` to `end`.
-
-  Of a file that they need in part, that part of the bytes counts.
-  """
-  directory = checkpoints.complete.directory
+def kept(run: checkpoints.RunCheckpoints, distinct: int) -> Kept:
+  """Measures the folder of checkpoints that need so many distinct slots."""
+  directory = run.complete.directory
   records = [
-    circular_replay_buffer.read_record(directory, number)
-    for number in checkpoints.complete.numbers()
+    ring_files.read(directory, number).record
+    for number in run.complete.numbers()
   ]
-  chunks = {c['file']: c for record in records for c in record['chunks']}
-  slots = {n: c['end'] - c['first'] for n, c in chunks.items()}
-  needed = {
-    n: min(c['end'], end) - max(c['first'], first) for n, c in chunks.items()
-  }
-  assert sum(needed.values()) == end - first, 'slots are missing, or twice'
+  segments = {s['file']: s for record in records for s in record['segments']}
+  slots = sum(s['end'] - s['first'] for s in segments.values())
+  size = sum(s['size'] for s in segments.values())
+  assert slots >= distinct, 'slots are missing'
   return Kept(
     sum(os.path.getsize(path) for path in _files(directory)),
-    sum(slots.values()),
-    sum(c['size'] * needed[n] / slots[n] for n, c in chunks.items()),
+    slots,
+    size * distinct / slots,
   )
 
 
@@ -357,20 +351,20 @@ def measure_saving(
   say: Callable[[str], None],
 ) -> tuple[Any, list[Row]]:
   """Returns the memory as it was saved, and the rows of that."""
-  checkpoints = checkpointer.RunCheckpoints(folders.run)
+  run = checkpoints.RunCheckpoints(folders.run)
   memory = build_memory(frames)
   say('playing')
   # As in the middle of a run, the oldest slots that are needed do not start a
   # file: there is a checkpoint before the four that are kept, and 0.02 of the
   # memory is eight tenths of a file.
   fill(memory, source, new)
-  start_checkpoint(checkpoints, memory, 0)
-  finish_checkpoint(checkpoints)
+  start_checkpoint(run, memory, 0)
+  finish_checkpoint(run)
   until = frames + frames // 50
   fill(memory, source, until)
   first = int(memory.add_count) - frames
-  start_checkpoint(checkpoints, memory, 1)
-  finish_checkpoint(checkpoints)
+  start_checkpoint(run, memory, 1)
+  finish_checkpoint(run)
   longest_add = fill(memory, source, until + new)
 
   say('taking checkpoints')
@@ -378,25 +372,25 @@ def measure_saving(
   waits = []
 
   def take() -> None:
-    waits.append(start_checkpoint(checkpoints, memory, 2))
-    finish_checkpoint(checkpoints)
+    waits.append(start_checkpoint(run, memory, 2))
+    finish_checkpoint(run)
 
   ours = cost(take)
   fill(memory, source, until + 2 * new)
-  start_checkpoint(checkpoints, memory, 3)
+  start_checkpoint(run, memory, 3)
   longest_beside = fill(memory, source, until + 3 * new)
-  finish_checkpoint(checkpoints)
-  start_checkpoint(checkpoints, memory, 4)
-  finish_checkpoint(checkpoints)
-  four = kept(checkpoints, first, int(memory.add_count))
+  finish_checkpoint(run)
+  start_checkpoint(run, memory, 4)
+  finish_checkpoint(run)
   distinct = int(memory.add_count) - first
+  four = kept(run, distinct)
 
   say("saving the original's way")
   os.sync()
   original = cost(lambda: memory.save(folders.whole, 4))
   level_9 = gzip_sample(memory, 9)
   return memory, [
-    Row('the loop waits', waits[0], 1, 'aim', 's', 1),
+    Row('the loop waits', waits[0], 0.1, 'aim', 's', 1),
     Row(
       'longest add, one being written',
       longest_beside,
@@ -428,7 +422,14 @@ def measure_saving(
     Row('', four.slots, distinct, 'their distinct slots', 'slots', 1.1),
     Row('', four.size, 4 * original.written, f'4 x {LEVEL_1}', 'bytes'),
     Row('', four.size, 4 * level_9[1], f'4 x {LEVEL_9}', 'bytes'),
-    Row('extra memory at the peak', ours.memory, 1e9, 'aim', 'bytes', 1),
+    Row(
+      'extra memory at the peak',
+      ours.memory,
+      memory.nbytes,
+      'the memory',
+      'bytes',
+      1 / 20,
+    ),
   ]
 
 

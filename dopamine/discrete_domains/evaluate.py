@@ -10,7 +10,6 @@ returns. Nothing of the run is needed but its weights, and nothing is written.
 
 from collections.abc import Sequence
 import os
-import tempfile
 from typing import Any
 
 from absl import flags
@@ -23,6 +22,7 @@ from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.runs import progress
+from dopamine.runs import saver
 
 # The agent stores nothing: its replay memory need not hold anything.
 _BINDINGS = tuple(
@@ -37,13 +37,15 @@ _BINDINGS = tuple(
 
 
 class Evaluation(run_experiment.Runner):
-  """A Runner that only evaluates, with what gin binds for `Runner`."""
+  """A Runner that only evaluates, with what gin binds for `Runner`.
 
-  def __init__(self, base_dir: str, checkpoint: str):
+  It has no folder, and saves nothing.
+  """
+
+  def __init__(self, checkpoint: str):
     """Makes agent and environment, and loads the weights.
 
     Args:
-      base_dir: an empty folder.
       checkpoint: see `find_weights`.
 
     Raises:
@@ -51,7 +53,11 @@ class Evaluation(run_experiment.Runner):
       ValueError: they do not fit the agent; names the variable.
     """
     self._path = find_weights(checkpoint)
-    super().__init__(base_dir, run_experiment.create_agent)
+    super().__init__('', run_experiment.create_agent)
+
+  def _take_folder(self) -> saver.NoSaver:  # type: ignore[override]
+    self._logger = self._summary_writer = None  # type: ignore[assignment]
+    return saver.NoSaver()
 
   def _initialize_checkpointer_and_maybe_resume(
     self, checkpoint_file_prefix: str
@@ -64,7 +70,7 @@ class Evaluation(run_experiment.Runner):
       )
     self._agent.load_weights(self._path)
     self._agent.eval_mode = True
-    self._checkpointer, self._start_iteration = self._checkpoints.complete, 0
+    self._start_iteration = 0
 
   def _report(self) -> None:
     """Says what is evaluated."""
@@ -177,9 +183,8 @@ def _evaluate() -> None:
   command_line.require_gin()
   bindings = [*command_line.gin_bindings(), *_BINDINGS]
   run_experiment.load_gin_configs(flags.FLAGS.gin_files, bindings)
-  with signals.interrupting(), tempfile.TemporaryDirectory() as folder:
-    with Evaluation(folder, checkpoint) as evaluation:
-      returns = evaluation.run(flags.FLAGS.episodes)
+  with signals.interrupting(), Evaluation(checkpoint) as evaluation:
+    returns = evaluation.run(flags.FLAGS.episodes)
   # Each number of an array reward by itself.
   for values in np.reshape(returns, (len(returns), -1)).T.tolist():
     print(*(f'{value:g}' for value in values))

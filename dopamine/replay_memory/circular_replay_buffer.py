@@ -10,25 +10,21 @@ import contextlib
 import functools
 import gzip
 import io
-import json
 import math
 import os
-import re
-import time
 from typing import IO, Any, NamedTuple, cast
-import uuid
 
 from absl import logging
 import cv2
 import gin
 import numpy as np
-import zstandard
 
 from dopamine import checks
 from dopamine import memory
-from dopamine import safe_pickle
 from dopamine import seeding
-from dopamine import storage
+from dopamine.files import atomic
+from dopamine.files import safe_pickle
+from dopamine.replay_memory import ring_files
 
 ReplayElement = collections.namedtuple(  # type: ignore[name-match]
   'shape_type', ['name', 'shape', 'type']
@@ -42,12 +38,6 @@ CHECKPOINT_DURATION = 4
 
 # The file beside the public ones that says where episodes start and end.
 _MARKERS_NAME = 'episode_markers'
-
-# Where the files are that a `replay_ckpt.N.npz` names, as seen from there.
-_FOLDERS = ('.', 'replay', os.path.join('..', 'replay'))
-
-# What the arrays of a `replay_ckpt.N.npz` are called, beside its record.
-_ELEMENT = 'element/'
 
 # What a slot is, beside an ordinary transition. The order matters: up to _CUT
 # a slot may be a start, from _FINAL on it never is.
@@ -75,8 +65,7 @@ _OF_THE_LAST_BATCH = {
 _CV2_DTYPES = frozenset('uint8 int8 uint16 int16 int32 float32 float64'.split())
 
 
-class NotFoundError(FileNotFoundError):
-  """Files of a checkpoint are missing."""
+NotFoundError = ring_files.NotFoundError
 
 
 class NothingToSampleError(RuntimeError):
@@ -287,7 +276,7 @@ class OutOfGraphReplayBuffer:
     self._markers = np.zeros(self._replay_capacity, dtype=np.uint8)
     self._store: dict[str, np.ndarray] = {}
     self._create_storage()
-    self._chunks = _Chunks()
+    self._ring = ring_files.RingFiles(self._store)
 
   def _create_storage(self) -> None:
     for name, shape, dtype in self.get_storage_signature():
@@ -442,8 +431,9 @@ class OutOfGraphReplayBuffer:
     )
 
   def _append(self, marker: int, transition: tuple) -> None:
-    self._wait_for_checkpoint()
-    self._markers[self.cursor()] = marker
+    cursor = self.cursor()
+    self._ring.before_adding(cursor)
+    self._markers[cursor] = marker
     self._invalid_range = None
     self._add(*transition)
 
@@ -453,16 +443,11 @@ class OutOfGraphReplayBuffer:
     A subclass that keeps more per slot overrides this and passes up what is in
     the store: `self.cursor()` is the slot before `super()._add` is called.
     """
-    self._wait_for_checkpoint()
     cursor = self.cursor()
+    self._ring.before_adding(cursor)
     for name, arg in zip(self._add_shapes, args, strict=False):
       self._store[name][cursor] = arg
     self.add_count += 1
-
-  def _wait_for_checkpoint(self) -> None:
-    """Returns when what the next slot holds has been written, if it must be."""
-    while self.add_count - self._replay_capacity >= self._chunks.unsaved_from:
-      time.sleep(0.001)
 
   @functools.cached_property
   def _add_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -839,65 +824,23 @@ class OutOfGraphReplayBuffer:
   ) -> None:
     """Saves what is new since the last time, for `restore`.
 
-    Slots go to files that the checkpoints of a run share, each of slots that
-    were added one after the other: what was added stays as it is until it is
-    overwritten (who changes it calls `rewrite_checkpoints`). All else is in
-    `replay_ckpt.N.npz`. Inside of `storage.collect`, files are written later;
-    until then `add` waits where it would overwrite what they hold.
+    Slots go to files that the checkpoints of a run share: see `ring_files`.
+    What was added stays as it is until it is overwritten (who changes it calls
+    `rewrite_checkpoints`). All else is in `replay_ckpt.N.npz`. What a Runner
+    saves is written later; until then `add` waits where it would overwrite it.
 
     Args:
       checkpoint_dir: an existing folder.
       iteration_number: names the file.
     """
-    path = _record_path(checkpoint_dir, iteration_number)
-    elements = self._checkpointable_elements()
-    values = {
-      _ELEMENT + name: value.copy()
-      if isinstance(value, np.ndarray)
-      else np.frombuffer(safe_pickle.dumps(value), np.uint8)
-      for name, value in elements.items()
-      if not name.startswith(STORE_FILENAME_PREFIX)
-    }
-    pickled = [
-      name
-      for name, value in elements.items()
-      if not isinstance(value, np.ndarray)
-    ]
-    values[_ELEMENT + _MARKERS_NAME] = self._markers.copy()
-    record = {
-      'replay_capacity': self._replay_capacity,
-      'elements': [n for n in elements if not n.startswith('$')],
-      'pickled': pickled,
-      'next_is_episode_start': self._next_experience_is_episode_start,
-      'buffer': self._described(),
-    }
-    with storage.collected(checkpoint_dir) as collection:
-      end = int(self.add_count)
-      first = max(0, end - self._replay_capacity)
-      folder = os.path.normpath(collection.shared_dir)
-      files = self._chunks.begin(folder, first, end)
-      gaps = files.gaps(first, end)
-      files.hold(gaps[0][0] if gaps else end)
-      collection.at_end.append(files.close)
-      size = self._chunk_size()
-      for gap_start, gap_end in gaps:
-        for start in range(gap_start, gap_end, size):
-          part = start, min(start + size, gap_end)
-          write_part = functools.partial(self._write_chunk, files, *part)
-          collection.writes.append(write_part)
-
-      def write(file: IO[bytes]) -> None:
-        record['folder'] = os.path.relpath(folder, checkpoint_dir)
-        record['chunks'] = files.saved = sorted(
-          files.saved, key=lambda chunk: chunk['first']
-        )
-        files.check()
-        text = np.frombuffer(json.dumps(record).encode(), np.uint8)
-        np.savez_compressed(file, record=text, **values)  # type: ignore
-        files.is_complete = True
-
-      storage.put(path, write)
-      collection.shared.append(files.paths)
+    self._ring.save(
+      checkpoint_dir,
+      iteration_number,
+      self._store,
+      int(self.add_count),
+      self._elements_beside_the_store() | {_MARKERS_NAME: self._markers},
+      next_is_episode_start=self._next_experience_is_episode_start,
+    )
 
   def restore(
     self, checkpoint_dir: str | os.PathLike, iteration_number: int
@@ -906,120 +849,36 @@ class OutOfGraphReplayBuffer:
 
     Raises:
       NotFoundError: there is no such checkpoint.
-      storage.DamagedError: naming the file; the buffer is to be restored from
-        another checkpoint, or thrown away.
+      DamagedError: naming the file. Nothing is left in the buffer.
       ValueError: naming the array that does not fit. Nothing was changed.
     """
-    path = _record_path(checkpoint_dir, iteration_number)
-    record, elements = _read_record(path)
-    self._check_described(record['buffer'], path)
-    names = self._checkpointable_elements()
-    own = [n for n in names if not n.startswith(STORE_FILENAME_PREFIX)]
-    lacking = [n for n in (*own, _MARKERS_NAME) if n not in elements]
+    saved = ring_files.read(checkpoint_dir, iteration_number)
+    ring_files.check_fit(saved, self._store)
+    names = [*self._elements_beside_the_store(), _MARKERS_NAME]
+    lacking = [name for name in names if name not in saved.elements]
     if lacking:
       raise ValueError(
-        f'{path} was saved by another kind of replay memory: it has no '
+        f'{saved.path} was saved by another kind of replay memory: it has no '
         f'{", ".join(lacking)}. Build the one that saved it, or start in an '
         'empty directory.'
       )
-    folder = os.path.normpath(os.path.join(checkpoint_dir, record['folder']))
-    if self.add_count > 0 or self._chunks.is_half_read:
-      for array in self._store.values():
-        array[...] = 0
-    self._chunks.is_half_read = True
-    for chunk in record['chunks']:
-      self._read_chunk(folder, chunk)
-    self._restore_elements({name: elements[name] for name in own})
-    self._markers = elements[_MARKERS_NAME]
-    self._next_experience_is_episode_start = record['next_is_episode_start']
-    self._chunks.keep(folder, record['chunks'])
-    self._chunks.is_half_read = False
+    if self.add_count > 0:
+      self._empty()
+    try:
+      self._ring.restore(saved, self._store)
+      elements = {name: saved.elements[name] for name in names}
+      self._markers = elements.pop(_MARKERS_NAME)
+      self._restore_elements(elements)
+    except BaseException:
+      self._empty()
+      raise
+    self._next_experience_is_episode_start = saved.record[
+      'next_is_episode_start'
+    ]
 
   def rewrite_checkpoints(self) -> None:
     """Makes the next checkpoint save every slot anew, for who changed some."""
-    self._chunks.keep('', [])
-
-  def _described(self) -> dict[str, Any]:
-    """Name -> shape and dtype of the arrays of the store, as JSON."""
-    return {
-      name: [list(array.shape), np.lib.format.dtype_to_descr(array.dtype)]
-      for name, array in self._store.items()
-    }
-
-  def _check_described(self, saved: dict[str, Any], path: str) -> None:
-    for name, expected in json.loads(json.dumps(self._described())).items():
-      if saved.get(name) != expected:
-        shape, dtype = saved.get(name, (None, None))
-        raise ValueError(
-          f'{path} holds {STORE_FILENAME_PREFIX}{name} of shape '
-          f'{shape and tuple(shape)} and dtype {dtype}, but this buffer was '
-          f'built for shape {tuple(expected[0])} and dtype {expected[1]}. '
-          'Build it as the saved one was (replay_capacity is the first number '
-          'of the shape), or start in an empty directory.'
-        )
-
-  def _chunk_size(self) -> int:
-    """How many slots a file of a checkpoint has at most.
-
-    A file is needed until its last slot is overwritten: of 40 files, the
-    oldest is on average one half wasted.
-    """
-    size = sum(array.nbytes for array in self._store.values())
-    slot = max(1, size // self._replay_capacity)
-    return max(1, self._replay_capacity // 40, 2**15 // slot)
-
-  def _spans(self, first: int, end: int) -> list[slice]:
-    """The slots of what was added from `first` to `end`, as one or two runs."""
-    start, stop = first % self._replay_capacity, end - first
-    stop += start
-    if stop <= self._replay_capacity:
-      return [slice(start, stop)]
-    wrapped = stop - self._replay_capacity
-    return [slice(start, self._replay_capacity), slice(0, wrapped)]
-
-  def _write_chunk(self, files: '_ChunkFiles', first: int, end: int) -> None:
-    """Writes what was added from `first` to `end` to a file of its own."""
-    spans = self._spans(first, end)
-    views = [_bytes(a[s]) for a in self._store.values() for s in spans]
-    compressor = zstandard.ZstdCompressor(level=1).compressobj()
-    payload = [compressor.compress(view) for view in views]
-    payload.append(compressor.flush())
-    content = b''.join(payload)
-    # No checkpoint of another process, a damaged one say, has this name.
-    name = f'{first}-{end}-{uuid.uuid4().hex[:8]}.zst'
-    path = os.path.join(files.folder, name)
-    files.written.append(path)
-    checksums = storage.write_shared(path, content)
-    files.saved.append(
-      {
-        'stream': 0,
-        'first': first,
-        'end': end,
-        'file': name,
-        'size': len(content),
-        'checksums': checksums,
-      }
-    )
-    files.hold(end)
-
-  def _read_chunk(self, folder: str, chunk: dict[str, Any]) -> None:
-    """Reads what `_write_chunk` wrote into the store."""
-    path = os.path.join(folder, chunk['file'])
-    content = storage.read_shared(path, chunk['size'], chunk['checksums'])
-    # Of a window that a few bytes ask for; ours has half a megabyte.
-    decompressor = zstandard.ZstdDecompressor(max_window_size=2**23)
-    reader = decompressor.stream_reader(content)
-    for array in self._store.values():
-      for span in self._spans(chunk['first'], chunk['end']):
-        view = _bytes(array[span])
-        while len(view):
-          try:
-            count = reader.readinto(view)
-          except zstandard.ZstdError as error:
-            raise storage.DamagedError(f'{path} is damaged: {error}') from None
-          if not count:
-            raise storage.DamagedError(f'{path} is damaged: it is too short')
-          view = view[count:]
+    self._ring.forget()
 
   # Saving --------------------------------------------------------------------
 
@@ -1036,6 +895,13 @@ class OutOfGraphReplayBuffer:
       if not name.startswith('_')
     )
     return elements
+
+  def _elements_beside_the_store(self) -> dict[str, Any]:
+    return {
+      name: value
+      for name, value in self._checkpointable_elements().items()
+      if not name.startswith(STORE_FILENAME_PREFIX)
+    }
 
   def _restore_elements(self, elements: dict[str, Any]) -> None:
     """Takes over what `_checkpointable_elements` returned."""
@@ -1078,7 +944,7 @@ class OutOfGraphReplayBuffer:
 
     Raises:
       NotFoundError: naming the files that are missing. Nothing was changed.
-      storage.DamagedError: naming the file that is. The buffer is empty.
+      atomic.DamagedError: naming the file that is. The buffer is empty.
     """
     names = self._checkpointable_elements()
     files = {name: _filename(checkpoint_dir, name, suffix) for name in names}
@@ -1091,7 +957,7 @@ class OutOfGraphReplayBuffer:
     small = {n: _read(f) for n, f in files.items() if n not in stored}
     count = np.asarray(small['add_count'])
     if count.dtype.kind not in 'iu' or (count < 0).any():
-      raise storage.DamagedError(
+      raise atomic.DamagedError(
         f'{files["add_count"]} holds {count}, which is no number of transitions'
       )
     markers, is_episode_start = np.zeros(self._replay_capacity, np.uint8), True
@@ -1102,7 +968,7 @@ class OutOfGraphReplayBuffer:
         is_episode_start = bool(saved['next_is_episode_start'])
         markers[:] = saved['markers']
       except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise storage.DamagedError(
+        raise atomic.DamagedError(
           f'{markers_file} does not fit replay_capacity='
           f'{self._replay_capacity} ({error})'
         ) from error
@@ -1124,6 +990,9 @@ class OutOfGraphReplayBuffer:
 
   def _empty(self) -> None:
     """Forgets all transitions."""
+    for array in self._store.values():
+      array[...] = 0
+    self._ring.forget()
     self.add_count = np.array(0)
     self._markers = np.zeros(self._replay_capacity, np.uint8)
     self._next_experience_is_episode_start = True
@@ -1151,170 +1020,9 @@ class OutOfGraphReplayBuffer:
         )
 
 
-class _Chunks:
-  """The files of checkpoints that the slots of a buffer are in.
-
-  Attributes:
-    unsaved_from: the first `add_count` that a checkpoint is still to write.
-      What a background thread reads, the buffer must not overwrite.
-    is_half_read: whether the store holds a part of a checkpoint.
-  """
-
-  def __init__(self) -> None:
-    self.keep('', [])
-    self.unsaved_from: float = math.inf
-    self.is_half_read = False
-    self._held: dict[_ChunkFiles, float] = {}
-
-  def keep(self, folder: str, saved: list[dict[str, Any]]) -> None:
-    """Takes the files of a checkpoint for those that the next one shares."""
-    self.folder, self.saved = folder, saved
-
-  def begin(self, folder: str, first: int, end: int) -> '_ChunkFiles':
-    """Returns the files of a new checkpoint of slots `first` to `end`.
-
-    They begin with those that it shares with the one before. What somebody
-    has removed meanwhile is none of them, and is written anew.
-    """
-    saved = self.saved if self.folder == folder else []
-    saved = [
-      chunk
-      for chunk in saved
-      if first < chunk['end'] <= end
-      and storage.has_shared(os.path.join(folder, chunk['file']), chunk['size'])
-    ]
-    return _ChunkFiles(self, folder, saved)
-
-  def hold(self, files: '_ChunkFiles', start: float) -> None:
-    """Notes what a checkpoint is still to write; nothing from infinity on."""
-    self._held[files] = start
-    if start == math.inf:
-      del self._held[files]
-    # Both threads come here: the tuple is made in one go.
-    self.unsaved_from = min(tuple(self._held.values()), default=math.inf)
-
-
-class _ChunkFiles:
-  """Those of one checkpoint.
-
-  Attributes:
-    folder: where they are.
-    saved: what is known of each, in the order of their slots.
-    written: paths of those that are new.
-    is_complete: whether all of them are written.
-  """
-
-  def __init__(self, chunks: _Chunks, folder: str, saved: list[dict[str, Any]]):
-    self._chunks, self._before = chunks, chunks.saved
-    self.folder = folder
-    self.saved = saved
-    self.written: list[str] = []
-    self.is_complete = False
-
-  def check(self) -> None:
-    """Raises FileNotFoundError if one vanished while others were written."""
-    for path, chunk in zip(self.paths(), self.saved, strict=True):
-      if not storage.has_shared(path, chunk['size']):
-        raise FileNotFoundError(f'{path} has vanished')
-
-  def gaps(self, first: int, end: int) -> list[tuple[int, int]]:
-    """What was added from `first` to `end` and is in none of them, in order."""
-    found = []
-    for chunk in [*self.saved, {'first': end, 'end': end}]:
-      if chunk['first'] > first:
-        found.append((first, chunk['first']))
-      first = max(first, chunk['end'])
-    return found
-
-  def hold(self, start: float) -> None:
-    """Keeps the buffer from overwriting what was added from `start` on."""
-    self._chunks.hold(self, start)
-
-  def close(self) -> None:
-    """Lets go of the buffer. What is incomplete is removed."""
-    self.hold(math.inf)
-    if not self.is_complete:
-      for path in self.written:
-        with contextlib.suppress(OSError):
-          os.remove(path)
-    elif self._chunks.saved is self._before:  # Nobody asked for a rewrite.
-      self._chunks.keep(self.folder, self.saved)
-
-  def paths(self) -> list[str]:
-    """The paths of the files."""
-    return [os.path.join(self.folder, chunk['file']) for chunk in self.saved]
-
-
 def _bytes(array: np.ndarray) -> memoryview:
   """The bytes of a contiguous array, not copied."""
   return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-
-
-def _record_path(checkpoint_dir, iteration_number: int) -> str:
-  return os.path.join(checkpoint_dir, f'replay_ckpt.{iteration_number}.npz')
-
-
-def read_record(
-  checkpoint_dir: str | os.PathLike, iteration_number: int
-) -> dict[str, Any]:
-  """Returns what a checkpoint says of the buffer that was saved.
-
-  Its capacity, the names of its elements, and the shapes and dtypes of its
-  arrays.
-
-  Raises:
-    NotFoundError: there is no such checkpoint.
-    storage.DamagedError: naming the file.
-  """
-  return _read_record(_record_path(checkpoint_dir, iteration_number))[0]
-
-
-def _read_record(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Returns the JSON record and the elements of a `replay_ckpt.N.npz`."""
-  if not os.path.exists(path):
-    raise NotFoundError(f'Missing files: {path}')
-  elements: dict[str, Any] = {
-    name.removeprefix(_ELEMENT): value
-    for name, value in storage.read_npz(path).items()
-  }
-  try:
-    record = storage.json_object(elements.pop('record').tobytes(), path)
-    for name in record['pickled']:
-      elements[name] = safe_pickle.loads(elements[name].tobytes())
-    _check_record(record, elements)
-  except safe_pickle.RefusedError as error:
-    raise safe_pickle.RefusedError(f'{path}: {error}') from error
-  except Exception as error:  # What a broken record raises is anything.
-    raise storage.DamagedError(f'{path} is damaged ({error!r})') from error
-  return record, elements
-
-
-def _check_record(record: dict[str, Any], elements: dict[str, Any]) -> None:
-  """Raises an error of any kind if a record is not of the form that is written.
-
-  What it says of the buffer is compared with the buffer that is to be restored.
-  """
-  count = elements['add_count']
-  if count.shape or count.dtype.kind not in 'iu' or count < 0:
-    raise ValueError(f'add_count is {count}')
-  if record['folder'] not in _FOLDERS:
-    raise ValueError(f'{record["folder"]!r} is no folder of a checkpoint')
-  covered = max(0, int(count) - record['replay_capacity'])
-  for chunk in record['chunks']:
-    if not re.fullmatch(storage.SHARED_FILE, chunk['file']):
-      raise ValueError(f'{chunk["file"]!r} is no file of a checkpoint')
-    first, end, size = (chunk[name] for name in ('first', 'end', 'size'))
-    if {type(x) for x in (first, end, size, *chunk['checksums'])} != {int}:
-      raise ValueError(f'{chunk["file"]} is described by no integers')
-    is_next = first <= covered < end <= first + record['replay_capacity']
-    if not is_next or first < 0 or size < 0:
-      raise ValueError(f'slots are missing before {chunk["file"]}')
-    covered = end
-  if covered != count:
-    raise ValueError('slots are missing')
-  for shape, _ in record['buffer'].values():
-    if {type(n) for n in shape} != {int}:
-      raise ValueError(f'{shape} is no shape')
 
 
 def _filename(checkpoint_dir, name: str, suffix: int | str) -> str:
@@ -1332,7 +1040,7 @@ def _write(filename: str, value: Any) -> None:
       else:
         zipped.write(safe_pickle.dumps(value))
 
-  storage.write_file(filename, write)
+  atomic.write_file(filename, write)
 
 
 @contextlib.contextmanager
@@ -1344,10 +1052,10 @@ def _open_zipped(filename: str) -> Iterator[gzip.GzipFile]:
   except safe_pickle.RefusedError as error:
     raise safe_pickle.RefusedError(f'{filename}: {error}') from error
   except Exception as error:  # What a broken file raises is anything.
-    is_of_the_disk = isinstance(error, OSError | storage.DamagedError)
+    is_of_the_disk = isinstance(error, OSError | atomic.DamagedError)
     if is_of_the_disk and not isinstance(error, gzip.BadGzipFile):
       raise
-    raise storage.DamagedError(f'{filename} is damaged ({error!r})') from error
+    raise atomic.DamagedError(f'{filename} is damaged ({error!r})') from error
 
 
 def _read(filename: str, into: np.ndarray | None = None) -> Any:
@@ -1367,7 +1075,7 @@ def _read(filename: str, into: np.ndarray | None = None) -> Any:
       value = safe_pickle.load(content)
       file = cast(gzip.GzipFile, content)
     elif (
-      (header := storage.read_array_header(cast(IO[bytes], file)))
+      (header := atomic.read_array_header(cast(IO[bytes], file)))
       and into is not None
       and header == (into.shape, False, into.dtype)
     ):
@@ -1390,7 +1098,7 @@ def _read(filename: str, into: np.ndarray | None = None) -> Any:
 def _read_header(filename: str) -> tuple[tuple[int, ...], np.dtype]:
   """Returns shape and dtype of the array in a gzipped file."""
   with _open_zipped(filename) as file:
-    shape, _, dtype = storage.read_array_header(cast(IO[bytes], file))
+    shape, _, dtype = atomic.read_array_header(cast(IO[bytes], file))
     return shape, dtype
 
 
@@ -1586,10 +1294,11 @@ class WrappedReplayBuffer:
 
     Raises:
       NotFoundError: naming the files that are missing.
-      storage.DamagedError: naming the file that is.
+      atomic.DamagedError: naming the file that is.
       ValueError: naming the array that does not fit.
     """
-    if os.path.exists(_record_path(checkpoint_dir, iteration_number)):
+    path = ring_files.record_path(checkpoint_dir, iteration_number)
+    if os.path.exists(path):
       self.memory.restore(checkpoint_dir, iteration_number)
       return
     for name in getattr(self.memory, '_not_in_data_sets', ()):

@@ -13,8 +13,8 @@ from absl import logging
 import gin
 import numpy as np
 
-from dopamine import safe_pickle
-from dopamine import storage
+from dopamine.files import atomic
+from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import sum_tree
 
@@ -219,7 +219,7 @@ class OutOfGraphPrioritizedReplayBuffer(
     elements = dict(elements)
     saved = elements.pop('sum_tree', None)
     if np.shape(elements['add_count']):
-      raise storage.DamagedError(
+      raise atomic.DamagedError(
         f'add_count holds {np.size(elements["add_count"])} numbers, not one'
       )
     if saved is None:

@@ -5,6 +5,7 @@ which nobody can ask how far it is, and which a full disk ends for good; here
 they are written at once.
 """
 
+from collections.abc import Mapping
 import functools
 import os
 import re
@@ -13,6 +14,7 @@ import time
 from typing import IO, Any
 
 from absl import logging
+import numpy as np
 import tensorboardX
 from tensorboardX import record_writer
 from tensorboardX.proto import event_pb2
@@ -27,7 +29,11 @@ _SUPERSEDED = 'superseded.'
 
 
 class SummaryWriter(tensorboardX.SummaryWriter):
-  """A `tensorboardX.SummaryWriter` on an `EventFile`."""
+  """A `tensorboardX.SummaryWriter` on an `EventFile`.
+
+  Attributes:
+    has_graph: whether the run's graph is in one of its event files.
+  """
 
   def __init__(self, logdir: str):
     """Makes the file.
@@ -36,6 +42,7 @@ class SummaryWriter(tensorboardX.SummaryWriter):
       logdir: the folder.
     """
     self.events = EventFile(logdir)
+    self.has_graph = False
     super().__init__(logdir, write_to_disk=False)
 
   file_writer: Any
@@ -45,6 +52,21 @@ class SummaryWriter(tensorboardX.SummaryWriter):
       self.file_writer = _FileWriter(self.events)
       self.all_writers = {self.events.get_logdir(): self.file_writer}
     return self.file_writer
+
+  def add_figures(self, figures: Mapping[str, Any], step: int) -> None:
+    """Adds scalars by tag; of arrays, each number has a curve of its own."""
+    for tag, value in figures.items():
+      for index, number in np.ndenumerate(value):
+        self.add_scalar('/'.join((tag, *map(str, index))), number, step)
+
+  def add_graph_of(self, agent: Any) -> None:
+    """Adds an agent's TensorFlow graph, once it has been compiled."""
+    if self.has_graph or not hasattr(agent, 'graph_def'):
+      return
+    graph = agent.graph_def()
+    if isinstance(graph, bytes):
+      self.file_writer.add_event(event_pb2.Event(graph_def=graph))
+      self.has_graph = True
 
   def flush(self) -> None:
     """Tries again to write what could not be written before."""

@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 import contextlib
 import json
+import math
 import os
 import tempfile
 from typing import Any
 
 import gin
 import gymnasium
+import numpy as np
 
 from dopamine import memory
 from dopamine import seeding
 from dopamine.discrete_domains import gym_lib
-from dopamine.runs import run_record
 from dopamine.files import atomic
+from dopamine.runs import progress
+from dopamine.runs import run_record
 
 # Settings that any run may change.
 _FREE_SETTINGS = frozenset(
@@ -147,6 +150,36 @@ def check_agent(agent: Any) -> None:
     )
 
 
+def check_finite(environment: Any, where: Any, **values: Any) -> None:
+  """Raises FloatingPointError for NaN, infinity, and rewards of no number.
+
+  Args:
+    environment: that gave the values.
+    where: the run stands.
+    **values: by what they are.
+  """
+  for name, value in values.items():
+    is_none = name == 'reward' and isinstance(value, str | None)
+    if is_none or not _is_finite(value):
+      raise FloatingPointError(
+        f'{environment} gave the {name} {value} at {where}. Checkpoints of '
+        'earlier iterations are as they were'
+      )
+
+
+def _is_finite(value: Any) -> bool:
+  """False where a number of `value`, of any shape, is a NaN or an infinity."""
+  if isinstance(value, float):
+    return math.isfinite(value)
+  kind = getattr(getattr(value, 'dtype', None), 'kind', None)
+  if kind in ('b', 'i', 'u'):  # Pixels: 0.1 us, not 20.
+    return True
+  try:
+    return bool(np.isfinite(np.asarray(value)).all())
+  except (TypeError, ValueError):
+    return True  # No numbers: what they are is the agent's business.
+
+
 def check_memory(agent: Any) -> str:
   """Returns what memory the run will need; refuses what is not there.
 
@@ -173,6 +206,38 @@ def check_memory(agent: Any) -> str:
   if replay:
     text += f', {replay / 1e9:.2g} GB of them for the full replay memory'
   return text
+
+
+def report(agent: Any, environment: Any, restored: Any, **others: Any) -> None:
+  """Says on stdout what runs, on what, and with which settings.
+
+  Args:
+    agent: that runs.
+    environment: that it runs in.
+    restored: where it goes on, None at its beginning.
+    **others: further lines, by what they are about.
+  """
+  space = getattr(environment, 'action_space', None)
+  lines = {}
+  if hasattr(agent, 'describe_device'):
+    lines['Backend'] = agent.describe_device()
+  if restored is not None:
+    lines['Continues'] = str(restored)
+  lines |= {
+    'Agent': type(agent).__name__,
+    'Environment': f'{environment}, {space}',
+    **others,
+  }
+  for name, text in lines.items():
+    progress.say(f'{name + ":":13}{text}')
+  settings = [
+    line
+    for line in gin.operative_config_str().splitlines()
+    if line and not line.startswith(('#', 'import '))
+  ]
+  progress.say('\n  '.join(('Settings:', *settings)))
+  for text in restored.changes if restored else ():  # Last: there it is seen.
+    progress.say(text)
 
 
 # The same run -----------------------------------------------------------------

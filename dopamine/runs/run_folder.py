@@ -18,8 +18,8 @@ from dopamine import gin_compat
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
-from dopamine.runs import run_checks
 from dopamine.discrete_domains import run_experiment
+from dopamine.runs import run_checks
 
 
 def below(

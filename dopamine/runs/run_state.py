@@ -1,6 +1,7 @@
 """Where a run stands in its loop."""
 
 import dataclasses
+import time
 from typing import Any
 
 from dopamine.discrete_domains import gym_lib
@@ -15,7 +16,8 @@ class Phase:
     total_return: sum of their undiscounted returns.
     lengths: of each, in agent steps.
     returns: of each, undiscounted.
-    seconds: how long it took.
+    seconds: how long it took, up to `since`.
+    since: when its clock was started, by `time.monotonic`; None stands still.
   """
 
   steps: int = 0
@@ -23,6 +25,21 @@ class Phase:
   lengths: list[int] = dataclasses.field(default_factory=list)
   returns: list[float] = dataclasses.field(default_factory=list)
   seconds: float = 0.0
+  since: float | None = None
+
+  def start_clock(self) -> None:
+    """Starts the clock, or goes on with it."""
+    self.since = time.monotonic()
+
+  def stop_clock(self) -> None:
+    """Stops the clock."""
+    self.seconds, self.since = self.elapsed, None
+
+  @property
+  def elapsed(self) -> float:
+    """Seconds that it took up to now."""
+    running = 0.0 if self.since is None else time.monotonic() - self.since
+    return self.seconds + running
 
   def count(self, steps: int, episode_return: float) -> None:
     """Adds a finished episode."""
@@ -62,6 +79,29 @@ class RunState:
     """Agent steps of the finished episodes of the current phase."""
     return self.phases[self.phase].steps if self.phase in self.phases else 0
 
+  @property
+  def steps(self) -> int:
+    """Agent steps of the current phase."""
+    return self.phase_steps + self.in_episode * self.episode_steps
+
+  def __str__(self) -> str:
+    return (
+      f'step {self.episode_steps} of an episode, after {self.phase_steps} '
+      f'agent steps of earlier episodes in the {self.phase} phase of iteration '
+      f'{self.iteration}'
+    )
+
+  @property
+  def is_timed(self) -> bool:
+    """Whether the clock of the current phase runs.
+
+    Where a Runner's own `_run_one_phase` does not count, nobody knows where it
+    stands.
+    """
+    return (
+      self.phase in self.phases and self.phases[self.phase].since is not None
+    )
+
   def begin_phase(self, phase: str) -> Phase:
     """Starts counting a phase."""
     self.phase, self.in_episode = phase, False
@@ -76,9 +116,13 @@ class RunState:
   def saved(self) -> dict[str, Any]:
     """Returns what `restored` takes, of built-ins and NumPy values."""
     action = gym_lib.as_numpy(self.action)
-    return dataclasses.asdict(
+    saved = dataclasses.asdict(
       dataclasses.replace(self, action=action, observation=None)
     )
+    for name, phase in self.phases.items():
+      saved['phases'][name]['seconds'] = phase.elapsed
+      del saved['phases'][name]['since']
+    return saved
 
   @classmethod
   def restored(cls, saved: dict[str, Any]) -> 'RunState':

@@ -175,7 +175,9 @@ JSON = st.recursive(
   lambda inner: st.one_of(
     st.lists(inner, max_size=4),
     st.dictionaries(
-      st.sampled_from(['files', 'shared', 'format', 'chunks', 'file', 'first']),
+      st.sampled_from(
+        ['files', 'shared', 'format', 'segments', 'file', 'first']
+      ),
       inner,
     ),
   ),
@@ -299,9 +301,9 @@ def read_record(folder, case, state):
     for _ in range(random.randrange(4)):
       content[random.randrange(len(content))] = random.randrange(256)
     # As somebody writes it who knows the checksums.
-    (chunk,) = (c for c in record['chunks'] if c['file'] == name)
-    payload = bytes(content[: chunk['size']])
-    chunk['checksums'] = parity.write_shared(str(files / name), payload)
+    (segment,) = (s for s in record['segments'] if s['file'] == name)
+    payload = bytes(content[: segment['size']])
+    segment['checksums'] = parity.write_shared(str(files / name), payload)
   else:
     record = changed(record, path, new)
   text = json.dumps(record).encode()

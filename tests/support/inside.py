@@ -3,6 +3,8 @@
 Where a thing has moved, its line here follows; the tests stay as they are.
 """
 
+from dopamine.replay_memory import ring_files
+
 
 def agent(runner):
   return runner._agent
@@ -43,6 +45,16 @@ def memory(agent):
 def arrays(memory):
   """`{name: array}` of what a replay memory stores, a row per slot."""
   return memory._store
+
+
+def cut_ring(memory, length):
+  """Has checkpoints cut a replay memory into segments of `length` slots."""
+  memory._ring = ring_files.RingFiles(memory._store, length)
+
+
+def checkpoints(runner):
+  """Those of its run, a `RunCheckpoints`."""
+  return runner._saver.checkpoints
 
 
 def capacity(memory):

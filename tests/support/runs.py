@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
+from dopamine.runs import bundles
 from tests.support import inside
 from tests.support import updates
 
@@ -103,7 +104,9 @@ def figures(runner):
     str(rng.bit_generator.state)
     for rng in (inside.generator(agent), inside.generator(memory))
   ]
-  found['environment'] = str(runner._environment_state())
+  found['environment'] = str(
+    bundles.environment_state(inside.environment(runner))
+  )
   found['steps'] = agent.training_steps
   for iteration, statistics in inside.logs(runner).items():
     for name, values in statistics.items():

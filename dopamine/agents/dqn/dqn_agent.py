@@ -38,11 +38,12 @@ from dopamine import losses
 from dopamine import networks
 from dopamine import old_weights
 from dopamine import optimizers
-from dopamine import safe_pickle
 from dopamine import seeding
-from dopamine import storage
 from dopamine.agents import old_code
 from dopamine.discrete_domains import atari_lib
+from dopamine.files import atomic
+from dopamine.files import pending
+from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 
@@ -774,7 +775,7 @@ class DQNAgent:
   def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
     """Saves weights, optimizer and replay memory; returns the rest.
 
-    Inside of `storage.collect`, files are written later.
+    In a checkpoint of a Runner's, files are written later, beside training.
 
     Args:
       checkpoint_dir: an existing folder.
@@ -798,7 +799,7 @@ class DQNAgent:
           f'{self.training_steps}; checkpoints of earlier iterations are as '
           'they were'
         )
-    storage.put(
+    pending.put(
       self._weights_path(checkpoint_dir, iteration_number),
       lambda file: np.savez(file, **state),
     )
@@ -865,7 +866,7 @@ class DQNAgent:
 
     Raises:
       FileNotFoundError: the weights are missing, but other files are there.
-      storage.DamagedError: naming the file that is.
+      atomic.DamagedError: naming the file that is.
       ValueError: a file does not fit this agent; the message says which.
     """
     path = self._weights_path(checkpoint_dir, iteration_number)
@@ -893,7 +894,7 @@ class DQNAgent:
         restore(checkpoint_dir, iteration_number)
       except circular_replay_buffer.NotFoundError as error:
         missing = str(error)
-      except storage.DamagedError as error:
+      except atomic.DamagedError as error:
         if not self.allow_partial_reload:
           raise
         missing = str(error)
@@ -925,7 +926,7 @@ class DQNAgent:
 
     Raises:
       FileNotFoundError: it is not there.
-      storage.DamagedError: the file is not what was written.
+      atomic.DamagedError: the file is not what was written.
       ValueError: it does not fit this agent; names the variable.
     """
     path = os.fspath(path)
@@ -935,7 +936,7 @@ class DQNAgent:
       self._take_old_weights(old_weights.read(path))
 
   def _read_weights(self, path, assign):
-    state = storage.read_npz(path)
+    state = atomic.read_npz(path)
     try:
       assign(state)
     except ValueError as error:
@@ -973,7 +974,7 @@ class DQNAgent:
         value = vars(self).get(name)  # Others may hold it too.
         if not isinstance(value, np.random.Generator):
           if state['bit_generator'] not in _BIT_GENERATORS:
-            raise storage.DamagedError(
+            raise atomic.DamagedError(
               f'the checkpoint has {name} drawn from no generator of NumPy, '
               f'but from {state["bit_generator"]!r}'
             )

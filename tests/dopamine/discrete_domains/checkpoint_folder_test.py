@@ -12,7 +12,10 @@ from tensorboard.backend.event_processing import event_accumulator
 from dopamine import storage
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
+from dopamine.files import atomic
+from dopamine.files import parity
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import ring_files
 from tests.support import plain
 
 pytestmark = pytest.mark.no_backend
@@ -153,7 +156,7 @@ def test_a_manifest_that_names_other_files_removes_none(tmp_path, victim, name):
     directory / 'manifest_ckpt.0.json',
     lambda manifest: manifest['files'].update({name: [400, 7]}),
   )
-  with pytest.raises(storage.DamagedError, match='manifest_ckpt.0.json'):
+  with pytest.raises(atomic.DamagedError, match='manifest_ckpt.0.json'):
     saver.check(0)
   saver.remove(0)
   assert set(os.listdir(directory)) == {
@@ -222,14 +225,14 @@ def test_a_replay_record_that_names_another_file_repairs_none(
   checksum = zlib.crc32(b'\0')
 
   def change(record):
-    record['chunks'][0] |= {
+    record['segments'][0] |= {
       'file': name,
       'size': 1,
       'checksums': [checksum] * 33,
     }
 
   rewrite_record(folder / 'replay_ckpt.1.npz', change)
-  with pytest.raises(storage.DamagedError, match='replay_ckpt.1.npz'):
+  with pytest.raises(atomic.DamagedError, match='replay_ckpt.1.npz'):
     Agent().memory.restore(folder, 1)
 
 
@@ -244,7 +247,7 @@ def test_a_replay_record_that_names_another_folder_is_damaged(tmp_path, place):
     folder / 'replay_ckpt.1.npz',
     lambda record: record.update(folder=place.format(folder=folder)),
   )
-  with pytest.raises(storage.DamagedError, match='is no folder'):
+  with pytest.raises(atomic.DamagedError, match='is no folder'):
     Agent().memory.restore(folder, 1)
 
 
@@ -289,12 +292,12 @@ def test_what_event_files_and_the_lock_lead_to_is_left(tmp_path, victim):
 def test_a_damaged_file_behind_a_link_is_repaired_beside_it(tmp_path):
   path, link = str(tmp_path / 'behind'), str(tmp_path / 'link')
   payload = bytes(range(100)) * 10
-  checksums = storage.write_shared(path, payload)
+  checksums = parity.write_shared(path, payload)
   content = bytearray(pathlib.Path(path).read_bytes())
   content[500] ^= 1
   pathlib.Path(path).write_bytes(content)
   os.symlink(path, link)
-  assert storage.read_shared(link, len(payload), checksums) == payload
+  assert parity.read_shared(link, len(payload), checksums) == payload
   assert pathlib.Path(path).read_bytes() == content
   assert not os.path.islink(link)
 
@@ -424,18 +427,18 @@ def test_what_a_later_release_wrote_is_refused_and_left(tmp_path, number):
   before = contents(tmp_path / 'checkpoints')
   with pytest.raises(ValueError, match='later release') as caught:
     make_runner(tmp_path, num_iterations=9)
-  assert not isinstance(caught.value, storage.DamagedError)
+  assert not isinstance(caught.value, atomic.DamagedError)
   assert str(path) in str(caught.value)
   assert contents(tmp_path / 'checkpoints') == before
 
 
 def test_a_later_checkpoint_without_manifest_is_refused_too(tmp_path):
   class Later(run_experiment.Runner):
-    def _pickled(self, data, place, last_complete):
-      monkeypatch.setattr(checkpointer, 'FORMAT', 2)
-      pickled = super()._pickled(data, place, last_complete)
+    def _bundle(self, place):
+      monkeypatch.setattr(checkpointer, 'FORMAT', checkpointer.FORMAT + 1)
+      data = super()._bundle(place)
       monkeypatch.undo()
-      return pickled
+      return data
 
   monkeypatch = pytest.MonkeyPatch()
   run(tmp_path, cls=Later)
@@ -512,16 +515,17 @@ def test_a_run_whose_shared_files_vanish_goes_on_from_where_it_was(tmp_path):
 def test_a_shared_file_that_vanishes_while_others_are_written(
   tmp_path, monkeypatch
 ):
-  write_shared = storage.write_shared
+  write_shared, cleaned = parity.write_shared, []
 
   def write_and_clean(path, payload):
-    if monkeypatch is not None and path.rpartition('/')[2].startswith('42-'):
+    if path.rpartition('/')[2].startswith('0-42-'):
       for other in (tmp_path / 'checkpoints' / 'replay').iterdir():
-        other.unlink()
+        cleaned.append(other.unlink())
     return write_shared(path, payload)
 
-  monkeypatch.setattr(storage, 'write_shared', write_and_clean)
+  monkeypatch.setattr(parity, 'write_shared', write_and_clean)
   runner = run(tmp_path)
+  assert cleaned
   again = make_runner(tmp_path)
   np.testing.assert_equal(
     stored(again._agent.memory), stored(runner._agent.memory)
@@ -579,14 +583,14 @@ def test_what_a_kill_left_of_an_older_checkpoint_is_swept(tmp_path):
 def test_a_second_runner_removes_nothing_that_the_first_is_writing(
   tmp_path, monkeypatch
 ):
-  write_file, made = storage.write_file, []
+  write_file, made = atomic.write_file, []
 
   def write_and_look(path, write):
     if path.endswith('manifest_ckpt.1.json'):
       made.append(make_runner(tmp_path))
     return write_file(path, write)
 
-  monkeypatch.setattr(storage, 'write_file', write_and_look)
+  monkeypatch.setattr(atomic, 'write_file', write_and_look)
   run(tmp_path, num_iterations=2)
   assert made
   assert make_runner(tmp_path)._agent.steps == 42
@@ -618,14 +622,14 @@ def test_a_newer_checkpoint_without_sentinel_stays(tmp_path):
 def test_old_checkpoints_within_iterations_go(tmp_path):
   stop(tmp_path, 25)
   folder = tmp_path / 'checkpoints'
-  assert list((folder / 'mid_iteration').glob('ckpt.1*'))
+  assert (folder / 'mid_iteration' / 'ckpt.0').exists()
   run(tmp_path, num_iterations=2)
-  assert list((folder / 'mid_iteration').glob('ckpt.1*'))  # One is newer.
+  assert (folder / 'mid_iteration' / 'ckpt.0').exists()  # One is newer.
   run(tmp_path, num_iterations=3)
   assert not list((folder / 'mid_iteration').iterdir())
   needed = {
-    chunk['file']
+    segment['file']
     for i in range(3)
-    for chunk in circular_replay_buffer.read_record(folder, i)['chunks']
+    for segment in ring_files.read(folder, i).record['segments']
   }
   assert {p.name for p in (folder / 'replay').iterdir()} == needed

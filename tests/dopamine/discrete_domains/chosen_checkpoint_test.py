@@ -35,7 +35,7 @@ def test_the_chosen_weights_are_evaluated(
       f'Runner.create_environment_fn = @Environment{number}',
     ]
   )
-  with evaluate.Evaluation(str(tmp_path), str(checkpoints)) as evaluation:
+  with evaluate.Evaluation(str(checkpoints)) as evaluation:
     path = checkpoints / f'weights_ckpt.{2 if number is None else number}.npz'
     with np.load(path) as file:
       assert evaluation._agent.total == file['total']

@@ -12,9 +12,9 @@ from numpy.testing import assert_array_equal
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from dopamine import storage
-from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
+from dopamine.files import atomic
+from dopamine.runs import checkpoints
 from tests.support import plain
 
 
@@ -224,8 +224,8 @@ def test_the_folder_is_kept_while_a_checkpoint_is_being_written(
   tmp_path, monkeypatch
 ):
   """Ctrl-C may end the wait for it, twice."""
-  gate, write_file = threading.Event(), storage.write_file
-  wait = checkpointer.RunCheckpoints.wait
+  gate, write_file = threading.Event(), atomic.write_file
+  wait = checkpoints.RunCheckpoints.wait
 
   def write_late(path, write):
     if path.endswith('manifest_ckpt.0.json'):
@@ -238,12 +238,12 @@ def test_the_folder_is_kept_while_a_checkpoint_is_being_written(
     return wait(self)
 
   def another_process_takes_it():
-    code = f'from dopamine import storage; storage.Lock({str(tmp_path)!r})'
+    code = f'from dopamine.files import lock; lock.Lock({str(tmp_path)!r})'
     command = [sys.executable, '-c', code]
     return not subprocess.run(command, capture_output=True).returncode
 
-  monkeypatch.setattr(storage, 'write_file', write_late)
-  monkeypatch.setattr(checkpointer.RunCheckpoints, 'wait', interrupted)
+  monkeypatch.setattr(atomic, 'write_file', write_late)
+  monkeypatch.setattr(checkpoints.RunCheckpoints, 'wait', interrupted)
   runner = plain.make_runner(tmp_path, num_iterations=1)
   with pytest.raises(KeyboardInterrupt):
     runner.run_experiment()

@@ -14,6 +14,7 @@ import pytest
 from dopamine import memory
 from dopamine.agents.dqn import dqn_agent
 from dopamine.discrete_domains import run_experiment
+from dopamine.runs import saver
 from tests.support import inside
 from tests.support import runs
 from tests.support import small
@@ -197,7 +198,7 @@ def test_what_cannot_be_saved_within_an_episode_is_saved_at_its_end(
 
 
 def test_an_episode_without_end_does_not_hold_up_a_stop(tmp_path, monkeypatch):
-  monkeypatch.setattr(run_experiment, '_STOP_SECONDS', 0.05)
+  monkeypatch.setattr(saver, 'STOP_SECONDS', 0.05)
 
   class Stopping(runs.Interrupted):
     stops, steps = (33,), 0
@@ -254,7 +255,7 @@ def test_hooks_of_old_runners_still_work(tmp_path):
 def test_checkpoints_are_taken_by_the_clock(tmp_path):
   class Waiting(run_experiment.Runner):
     def _run_one_step(self, action):
-      self._checkpoints.wait()
+      inside.checkpoints(self).wait()
       return super()._run_one_step(action)
 
   runner = plain_runner(
@@ -279,7 +280,7 @@ def test_a_full_disk_does_not_end_the_run(tmp_path, monkeypatch, capsys):
 
   class Watched(run_experiment.Runner):
     def _run_one_iteration(self, iteration):
-      self._checkpoints.wait()
+      inside.checkpoints(self).wait()
       fails[:] = [True] * (iteration in (1, 2))
       return super()._run_one_iteration(iteration)
 
@@ -492,7 +493,9 @@ def test_a_damaged_checkpoint_does_not_push_out_a_good_one(tmp_path):
 
   def damage():
     within = tmp_path / 'checkpoints' / 'mid_iteration'
-    newest = max(within.glob('ckpt.*'), key=lambda path: int(path.name[5:]))
+    newest = max(
+      within.glob('ckpt.*'), key=lambda path: path.stat().st_mtime_ns
+    )
     content = bytearray(newest.read_bytes())
     content[20] ^= 1
     newest.write_bytes(content)

@@ -8,6 +8,7 @@ import pytest
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import evaluate
 from dopamine.discrete_domains import logger
+from dopamine.runs import checkpoints
 from dopamine.runs import event_writer
 from tests.support import plain
 
@@ -62,7 +63,7 @@ def test_a_base_dir_is_text_or_a_path(tmp_path):
 def test_what_writes_a_run_keeps_its_folder(folders):
   here, there = folders
   saver = checkpointer.Checkpointer('checkpoints')
-  run = checkpointer.RunCheckpoints('run')
+  run = checkpoints.RunCheckpoints('run')
   log = logger.Logger('logs')
   writer = event_writer.SummaryWriter('.')
   os.chdir(there)
@@ -70,8 +71,8 @@ def test_what_writes_a_run_keeps_its_folder(folders):
   with run.complete.collect():
     run.complete.save_checkpoint(1, {'x': 2})
   place = run.within(2)
-  with place.checkpointer.collect() as collection:
-    run.write(place, b'', collection, pytest.fail)
+  with place.checkpointer.collect() as checkpoint:
+    run.write(place, b'', checkpoint, pytest.fail)
   assert run.wait() is None
   log['iteration_0'] = {}
   log.log_to_file('log', 0)

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import math
 import threading
 import time
 
@@ -10,11 +9,15 @@ import hypothesis
 from hypothesis import strategies as st
 import numpy as np
 import pytest
+import zstandard
 
-from dopamine import storage
+from dopamine.files import atomic
+from dopamine.files import parity
+from dopamine.files import pending
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import export
 from dopamine.replay_memory import prioritized_replay_buffer
+from dopamine.replay_memory import ring_files
 from tests.support import inside
 
 pytestmark = pytest.mark.no_backend
@@ -70,7 +73,7 @@ def test_a_checkpoint_restores_everything(
   """Whatever was new since the last one: nothing, a part, or more than all."""
   folder = tmp_path_factory.mktemp('checkpoints')
   memory, other = _pair(prioritized)
-  memory._chunk_size = lambda: size
+  inside.cut_ring(memory, size)
   rng = np.random.default_rng(0)
   saved = []
   for number, count in enumerate(counts):
@@ -88,64 +91,98 @@ def test_a_checkpoint_restores_everything(
   _assert_same(memory, _contents(other))
 
 
-def test_a_checkpoint_writes_what_is_new(tmp_path):
-  memory, _ = _pair(False, replay_capacity=4000)
-  memory._chunk_size = lambda: 100
+def _new_slots(folder, before):
+  """The slots in files that were not there before: `[(first, end), ...]`."""
+  new = set(folder.glob('*.zst')) - before
+  return sorted(tuple(map(int, p.name.split('-')[:2])) for p in new)
+
+
+@pytest.mark.parametrize('count', [0, 1, 99, 100, 101, 300, 1000, 3999, 5000])
+def test_a_checkpoint_writes_what_is_new_and_two_segments_at_most(
+  tmp_path, count
+):
+  memory, other = _pair(False, replay_capacity=4000)
+  inside.cut_ring(memory, 100)
   rng = np.random.default_rng(0)
-  covered = 0
-  for number in range(30):
+  _play(memory, 3950, rng)
+  memory.checkpoint(tmp_path, 0)
+  for number in range(1, 8):
     before = set(tmp_path.glob('*.zst'))
-    first = int(memory.add_count)
-    _play(memory, 300, rng)
+    added = int(memory.add_count)
+    _play(memory, count, rng)
+    added = int(memory.add_count) - added
     memory.checkpoint(tmp_path, number)
-    new = set(tmp_path.glob('*.zst')) - before
-    ranges = sorted(tuple(map(int, p.name.split('-')[:2])) for p in new)
-    assert ranges[0][0] == first and ranges[-1][1] == memory.add_count
-    assert sum(b - a for a, b in ranges) == memory.add_count - first
-    covered += memory.add_count - first
-  assert covered == memory.add_count > 2 * inside.capacity(memory)
+    written = sum(end - first for first, end in _new_slots(tmp_path, before))
+    assert min(added, 4000) <= written <= min(added + 200, 4000)
+  other.restore(tmp_path, 7)
+  _assert_same(other, _contents(memory))
 
 
-def test_a_full_memory_is_in_files_of_which_little_is_overwritten():
+def test_of_the_segment_in_use_the_filled_part_is_saved(tmp_path):
+  memory, other = _pair(False, replay_capacity=4000)
+  inside.cut_ring(memory, 100)
+  _play(memory, 120, np.random.default_rng(0))
+  memory.checkpoint(tmp_path, 0)
+  end = int(memory.add_count)
+  assert 100 < end < 200
+  assert _new_slots(tmp_path, set()) == [(0, 100), (100, end)]
+  other.restore(tmp_path, 0)
+  _assert_same(other, _contents(memory))
+
+
+def test_a_ring_is_cut_into_so_many_segments_that_few_slots_are_written_twice():
   for capacity, shape in ((1_000_000, (2,)), (50_000, (4,)), (3000, (84, 84))):
     memory = circular_replay_buffer.OutOfGraphReplayBuffer(
       shape, 1, replay_capacity=capacity
     )
-    assert memory._chunk_size() <= capacity // 18
-    assert capacity / memory._chunk_size() <= 41
+    length = memory._ring.length
+    assert length * 20 <= capacity and capacity <= length * 64
 
 
-def test_what_is_being_written_is_not_overwritten(tmp_path):
+@pytest.mark.parametrize('is_full', [False, True])
+def test_what_is_being_written_is_not_overwritten(tmp_path, is_full):
   """The writer is slower than the ring: adding waits, and what is saved is
   what was there when the checkpoint was taken."""
   memory, other = _pair(False)
-  memory._chunk_size = lambda: 10
+  inside.cut_ring(memory, 10)
   rng = np.random.default_rng(0)
-  _play(memory, 90, rng)
+  _play(memory, 90 if is_full else 35, rng)
   expected = {k: np.copy(v) for k, v in _contents(memory).items()}
-  collection = storage.Collection(str(tmp_path))
-  with storage.collect(collection):
+  checkpoint = pending.Checkpoint(str(tmp_path), str(tmp_path))
+  with checkpoint.open():
     memory.checkpoint(tmp_path, 0)
-  end = int(memory.add_count)
-  written = []
+  (part,) = checkpoint.parts
+  write_segment, written = part._write_segment, []
 
-  def write():
-    for function in collection.writes:
-      time.sleep(0.02)
-      function()
-      written.append(memory._chunks.unsaved_from)
-    collection.close()
+  def write_slowly(index):
+    time.sleep(0.02)
+    write_segment(index)
+    written.append(index)
 
-  thread = threading.Thread(target=write)
+  part._write_segment = write_slowly
+  thread = threading.Thread(target=checkpoint.write)
   thread.start()
-  while memory.add_count < end + 60:
-    _play(memory, 1, rng)
-    unsaved = memory._chunks.unsaved_from
-    assert memory.add_count - 60 <= unsaved or unsaved == math.inf
+  _play(memory, 150, rng)
   thread.join()
-  assert written[:2] == [end - 50, end - 40]
+  checkpoint.close()
+  assert len(written) == len(set(written)) > 3
   other.restore(tmp_path, 0)
   _assert_same(other, expected)
+
+
+@pytest.mark.parametrize('count', [60, 66, 90])
+def test_adding_does_not_wait_for_the_segment_in_use(tmp_path, count):
+  memory, _ = _pair(False, stack_size=1)
+  inside.cut_ring(memory, 10)
+  for _ in range(count):
+    memory.add(np.zeros((3, 2)), 0, 0.0, False)
+  checkpoint = pending.Checkpoint(str(tmp_path), str(tmp_path))
+  with checkpoint.open():
+    memory.checkpoint(tmp_path, 0)
+  while memory.cursor() % 10 != 9:
+    memory.add(np.zeros((3, 2)), 0, 0.0, False)
+  checkpoint.write()
+  checkpoint.close()
 
 
 def test_a_checkpoint_that_is_never_written_does_not_block_the_memory(tmp_path):
@@ -153,7 +190,7 @@ def test_a_checkpoint_that_is_never_written_does_not_block_the_memory(tmp_path):
   rng = np.random.default_rng(0)
   _play(memory, 90, rng)
   with pytest.raises(KeyError):
-    with storage.collect(storage.Collection(str(tmp_path))):
+    with pending.Checkpoint(str(tmp_path), str(tmp_path)).open():
       memory.checkpoint(tmp_path, 0)
       raise KeyError
   _play(memory, 100, rng)
@@ -214,38 +251,92 @@ def test_a_checkpoint_is_exported_in_the_public_format(tmp_path, prioritized):
 
 def test_a_request_to_rewrite_during_a_checkpoint_is_for_the_next(tmp_path):
   memory, other = _pair(False)
-  memory._chunk_size = lambda: 10
+  inside.cut_ring(memory, 10)
   _play(memory, 90, np.random.default_rng(0))
   expected = {k: np.copy(v) for k, v in _contents(memory).items()}
-  with storage.collect(storage.Collection(str(tmp_path))) as collection:
+  checkpoint = pending.Checkpoint(str(tmp_path), str(tmp_path))
+  with checkpoint.open():
     memory.checkpoint(tmp_path, 0)
-  for function in collection.writes:
-    function()
-    memory.rewrite_checkpoints()
-  collection.close()
+  memory.rewrite_checkpoints()
+  checkpoint.write()
+  checkpoint.close()
   other.restore(tmp_path, 0)
   _assert_same(other, expected)
   before = set(tmp_path.glob('*.zst'))
   memory.checkpoint(tmp_path, 1)
-  new = set(tmp_path.glob('*.zst')) - before
-  assert len(new) == len(before) == 6
+  assert len(_new_slots(tmp_path, before)) == len(before) == 6
 
 
-def test_a_failed_checkpoint_leaves_no_files_and_the_next_is_whole(tmp_path):
+def test_a_failed_checkpoint_leaves_no_files_and_the_next_is_whole(
+  tmp_path, monkeypatch
+):
   memory, other = _pair(True)
-  memory._chunk_size = lambda: 10
+  inside.cut_ring(memory, 10)
   _play(memory, 90, np.random.default_rng(0))
-  collection = storage.Collection(str(tmp_path))
-  with storage.collect(collection):
+  write_shared, written = parity.write_shared, []
+
+  def fail_after_three(path, payload):
+    if len(written) == 3:
+      assert len(list(tmp_path.iterdir())) == 3
+      raise OSError(28, 'No space left on device')
+    written.append(path)
+    return write_shared(path, payload)
+
+  monkeypatch.setattr(parity, 'write_shared', fail_after_three)
+  with pytest.raises(OSError, match='No space left'):
     memory.checkpoint(tmp_path, 0)
-  for function in collection.writes[:3]:
-    function()
-  assert len(list(tmp_path.iterdir())) == 3
-  collection.close()
-  assert not list(tmp_path.iterdir())
+  assert written and not list(tmp_path.iterdir())
+  monkeypatch.undo()
   memory.checkpoint(tmp_path, 1)
   other.restore(tmp_path, 1)
   _assert_same(other, _contents(memory))
+
+
+def test_a_memory_that_was_emptied_is_saved_anew(tmp_path):
+  memory, other = _pair(False)
+  inside.cut_ring(memory, 10)
+  _play(memory, 90, np.random.default_rng(0))
+  memory.checkpoint(tmp_path, 0)
+  memory._empty()
+  _play(memory, 20, np.random.default_rng(1))
+  memory.checkpoint(tmp_path, 1)
+  other.restore(tmp_path, 1)
+  _assert_same(other, _contents(memory))
+
+
+def test_a_count_that_was_set_back_is_no_reason_to_share_files(tmp_path):
+  memory, other = _pair(False)
+  inside.cut_ring(memory, 10)
+  _play(memory, 90, np.random.default_rng(0))
+  memory.checkpoint(tmp_path, 0)
+  memory.add_count = np.array(0)
+  _play(memory, 20, np.random.default_rng(1))
+  memory.checkpoint(tmp_path, 1)
+  other.restore(tmp_path, 1)
+  end = int(memory.add_count)
+  for name, array in inside.arrays(memory).items():
+    np.testing.assert_array_equal(inside.arrays(other)[name][:end], array[:end])
+
+
+def test_what_cannot_be_read_leaves_an_empty_memory(tmp_path):
+  memory, other = _pair(True)
+  inside.cut_ring(memory, 10)
+  rng = np.random.default_rng(0)
+  _play(memory, 90, rng)
+  memory.checkpoint(tmp_path, 0)
+  _play(memory, 70, rng)
+  memory.checkpoint(tmp_path, 1)
+  segments = ring_files.read(tmp_path, 0).record['segments']
+  (tmp_path / segments[3]['file']).unlink()
+  with pytest.raises(atomic.DamagedError, match='missing'):
+    other.restore(tmp_path, 0)
+  assert other.is_empty() and not inside.arrays(other)['observation'].any()
+  other.restore(tmp_path, 1)
+  _assert_same(other, _contents(memory))
+  _play(other, 5, rng)
+  other.checkpoint(tmp_path, 2)
+  memory.restore(tmp_path, 2)
+  _assert_same(memory, _contents(other))
 
 
 def test_a_wrapper_that_saves_in_its_own_way_is_asked(tmp_path):
@@ -279,17 +370,85 @@ def test_structured_values_are_exported(tmp_path):
     assert np.load(file)[0] == value
 
 
+def _rewrite(path, change):
+  """Changes the record of a checkpoint."""
+  arrays = atomic.read_npz(str(path))
+  record = json.loads(arrays['record'].tobytes())
+  change(record)
+  text = np.frombuffer(json.dumps(record).encode(), np.uint8)
+  np.savez(path, **arrays | {'record': text})
+
+
 def test_a_record_that_lacks_slots_is_damaged(tmp_path):
   memory, other = _pair(False)
-  memory._chunk_size = lambda: 10
+  inside.cut_ring(memory, 10)
   _play(memory, 90, np.random.default_rng(0))
   memory.checkpoint(tmp_path, 0)
   path = tmp_path / 'replay_ckpt.0.npz'
-  arrays = storage.read_npz(str(path))
-  record = json.loads(arrays['record'].tobytes())
+  whole = path.read_bytes()
   for lost in (0, 3, 5):
-    chunks = record['chunks'][:lost] + record['chunks'][lost + 1 :]
-    text = json.dumps(record | {'chunks': chunks}).encode()
-    np.savez(path, **arrays | {'record': np.frombuffer(text, np.uint8)})
-    with pytest.raises(storage.DamagedError, match='slots are missing'):
+    _rewrite(path, lambda record, lost=lost: record['segments'].pop(lost))
+    with pytest.raises(atomic.DamagedError, match='slots are missing'):
       other.restore(tmp_path, 0)
+    path.write_bytes(whole)
+
+
+# Records of format 1 ----------------------------------------------------------
+
+
+def _save_as_before(memory, folder, number, size):
+  """Writes a checkpoint of format 1: `size` slots to a file, as added."""
+  memory.checkpoint(folder, number)
+  end, capacity = int(memory.add_count), inside.capacity(memory)
+  chunks = []
+  first = max(0, end - capacity) // size * size
+  for start in range(first, end, size):
+    stop = min(start + size, end)
+    compressor = zstandard.ZstdCompressor(level=1).compressobj()
+    content = b''
+    for array in inside.arrays(memory).values():
+      slots = np.arange(start, stop) % capacity
+      content += compressor.compress(array[slots].tobytes())
+    content += compressor.flush()
+    name = f'{start}-{stop}-01234567.zst'
+    checksums = parity.write_shared(str(folder / name), content)
+    described = {'stream': 0, 'first': start, 'end': stop, 'file': name}
+    chunks.append(described | {'size': len(content), 'checksums': checksums})
+
+  def change(record):
+    del record['segments']
+    record['chunks'] = chunks
+
+  _rewrite(folder / f'replay_ckpt.{number}.npz', change)
+
+
+@pytest.mark.parametrize('prioritized', [False, True])
+@pytest.mark.parametrize('count', [5, 20, 55, 57, 70, 130])
+@pytest.mark.parametrize('size', [1, 7, 10, 60])
+def test_a_record_of_format_1_is_restored(tmp_path, prioritized, count, size):
+  memory, other = _pair(prioritized)
+  inside.cut_ring(other, 10)
+  rng = np.random.default_rng(count)
+  _play(memory, count, rng)
+  _save_as_before(memory, tmp_path, 0, size)
+  other.restore(tmp_path, 0)
+  _assert_same(other, _contents(memory))
+  # What comes next is in the form of today, and whole.
+  _play(other, 3, rng)
+  other.checkpoint(tmp_path, 1)
+  assert 'chunks' not in ring_files.read(tmp_path, 1).record
+  memory.restore(tmp_path, 1)
+  _assert_same(memory, _contents(other))
+
+
+def test_a_record_of_format_1_that_lacks_slots_is_damaged(tmp_path):
+  memory, other = _pair(False)
+  _play(memory, 90, np.random.default_rng(0))
+  _save_as_before(memory, tmp_path, 0, 10)
+  path = tmp_path / 'replay_ckpt.0.npz'
+  whole = path.read_bytes()
+  for lost in (0, 3, -1):
+    _rewrite(path, lambda record, lost=lost: record['chunks'].pop(lost))
+    with pytest.raises(atomic.DamagedError, match='slots are missing'):
+      other.restore(tmp_path, 0)
+    path.write_bytes(whole)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from dopamine import storage
+from dopamine.files import atomic
 from dopamine.replay_memory import circular_replay_buffer
 from tests.support import inside
 from tests.support import replays
@@ -699,7 +699,7 @@ def test_a_damaged_array_leaves_the_buffer_empty(tmp_path, damage):
   else:
     zipped = gzip.compress(b'\x80\x04no pickle')
   file.write_bytes(zipped)
-  with pytest.raises(storage.DamagedError, match='reward_ckpt.3.gz is damaged'):
+  with pytest.raises(atomic.DamagedError, match='reward_ckpt.3.gz is damaged'):
     memory.load(tmp_path, 3)
   assert memory.is_empty() and memory.cursor() == 0
   for i in range(20, 26):
@@ -744,7 +744,7 @@ def test_what_is_no_part_of_a_memory_is_named(tmp_path, name, content, text):
     else:
       np.save(file, content)
   fresh = _memory()
-  with pytest.raises(storage.DamagedError, match=text) as error:
+  with pytest.raises(atomic.DamagedError, match=text) as error:
     fresh.load(tmp_path, 3)
   assert f'{name}_ckpt.3.gz' in str(error.value)
   assert fresh.is_empty()

@@ -13,8 +13,8 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
 from dopamine.discrete_domains import run_experiment
-from dopamine.runs import run_record
 from dopamine.files import atomic
+from dopamine.runs import run_record
 from tests.support import commands
 
 pytestmark = pytest.mark.usefixtures('at_the_root')

@@ -1,0 +1,1 @@
+"""What exists because something existed before: old files, old code."""

@@ -1,0 +1,242 @@
+"""What a run is, as the dict that a checkpoint holds, and back from it."""
+
+import os
+from typing import Any, NamedTuple
+
+from absl import logging
+
+from dopamine.discrete_domains import checkpointer
+from dopamine.files import atomic
+from dopamine.files import safe_pickle
+from dopamine.runs import checkpoints
+from dopamine.runs import event_writer
+from dopamine.runs import run_checks
+from dopamine.runs import run_state
+
+
+def environment_state(environment: Any) -> Any:
+  """What an environment says of itself, None where it says nothing."""
+  if not hasattr(environment, 'set_state'):
+    return None
+  try:
+    state = environment.get_state()
+    safe_pickle.dumps(state)
+  except Exception as error:  # A user's method: it must not end the run.
+    logging.log_first_n(
+      logging.WARNING,
+      'The state of %s is not saved, so a resumed run will not continue '
+      'exactly: %s',
+      1,
+      environment,
+      error,
+    )
+    return None
+  return state
+
+
+def saves_mid_episode(runner: Any, environment: Any, agent: Any) -> bool:
+  """Whether all that an episode needs can be saved within it."""
+  return (
+    _says_so(runner, '_initialize_episode', '_run_one_step', '_end_episode')
+    and _says_so(environment, 'reset', 'step')
+    and getattr(agent, 'saves_mid_episode', False) is True
+    and environment_state(environment) is not None
+  )
+
+
+def _says_so(owner: Any, *methods: str) -> bool:
+  """Whether an object's class says that it can be saved within an episode.
+
+  What a base class says does not hold for a subclass that overrides one of the
+  methods: it may keep a state of its own.
+  """
+  if getattr(owner, 'saves_mid_episode', False) is not True:
+    return False
+  for cls in type(owner).__mro__:
+    if 'saves_mid_episode' in vars(cls):
+      return True
+    if any(method in vars(cls) for method in methods):
+      return False
+  return True
+
+
+# Saving -----------------------------------------------------------------------
+
+
+class NotWithinEpisodesError(Exception):
+  """As it turned out, the run cannot be saved in the middle of an episode."""
+
+
+def bundle(
+  place: checkpoints.Place,
+  agent: Any,
+  environment: Any,
+  state: run_state.RunState,
+  writer: event_writer.SummaryWriter,
+  logs: Any,
+  identity: dict[str, Any],
+) -> dict[str, Any] | None:
+  """Has the agent save itself; returns what a checkpoint holds beside that.
+
+  Args:
+    place: of the checkpoint.
+    agent: puts what is large in the checkpoint.
+    environment: is asked for its state.
+    state: where the run stands.
+    writer: whose files are to be continued from here.
+    logs: of the iterations that are complete.
+    identity: what the run is, to be compared when it goes on.
+
+  Returns:
+    None if the agent saves nothing here.
+
+  Raises:
+    NotWithinEpisodesError: see there.
+    OSError: the event file could not be written.
+  """
+  data = agent.bundle_and_checkpoint(place.checkpointer.directory, place.number)
+  if not data:
+    return None
+  if not isinstance(data, dict):
+    raise TypeError(
+      f'bundle_and_checkpoint of {type(agent).__name__} returned {data!r}: it '
+      'must return a dict, or None to save nothing'
+    )
+  run = identity | {
+    'format': checkpointer.FORMAT,
+    'graph_is_written': writer.has_graph,
+    'environment_state': environment_state(environment),
+  }
+  if place.part and state.is_timed:
+    run['state'] = state.saved()
+    # A subclass that returns a dict of its own leaves out the attributes.
+    is_whole = run['environment_state'] is not None and (
+      'attributes' in data or not hasattr(agent, 'remember_settings')
+    )
+    if state.in_episode and not is_whole:
+      raise NotWithinEpisodesError
+  writer.events.sync()
+  run['event_files'] = event_writer.sizes(writer.events.get_logdir())
+  data['current_iteration'] = place.iteration - 1  # The last complete one.
+  data |= {'logs': logs, 'run': run}
+  return data
+
+
+# Going on ---------------------------------------------------------------------
+
+
+class Restored(NamedTuple):
+  """Where a run goes on.
+
+  Attributes:
+    iteration: that is next, or that it is in.
+    state: where it stands within the iteration; None at the beginning.
+    logs: of the iterations before; None if they are lost.
+    event_files: sizes that they had, by name; None if nobody knows.
+    has_graph: whether one of them holds the graph.
+    changes: sentences on what is not as it was.
+  """
+
+  iteration: int
+  state: run_state.RunState | None = None
+  logs: Any = None
+  event_files: dict[str, int] | None = None
+  has_graph: bool = False
+  changes: tuple[str, ...] = ()
+
+  def __str__(self) -> str:
+    if self.state is None:
+      return f'iteration {self.iteration} at its beginning'
+    return (
+      f'iteration {self.state.iteration} at step {self.state.steps} of its '
+      f'{self.state.phase} phase'
+    )
+
+
+def restore(
+  place: checkpoints.Place,
+  prefix: str,
+  agent: Any,
+  environment: Any,
+  base_dir: str,
+  identity: dict[str, Any],
+  allow_changes: bool,
+) -> Restored:
+  """Has agent and environment go on from a checkpoint.
+
+  Args:
+    place: of the checkpoint.
+    prefix: of the pickles.
+    agent: what takes its bundle.
+    environment: what takes its state.
+    base_dir: of the run.
+    identity: what the run is now.
+    allow_changes: whether it may have been another.
+
+  Raises:
+    DamagedError: naming the file that is.
+    ValueError: it does not fit this run.
+  """
+  data = _read(place, prefix, agent)
+  run, changes = {}, []
+  if data is not None:
+    run = data.pop('run', {})
+    changes = run_checks.check_same_run(base_dir, run, identity, allow_changes)
+  if not agent.unbundle(place.checkpointer.directory, place.number, data):
+    raise ValueError(
+      f'{type(agent).__name__} did not take {place} (its unbundle '
+      'returned no True). Nothing was overwritten: put back what is missing '
+      'or the settings of that run, set DQNAgent.allow_partial_reload = True '
+      'to go on from the weights alone, or give another base_dir'
+    )
+  if data is None:
+    return Restored(place.iteration)
+  for key in ('logs', 'current_iteration'):
+    if key not in data:
+      raise ValueError(
+        f'{_path(place, prefix)} has no {key!r}: it is no checkpoint of a '
+        'Runner'
+      )
+  if run.get('environment_state') is not None:
+    environment.set_state(run['environment_state'])
+  state = run.get('state')
+  return Restored(
+    int(data['current_iteration']) + 1,
+    state and run_state.RunState.restored(state),
+    data['logs'],
+    run.get('event_files'),
+    bool(run.get('graph_is_written')),
+    tuple(changes),
+  )
+
+
+def _read(place: checkpoints.Place, prefix: str, agent: Any) -> Any:
+  """The dict of a checkpoint; None if it is lost and the agent can do without.
+
+  Raises:
+    DamagedError: naming the file that is.
+  """
+  is_partial = getattr(agent, 'allow_partial_reload', False) is True
+  path, has_manifest, data = _path(place, prefix), False, None
+  try:
+    has_manifest = place.checkpointer.check(place.number)
+    data = place.checkpointer.load_checkpoint(place.number)
+  except atomic.DamagedError as error:
+    if not is_partial:
+      raise
+    logging.warning('Resuming from a partial checkpoint: %s', error)
+  if data is None:
+    return None
+  if not isinstance(data, dict):
+    raise ValueError(f'{path} holds no dict: no Runner saved it')
+  run = data.get('run', {})
+  if not isinstance(run, dict):
+    raise atomic.DamagedError(f'{path} is damaged: its run is no dict')
+  checkpointer.check_format(run.get('format'), path)
+  if 'settings' in run and not (has_manifest or is_partial):
+    raise atomic.DamagedError(f'the manifest of {path} is missing')
+  return data
+
+
+def _path(place: checkpoints.Place, prefix: str) -> str:
+  return os.path.join(place.checkpointer.directory, f'{prefix}.{place.number}')

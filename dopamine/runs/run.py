@@ -1,0 +1,363 @@
+"""A run: its settings, its folder, and what runs in it."""
+
+from collections.abc import Callable
+import gc
+import math
+import os
+import re
+import sys
+import time
+from typing import Any, Self
+
+from absl import logging
+
+from dopamine import checks
+from dopamine import seeding
+from dopamine.compat import adapters
+from dopamine.discrete_domains import atari_lib
+from dopamine.discrete_domains import logger
+from dopamine.runs import bundles
+from dopamine.runs import checkpoints
+from dopamine.runs import event_writer
+from dopamine.runs import progress
+from dopamine.runs import run_checks
+from dopamine.runs import run_record
+from dopamine.runs import run_state
+from dopamine.runs import saver
+
+
+class Run:
+  """What a `Runner` is beside its loop.
+
+  Args:
+    base_dir: where the run writes: `logs/`, `checkpoints/`, event files.
+    create_agent_fn: `(sess, environment, summary_writer=...)` -> an agent with
+      `begin_episode`, `step`, `end_episode`, `bundle_and_checkpoint`,
+      `unbundle` and `eval_mode`.
+    create_environment_fn: `()` -> an environment with `reset`, `step`,
+      `action_space` and `game_over`.
+    checkpoint_file_prefix: of the pickles in `checkpoints/`.
+    logging_file_prefix: of those in `logs/`.
+    log_every_n: iterations from one log file to the next.
+    num_iterations: where the run ends.
+    training_steps: agent steps of a training phase, at least.
+    evaluation_steps: agent steps of an evaluation phase, at least.
+    max_steps_per_episode: agent steps after which an episode is cut.
+    clip_rewards: whether the agent sees rewards clipped to [-1, 1].
+    timeouts_are_terminal: whether a cut episode is a finished one to the
+      agent, as in Dopamine 3.2.1's TensorFlow agents; otherwise its targets
+      bootstrap from the observation it was cut at (Pardo et al., 2018).
+    seed: of environment, replay, agent and networks; None takes the one that
+      the run in `base_dir` was started with, or a fresh one.
+    checkpoint_minutes: from one checkpoint within an iteration to the next;
+      None takes them after iterations only. An environment or agent that cannot
+      be saved in the middle of an episode is saved at its end.
+    allow_changes: whether to go on with a run although settings have changed
+      that decide what its checkpoints mean.
+  """
+
+  def __init__(
+    self,
+    base_dir: str,
+    create_agent_fn: Callable,
+    create_environment_fn: Callable = atari_lib.create_atari_environment,
+    checkpoint_file_prefix: str = 'ckpt',
+    logging_file_prefix: str = 'log',
+    log_every_n: int = 1,
+    num_iterations: int = 200,
+    training_steps: int = 250000,
+    evaluation_steps: int = 125000,
+    max_steps_per_episode: int = 27000,
+    clip_rewards: bool = True,
+    timeouts_are_terminal: bool = False,
+    seed: int | None = None,
+    checkpoint_minutes: float | None = 10,
+    allow_changes: bool = False,
+  ):
+    for name, value in (
+      ('checkpoint_file_prefix', checkpoint_file_prefix),
+      ('logging_file_prefix', logging_file_prefix),
+    ):
+      if not isinstance(value, str) or not re.fullmatch(r'[\w-]{1,99}', value):
+        checks.fail(self, name, value, 'a file name of letters and digits')
+    if checkpoint_file_prefix in (
+      'weights_ckpt',
+      'sentinel_checkpoint_complete',
+    ):
+      checks.fail(
+        *(self, 'checkpoint_file_prefix', checkpoint_file_prefix),
+        'another name than those of other files of a checkpoint',
+      )
+    self._logging_file_prefix = logging_file_prefix
+    self._log_every_n = log_every_n
+    self._num_iterations = num_iterations
+    self._training_steps = training_steps
+    self._evaluation_steps = evaluation_steps
+    self._max_steps_per_episode = max_steps_per_episode
+    self._clip_rewards = clip_rewards
+    self._timeouts_are_terminal = timeouts_are_terminal
+    self._checkpoint_minutes = checkpoint_minutes
+    self._allow_changes = allow_changes
+    self._base_dir = base_dir
+    self._checkpoint_file_prefix = checkpoint_file_prefix
+    self._create_agent_fn = create_agent_fn
+    self._create_environment_fn = create_environment_fn
+    self._given_seed = seed
+    checks.integers(
+      self, 0, '_num_iterations', '_training_steps', '_evaluation_steps'
+    )
+    checks.integers(self, 1, '_max_steps_per_episode', '_log_every_n')
+    checks.switches(
+      self, '_clip_rewards', '_timeouts_are_terminal', '_allow_changes'
+    )
+    if checkpoint_minutes is not None:
+      checks.reals(self, 0, math.inf, '_checkpoint_minutes')
+    for name, function in (
+      ('create_agent_fn', create_agent_fn),
+      ('create_environment_fn', create_environment_fn),
+    ):
+      if not callable(function):
+        checks.fail(self, name, function, 'a function, in gin @name')
+    self._sess = None
+    self._agent: Any = None
+    self._environment: Any = None
+    self._environments: list[Any] = []  # All that are to be closed.
+    # Whether `run_experiment` was called, which makes all anew the next time.
+    self._is_used = False
+    self._stop_request = saver.StopRequest()
+    self._begin()
+
+  # Setting up -----------------------------------------------------------------
+
+  def _begin(self) -> None:
+    """Takes the folder, makes what runs, and goes to the last checkpoint."""
+    self._state = run_state.RunState()
+    # Of the iteration that a checkpoint was taken in, until they are run again.
+    self._resumed_phases: dict[str, run_state.Phase] = {}
+    self._progress = progress.Progress(self._is_warming_up)
+    self._restored: bundles.Restored | None = None
+    self._saver = self._take_folder()
+    try:
+      self._set_up()
+      self._initialize_checkpointer_and_maybe_resume(
+        self._checkpoint_file_prefix
+      )
+      self._saver.sweep()
+      self._next_iteration = self._start_iteration
+      self._report()
+    except BaseException:
+      self._close_environments()
+      self._saver.close()
+      raise
+
+  def _take_folder(self) -> saver.Saver:
+    """Returns what saves the run, in a folder that is its own."""
+    if not self._base_dir:
+      raise ValueError('a Runner needs a base_dir to write to')
+    if not isinstance(self._base_dir, str | os.PathLike):
+      checks.fail(self, 'base_dir', self._base_dir, 'the path of a folder')
+    # No shell expands it after =.
+    base_dir = os.path.expanduser(self._base_dir)
+    self._base_dir = run_checks.check_base_dir(base_dir)
+    with run_checks.writing_to(self._base_dir):
+      self._create_directories()
+      self._summary_writer = event_writer.SummaryWriter(self._base_dir)
+      return saver.Saver(
+        self._base_dir,
+        self._checkpoint_dir,
+        self._checkpoint_file_prefix,
+        self._checkpoint_minutes,
+        self._summary_writer,
+        self._stop_request,
+      )
+
+  def _create_directories(self) -> None:
+    """Makes the folders under `base_dir`."""
+    self._checkpoint_dir = os.path.join(self._base_dir, 'checkpoints')
+    self._logger = logger.Logger(os.path.join(self._base_dir, 'logs'))
+
+  def _set_up(self) -> None:
+    """Makes environment and agent."""
+    if self._agent is not None:  # Two replay memories may be too large.
+      self._agent = self._environment = None
+      gc.collect()
+    with run_checks.writing_to(self._base_dir):
+      self._seed = self._saver.seed(self._given_seed)
+    with seeding.run_seed(self._saver.environment_seed(self._seed)):
+      self._environment = self._create_environment_fn()
+    if not any(e is self._environment for e in self._environments):
+      self._close_environments()  # Of the time before.
+      self._environments.append(self._environment)
+    run_checks.check_environment(self._environment)
+    if 'dopamine.learners' in sys.modules:  # Else nobody learns.
+      sys.modules['dopamine.learners'].prepare()
+    with seeding.run_seed(self._seed):
+      self._agent = self._create_agent_fn(
+        self._sess, self._environment, summary_writer=self._summary_writer
+      )
+    run_checks.check_agent(self._agent)
+    self._end_episode_arguments = adapters.end_episode_arguments(self._agent)
+    if hasattr(self._agent, 'remember_settings'):
+      self._agent.remember_settings()
+    self._identity = run_checks.identity(self._agent, self._environment)
+    self._saver.keep_as(self._agent, self._logger)
+    self._memory_text = run_checks.check_memory(self._agent)
+
+  def _initialize_checkpointer_and_maybe_resume(
+    self, checkpoint_file_prefix: str
+  ) -> None:
+    """Loads the newest checkpoint that is whole, if there are any.
+
+    Args:
+      checkpoint_file_prefix: of the pickles.
+
+    Raises:
+      ValueError: all are damaged, or the newest does not fit this run.
+    """
+    self._checkpointer = self._saver.checkpoints.complete
+    self._start_iteration = 0
+    restored = self._restored = self._saver.resume(
+      lambda place: bundles.restore(
+        place,
+        checkpoint_file_prefix,
+        self._agent,
+        self._environment,
+        self._base_dir,
+        self._identity,
+        self._allow_changes,
+      )
+    )
+    if restored is not None:
+      self._start_iteration = restored.iteration
+      self._summary_writer.has_graph = restored.has_graph
+      if restored.logs is not None:
+        self._logger.data = restored.logs
+      if restored.state is not None:
+        self._state = restored.state
+        self._resumed_phases = dict(restored.state.phases)
+
+  def _report(self) -> None:
+    """Says on stdout what runs, on what, with which settings, and where to."""
+    where = str(self._restored or '')
+    if self._is_used:
+      progress.say(
+        f'Going back to the last checkpoint: {where}'
+        if where
+        else 'Going back to the beginning: there is no checkpoint'
+      )
+    self._saver.record = run_record.RunRecord(
+      self._base_dir, where, seed=self._seed, device=self._identity['device']
+    )
+    run_checks.report(
+      self._agent,
+      self._environment,
+      self._restored,
+      Seed=self._seed,
+      Iterations=f'{self._start_iteration} to {self._num_iterations - 1}'
+      if self._start_iteration < self._num_iterations
+      else f'none is left of {self._num_iterations}',
+      **{
+        'Writing to': f'{self._base_dir} (logs, checkpoints, and event files '
+        f'for tensorboard --logdir {self._base_dir})',
+        'Memory': self._memory_text,
+      },
+    )
+
+  def _is_warming_up(self) -> bool:
+    """Whether this is training in which nothing is learnt yet."""
+    is_training = self._agent.eval_mode is False
+    return is_training and getattr(self._agent, 'is_warming_up', None) is True
+
+  # Saving ---------------------------------------------------------------------
+
+  def _log_experiment(self, iteration: int, statistics: dict) -> None:
+    """Logs an iteration's statistics.
+
+    Args:
+      iteration: its number.
+      statistics: `{key: list}`.
+    """
+    self._logger[f'iteration_{iteration:d}'] = statistics
+    if iteration % self._log_every_n == 0:
+      self._logger.log_to_file(self._logging_file_prefix, iteration)
+
+  def _checkpoint_experiment(self, iteration: int) -> None:
+    """Saves the agent, and then the run; an agent may decline with None.
+
+    Args:
+      iteration: the one that is complete.
+    """
+    place = self._saver.checkpoints.after(iteration)
+    self._saver.save(place, self._bundle)
+
+  def _save_within_iteration(self) -> None:
+    self._saver.save_within(
+      self._state,
+      self._bundle,
+      lambda: bundles.saves_mid_episode(self, self._environment, self._agent),
+    )
+
+  def _save_iteration(self, iteration: int, statistics: dict) -> None:
+    self._saver.save_iteration(
+      iteration,
+      lambda: self._log_experiment(iteration, statistics),
+      lambda: self._checkpoint_experiment(iteration),
+      is_last=iteration >= self._num_iterations - 1,
+    )
+
+  def _bundle(self, place: checkpoints.Place) -> dict[str, Any] | None:
+    """Returns what a checkpoint holds."""
+    return bundles.bundle(
+      place,
+      self._agent,
+      self._environment,
+      self._state,
+      self._summary_writer,
+      self._logger.data,
+      self._identity,
+    )
+
+  def how_to_go_on(self) -> str:
+    """What follows where a run ends here and now, for a message."""
+    return self._saver.how_to_go_on()
+
+  def request_stop(self) -> None:
+    """Makes `run_experiment` save and raise `Stopped`, as soon as it can.
+
+    May be called from a signal handler or another thread.
+    """
+    if self._stop_request.since is None:
+      self._stop_request.since = time.monotonic()
+
+  def _close(self) -> None:
+    """Finishes what is being written, and lets go of the folder."""
+    self._progress.close()
+    self._saver.close()
+
+  def close(self) -> None:
+    """Closes what the Runner made: event file and environment.
+
+    May be called twice. What is being written is finished first.
+    `run_experiment` does not call it: one may look at the environment.
+    """
+    self._is_used = True
+    try:
+      self._close()
+    finally:
+      self._close_environments()
+
+  def _close_environments(self) -> None:
+    """Closes each once; an error of theirs changes nothing of the run."""
+    while self._environments:
+      environment = self._environments.pop()
+      try:
+        if hasattr(environment, 'close'):
+          environment.close()
+      except Exception as error:  # A user's method.
+        logging.warning('%s could not be closed: %r', environment, error)
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, *unused_error: Any) -> None:
+    self.close()
