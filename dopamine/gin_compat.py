@@ -5,17 +5,20 @@ parameters that gin lets through and a constructor would not. The names of
 `gin.tf` are in `gin_tf`. `install` has gin read every file as UTF-8.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
 import difflib
+import graphlib
 import inspect
 import io
 import os
 import re
 import tokenize
-import traceback
 from typing import Any
 
 import gin
+
+from dopamine.settings import errors
 
 # What a line of a gin file for Dopamine 4 says, and what it says here. A class
 # of this name may be the user's own, in a module of another name.
@@ -65,7 +68,7 @@ def typed(binding: str) -> str:
   try:
     return os.fsencode(binding).decode('utf-8')
   except UnicodeError:
-    raise ValueError(
+    raise errors.SettingError(
       f'the binding {ascii(binding)} is not UTF-8: write it in a gin file'
     ) from None
 
@@ -87,7 +90,7 @@ def check_version(texts: Iterable[str]) -> None:
           found.append(f'  {match[0]}\n  ->  {match.expand(new)}')
           break
   if found:
-    raise ValueError(
+    raise errors.SettingError(
       'These lines are for Dopamine 4; write here what is behind the arrow:\n'
       + '\n'.join(found)
     )
@@ -97,11 +100,11 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
   """Parses files and bindings; unknown names are errors.
 
   Raises:
-    SyntaxError: something is no statement of gin.
-    ValueError: a name is not known; the message has the nearest that is.
+    StatementError: something is no statement of gin.
+    errors.SettingError: a name is not known; the message has the nearest.
   """
   if gin.config_is_locked():
-    raise RuntimeError(
+    raise errors.StateError(
       'gin has the settings of an earlier run of this process: call '
       'gin.clear_config() before the next'
     )
@@ -113,27 +116,68 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
       finalize_config=False,
     )
     _check_parameters()
+    _check_references()
     gin.finalize()
   except (SyntaxError, ValueError) as error:
-    if _is_of_a_module(error):  # That gin imports: its traceback is wanted.
+    if _is_of_a_module(error):  # Its traceback is wanted.
       raise
     if isinstance(error, SyntaxError):
-      raise SyntaxError(_syntax_message(error)) from None
-    raise ValueError(_with_nearest_name(str(error))) from None
+      raise StatementError(_syntax_message(error)) from None
+    raise errors.SettingError(_with_nearest_name(str(error))) from None
   except tokenize.TokenError as error:
-    raise SyntaxError(
+    raise StatementError(
       f'a statement does not end ({error.args[0]}): a bracket or quote is '
       'open in the bindings or the files'
     ) from None
 
 
+class StatementError(errors.UsageError, SyntaxError):
+  """What is in a gin file or a binding is no statement of gin."""
+
+
+@contextlib.contextmanager
+def explaining_calls() -> Iterator[None]:
+  """Says of calls by gin that lack arguments, or have others, what is wrong.
+
+  Raises:
+    errors.UsageError: with gin's message.
+  """
+  try:
+    yield
+  except (RuntimeError, TypeError) as error:
+    if not _is_of_a_call(error):
+      raise
+    is_call = isinstance(error, TypeError)
+    kind = errors.InterfaceError if is_call else errors.StateError
+    raise kind(str(error)) from error
+
+
+def _is_of_a_call(error: Exception) -> bool:
+  """Whether what gin calls does not take its arguments, as it says itself.
+
+  Otherwise the error is one of the code that was called.
+  """
+  message = str(error)
+  called = re.match(r'([\w.<>]+)\(\) (missing|got|takes) ', message)
+  by_gin = re.search(r"\n  In call to configurable '\w+' \((.*)\)", message)
+  if called and by_gin:
+    for configurable in gin.config._REGISTRY._selector_map.values():
+      target = configurable.wrapped
+      if str(target) == by_gin[1]:
+        function = target.__init__ if inspect.isclass(target) else target
+        return called[1] == function.__qualname__
+  return message.startswith('Required bindings for `')
+
+
 def _is_of_a_module(error: Exception) -> bool:
-  """Whether it is an error of Python code, not of gin's."""
+  """Whether it is of a Python module that gin imports, and not gin's own.
+
+  gin adds to an error the line of the gin file that it comes from.
+  """
   if isinstance(error, SyntaxError):
     return str(error.filename).endswith('.py')
-  frame, _ = list(traceback.walk_tb(error.__traceback__))[-1]
-  package = frame.f_globals.get('__name__', '').split('.')[0]
-  return package not in ('ast', 'dopamine', 'gin')
+  place = re.search(r'\n  In .* ?line \d+\n    (.*)', str(error))
+  return place is not None and place[1].startswith(('import ', 'from '))
 
 
 def _syntax_message(error: SyntaxError) -> str:
@@ -224,10 +268,31 @@ def _check_parameters() -> None:
     for name in () if takes_others else bindings:
       if name not in known:
         owner = selector.split('.')[-1]
-        raise ValueError(
+        raise errors.SettingError(
           f"{owner} doesn't have a parameter named {name!r}, which gin binds"
           f'{hint(name, known - {"self"})}'
         )
+
+
+def _check_references() -> None:
+  """Refuses `A.x = @A()`: to call A, gin calls A first, and so on."""
+  calls = {
+    key: {
+      ref.config_key
+      for ref in gin.config.iterate_references(values)
+      if ref.evaluate
+    }
+    for key, values in gin.config._CONFIG.items()
+  }
+  try:
+    graphlib.TopologicalSorter(calls).prepare()
+  except graphlib.CycleError as error:
+    names = [selector.split('.')[-1] for _, selector in error.args[1][::-1]]
+    raise errors.SettingError(
+      f'gin calls {", which needs ".join(f"@{name}()" for name in names)}, '
+      'and so on: leave () out where a function or class is meant, not what it '
+      'returns'
+    ) from None
 
 
 def bound_values(target: Any) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import types
 import gin
 import numpy as np
 
-from dopamine import checks
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 
 def _rmsprop(
@@ -189,7 +190,7 @@ def _unknown_optimizer(name):
   """One that no Dopamine agent came with."""
 
   def optimizer(**unused_settings):
-    raise ValueError(
+    raise errors.SettingError(
       f'tf.train.{name} is not known here: use one of @tf.keras.optimizers, '
       f'{", ".join(_KERAS_OPTIMIZERS)}, with arguments of its own'
     )
@@ -260,7 +261,7 @@ def _keras_optimizer(name, module='optimizers'):
       with learners.keras_defaults():
         return getattr(package, name)(*args, **kwargs)
     except (TypeError, ValueError) as error:
-      raise ValueError(f'tf.keras.{module}.{name}: {error}') from None
+      raise errors.SettingError(f'tf.keras.{module}.{name}: {error}') from None
 
   optimizer.__name__ = optimizer.__qualname__ = name
   optimizer.__doc__ = f'`keras.{module}.{name}`.'

@@ -17,9 +17,10 @@ from keras import layers
 from keras import ops
 import numpy as np
 
-from dopamine import checks
 from dopamine import gin_compat
 from dopamine.discrete_domains import gym_lib
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 
 class DQNNetworkType(NamedTuple):
@@ -570,7 +571,7 @@ class BasicDiscreteDomainNetwork(keras.Model):
 def _stacked(vals, x):
   """`vals` of one observation for each number of `x`, a flattened stack."""
   if x.shape[-1] % np.size(vals):
-    raise ValueError(
+    raise errors.SettingError(
       f'states of {x.shape[-1]} numbers do not fit the {np.size(vals)} of '
       "min_vals and max_vals: set the agent's observation_shape, or these, to "
       'what the environment gives'

@@ -25,6 +25,7 @@ from dopamine import bounded_pickle
 from dopamine import memory
 from dopamine import safe_pickle
 from dopamine import signals
+from dopamine.settings import errors
 
 try:
   import fcntl
@@ -36,7 +37,7 @@ except ImportError:  # Windows.
 _BLOCKS = 32
 
 
-class DamagedError(ValueError):
+class DamagedError(errors.SettingError):
   """A file is not what was written, or a part of a checkpoint is missing."""
 
 
@@ -195,7 +196,7 @@ def read_pickle(path: str) -> Any:
     DamagedError: the file is no pickle, or no file.
   """
   if not os.path.lexists(path):
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    raise errors.MissingFileError(errno.ENOENT, os.strerror(errno.ENOENT), path)
   content = read_file(path)
   try:
     return safe_pickle.loads(content)
@@ -446,7 +447,7 @@ def _take(file: IO[bytes], path: str, folder: str) -> None:
   except OSError:
     if not holder:
       return
-  raise ValueError(
+  raise errors.SettingError(
     f'base_dir={folder} is in use by process {holder.get("pid", "?")} on '
     f'{holder.get("host", "?")}: two runs would overwrite each other. Give '
     'another base_dir, or end that process first (if there is none any more, '

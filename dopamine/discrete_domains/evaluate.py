@@ -23,6 +23,7 @@ from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_experiment
+from dopamine.settings import errors
 
 # The agent stores nothing: its replay memory need not hold anything.
 _BINDINGS = tuple(
@@ -58,7 +59,7 @@ class Evaluation(run_experiment.Runner):
   ) -> None:
     """Loads the weights, in place of a checkpoint."""
     if not hasattr(self._agent, 'load_weights'):
-      raise TypeError(
+      raise errors.InterfaceError(
         f'{type(self._agent).__name__} has no load_weights(path), which an '
         'evaluation of weights calls'
       )
@@ -119,7 +120,7 @@ def find_weights(checkpoint: str) -> str:
     if not os.path.isfile(path):
       path = old_weights.latest(folder, chosen) or path
   if not (os.path.isfile(path) or old_weights.is_tensorflow(path)):
-    raise FileNotFoundError(
+    raise errors.MissingFileError(
       f'--checkpoint={checkpoint} has no weights (there is no {path}): give a '
       'file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or the folder checkpoints '
       'of a run'

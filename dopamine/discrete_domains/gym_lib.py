@@ -20,8 +20,9 @@ import gymnasium
 import numpy as np
 
 from dopamine import backend
-from dopamine import checks
 from dopamine import seeding
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 CARTPOLE_MIN_VALS = np.array([-2.4, -5.0, -np.pi / 12.0, -np.pi * 2.0])
 CARTPOLE_MAX_VALS = np.array([2.4, 5.0, np.pi / 12.0, np.pi * 2.0])
@@ -104,7 +105,7 @@ def read_step(result: tuple) -> tuple[Any, float, bool, bool, Any]:
       old API, which mark a time-out by `info['TimeLimit.truncated']`.
   """
   if not isinstance(result, (tuple, list)) or len(result) not in (4, 5):
-    raise ValueError(
+    raise errors.SettingError(
       f'the step of an environment returned {result!r}: it must return '
       '(observation, reward, terminated, truncated, info)'
     )
@@ -144,7 +145,7 @@ def render(environment: Any, mode: str) -> Any:
   if 'mode' in inspect.signature(unwrapped(environment).render).parameters:
     return environment.render(mode)
   if getattr(environment, 'render_mode', mode) != mode:
-    raise ValueError(
+    raise errors.SettingError(
       f'this environment was created with render_mode='
       f'{environment.render_mode!r}, so it cannot render {mode!r}: create it '
       f'with render_mode={mode!r}'
@@ -218,7 +219,7 @@ def create_gym_environment(
     'create_gym_environment', keep_time_limit=keep_time_limit, flatten=flatten
   )
   if not environment_name:
-    raise ValueError(
+    raise errors.SettingError(
       'create_gym_environment.environment_name is not set: give the name of a '
       "Gymnasium environment, e.g. 'CartPole'"
     )
@@ -260,6 +261,12 @@ def _say_how_atari_is_played(environment_id: str) -> None:
   )
 
 
+class _NotInstalledError(
+  errors.UsageError, gymnasium.error.DependencyNotInstalled
+):
+  """Gymnasium lacks what an environment needs."""
+
+
 def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
   """Calls `gymnasium.make` and says what to do where that fails."""
   try:
@@ -269,7 +276,9 @@ def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
       warnings.filterwarnings('ignore', '.*(is out of date|latest versioned)')
       return gymnasium.make(environment_id, **kwargs)
   except TypeError as error:  # From create_gym_environment.**kwargs.
-    raise ValueError(f'{environment_id} cannot be made: {error}') from None
+    raise errors.SettingError(
+      f'{environment_id} cannot be made: {error}'
+    ) from None
   except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
     # Also of the package that 'package:Name-v0' names.
     message = f'{environment_id} needs what is not installed: {error}'
@@ -277,13 +286,13 @@ def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
       message = (
         f'{environment_id} needs Box2D: {backend.how_to_install("box2d")}'
       )
-    raise gymnasium.error.DependencyNotInstalled(message) from error
+    raise _NotInstalledError(message) from error
   except (
     gymnasium.error.DeprecatedEnv,
     gymnasium.error.Error,  # Also of an id that is none.
   ) as error:
     near = _nearest(environment_id)
-    raise ValueError(
+    raise errors.SettingError(
       f'Gymnasium has no environment {environment_id!r}'
       f'{f". Nearest: {near}" if near else ""}; `gymnasium.registry` holds all '
       'of them, and an environment of another package is named '

@@ -15,6 +15,7 @@ from dopamine import seeding
 from dopamine import storage
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_record
+from dopamine.settings import errors
 
 # Settings that any run may change.
 _FREE_SETTINGS = frozenset(
@@ -41,7 +42,7 @@ def check_base_dir(base_dir: str) -> str:
   """
   ours = ('checkpoints', 'logs')
   if '://' in base_dir:
-    raise ValueError(
+    raise errors.SettingError(
       f'base_dir={base_dir} is an address: give a folder of this '
       'machine, and copy it afterwards'
     )
@@ -50,7 +51,7 @@ def check_base_dir(base_dir: str) -> str:
     *(os.path.join(base_dir, d) for d in ours),
   ):
     if os.path.exists(path) and not os.path.isdir(path):
-      raise ValueError(
+      raise errors.SettingError(
         f'base_dir={base_dir}: {path} is a file; give a folder, or the '
         'name of one that is to be made'
       )
@@ -62,7 +63,7 @@ def check_base_dir(base_dir: str) -> str:
     found = {e.name: e.is_dir() for e in entries}
   folders = [f for f in sorted(found) if found[f] and not f.startswith('.')]
   if folders and not set(found) & {'seed.json', *ours}:
-    raise ValueError(
+    raise errors.SettingError(
       f'base_dir={base_dir} holds something else than a run: '
       f'{", ".join(folders[:5])}; give a folder of its own to each run'
     )
@@ -75,7 +76,7 @@ def writing_to(base_dir: str) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    raise ValueError(
+    raise errors.SettingError(
       f'base_dir={base_dir} cannot be written ({error.filename or base_dir}: '
       f'{error.strerror}): give a folder that can, or make room'
     ) from None
@@ -92,7 +93,7 @@ def settle_seed(base_dir: str, is_begun: bool, seed: int | None) -> int:
   saved = saved_seed(base_dir)
   seed = seeding.resolve(saved if seed is None else seed)
   if is_begun and saved not in (None, seed):
-    raise ValueError(
+    raise errors.SettingError(
       f'base_dir={base_dir} holds a run whose seed is {saved}, and '
       f'this one is {seed}: give another base_dir, or leave the seed out to '
       'go on with that run'
@@ -111,7 +112,7 @@ def saved_seed(base_dir: str) -> int | None:
   try:
     return seeding.resolve(json.loads(storage.read_file(path, 1000)))
   except (RecursionError, ValueError) as error:
-    raise ValueError(
+    raise errors.SettingError(
       f'{path} does not hold the seed of this run ({error}): write it '
       'there, or delete the file and give --seed'
     ) from None
@@ -126,7 +127,7 @@ def check_environment(environment: Any) -> None:
   is_bare = is_bare and not hasattr(environment, 'game_over')
   lacks = [n for n in ('reset', 'step') if not hasattr(environment, n)]
   if is_bare or lacks:
-    raise ValueError(
+    raise errors.SettingError(
       f'Runner.create_environment_fn returned {environment}, which lacks '
       f'{", ".join(lacks) or "game_over"}: return '
       'gym_lib.GymPreprocessing(environment) of a Gymnasium environment'
@@ -141,7 +142,7 @@ def check_agent(agent: Any) -> None:
   )
   lacks = [n for n in verbs if not callable(getattr(agent, n, None))]
   if lacks:
-    raise TypeError(
+    raise errors.InterfaceError(
       f'{type(agent).__name__} has no {", ".join(lacks)}, which a '
       'Runner calls: docs/extending.md says what an agent needs'
     )
@@ -162,7 +163,7 @@ def check_memory(agent: Any) -> str:
   peak = memory.resident() + replay + _WORKING_MEMORY
   limit = memory.tightest(allocated=replay)
   if peak > limit.size:
-    raise ValueError(
+    raise errors.SettingError(
       f'this run will need about {peak / 1e9:.1f} GB of memory, '
       f'{replay / 1e9:.1f} GB of them for the replay memory when it is full, '
       f'and {limit.owner} {limit.size / 1e9:.1f} GB: lower replay_capacity '
@@ -231,7 +232,7 @@ def check_same_run(
     if None in (value, old.get(name)) or value == old[name]:
       continue
     if not allow_changes:
-      raise ValueError(
+      raise errors.SettingError(
         f'base_dir={base_dir} holds a run whose {name} is {old[name]}, and '
         f'this one is {value}: {way_out}'
       )

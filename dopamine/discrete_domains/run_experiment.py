@@ -25,7 +25,6 @@ import numpy as np
 import tensorboardX
 
 from dopamine import backend
-from dopamine import checks
 from dopamine import gin_compat
 from dopamine import safe_pickle
 from dopamine import seeding
@@ -40,6 +39,8 @@ from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_checks
 from dopamine.discrete_domains import run_record
 from dopamine.discrete_domains import run_state
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 _PACKAGE_PARENT = os.path.dirname(
   os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -120,7 +121,7 @@ def find_gin_file(gin_file: str) -> str:
     path = names[near[0]].relative_to(_PACKAGE_PARENT)
     hint = f' (did you mean {str(path)!r}?)'
   looked_at = dict.fromkeys(map(os.path.abspath, places))
-  raise FileNotFoundError(
+  raise errors.MissingFileError(
     f'There is no gin file {gin_file!r}{hint}; looked at '
     f'{" and ".join(looked_at)}'
   )
@@ -129,12 +130,16 @@ def find_gin_file(gin_file: str) -> str:
 def _read(path: str, *above: str) -> list[str]:
   """The texts of a gin file and of those that it includes."""
   if path in above:
-    raise ValueError(f'gin file {path} includes itself, by {above[-1]}')
+    raise errors.SettingError(
+      f'gin file {path} includes itself, by {above[-1]}'
+    )
   with open(path, encoding='utf-8-sig') as file:
     try:
       text = file.read()
     except UnicodeDecodeError as error:
-      raise ValueError(f'{path} is not UTF-8 ({error}): save it so') from None
+      raise errors.SettingError(
+        f'{path} is not UTF-8 ({error}): save it so'
+      ) from None
   included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
   return [text] + [
     t for name in included for t in _read(find_gin_file(name), *above, path)
@@ -193,7 +198,7 @@ def _num_actions(environment: Any) -> int:
     space, gymnasium.spaces.Discrete
   )
   if is_other or getattr(space, 'n', None) is None:
-    raise ValueError(
+    raise errors.SettingError(
       f'action_space={space} of {environment} does not number its actions, and '
       'every agent here chooses among n of them: give it a '
       'gymnasium.spaces.Discrete(n), by a wrapper or by an argument of the '
@@ -201,7 +206,7 @@ def _num_actions(environment: Any) -> int:
       'CarRacing and LunarLander)'
     )
   if getattr(space, 'start', 0) != 0:
-    raise ValueError(
+    raise errors.SettingError(
       f'action_space={space} of {environment} numbers its actions from '
       f'{space.start}, and every agent here from 0: wrap it, e.g. in '
       'gymnasium.wrappers.TransformAction'
@@ -217,7 +222,7 @@ def find_agent_class(agent_name: str | type | None) -> type:
     near = gin_compat.hint(str(agent_name), _AGENTS)
     if agent_name is not None and not isinstance(agent_name, str):
       near = f' (a {type(agent_name).__name__}, not a class)'
-    raise ValueError(
+    raise errors.SettingError(
       f'Unknown agent: {agent_name}{near}; '
       f'create_agent.agent_name is one of {", ".join(_AGENTS)}, or a class of '
       'your own, @MyAgent without quotes or ()'
@@ -239,7 +244,7 @@ def _fitted(agent_class: type, environment: Any) -> dict[str, Any]:
     return {}
   space: Any = getattr(environment, 'observation_space', None)
   if not all(hasattr(space, n) for n in ('shape', 'dtype', 'low', 'high')):
-    raise ValueError(
+    raise errors.SettingError(
       f'create_agent.fit_to_environment needs observations of a Box, and '
       f'observation_space={space} of {environment} is none: set '
       'create_gym_environment.flatten = True, or give the environment a '
@@ -289,7 +294,7 @@ def create_runner(
     return Runner(base_dir, create_agent)
   if schedule == 'continuous_train':
     return TrainRunner(base_dir, create_agent)
-  raise ValueError(
+  raise errors.SettingError(
     f'Unknown schedule: {schedule}; create_runner.schedule is '
     "'continuous_train_and_eval' or 'continuous_train'"
   )
@@ -369,7 +374,7 @@ class Runner:
     allow_changes: bool = False,
   ):
     if not base_dir:
-      raise ValueError('a Runner needs a base_dir to write to')
+      raise errors.SettingError('a Runner needs a base_dir to write to')
     if not isinstance(base_dir, str | os.PathLike):
       checks.fail(self, 'base_dir', base_dir, 'the path of a folder')
     for name, value in (
@@ -544,7 +549,7 @@ class Runner:
     if gin_compat.bound_values(find).get('override_number') is not None:
       latest = find(self._checkpoint_dir)
       if latest >= 0 and latest not in self._checkpointer.numbers():
-        raise ValueError(
+        raise errors.SettingError(
           f'get_latest_checkpoint_number.override_number={latest}, but there '
           f'is no sentinel_checkpoint_complete.{latest} in '
           f'{self._checkpoint_dir}: give one of '
@@ -573,7 +578,7 @@ class Runner:
       self._damaged = damaged
       return
     if damages:
-      raise ValueError(
+      raise errors.SettingError(
         f'base_dir={self._base_dir} holds a run, but no checkpoint of it is '
         f'whole. {". ".join(damages)}. Nothing was changed: put the files back '
         'if you have them elsewhere, set DQNAgent.allow_partial_reload = True '
@@ -600,7 +605,7 @@ class Runner:
     run = {}
     if data is not None:
       if not isinstance(data, dict):
-        raise ValueError(f'{path} holds no dict: no Runner saved it')
+        raise errors.SettingError(f'{path} holds no dict: no Runner saved it')
       run = data.pop('run', {})
       if not isinstance(run, dict):
         raise storage.DamagedError(f'{path} is damaged: its run is no dict')
@@ -613,7 +618,7 @@ class Runner:
     if not self._agent.unbundle(
       place.checkpointer.directory, place.number, data
     ):
-      raise ValueError(
+      raise errors.SettingError(
         f'{type(self._agent).__name__} did not take {place} (its unbundle '
         'returned no True). Nothing was overwritten: put back what is missing '
         'or the settings of that run, set DQNAgent.allow_partial_reload = True '
@@ -625,7 +630,7 @@ class Runner:
       return
     for key in ('logs', 'current_iteration'):
       if key not in data:
-        raise ValueError(
+        raise errors.SettingError(
           f'{path} has no {key!r}: it is no checkpoint of a Runner'
         )
     self._logger.data = data['logs']
@@ -742,7 +747,7 @@ class Runner:
       is_none = name == 'reward' and isinstance(value, str | None)
       if is_none or not _is_finite(value):
         state = self._state
-        raise FloatingPointError(
+        raise errors.NotFiniteError(
           f'{self._environment} gave the {name} {value} at step '
           f'{state.episode_steps} of an episode, after {state.phase_steps} '
           f'agent steps of earlier episodes in the {state.phase} phase of '
@@ -1076,7 +1081,7 @@ class Runner:
       out, cannot be saved there.
     """
     if not isinstance(data, dict):
-      raise TypeError(
+      raise errors.InterfaceError(
         f'bundle_and_checkpoint of {type(self._agent).__name__} returned '
         f'{data!r}: it must return a dict, or None to save nothing'
       )
@@ -1216,7 +1221,7 @@ class Runner:
       if not is_last:
         self._retry_soon(error)
         return
-    raise OSError(
+    raise errors.NotSavedError(
       f'iteration {iteration} could not be saved: {error}. Checkpoints of '
       'earlier iterations are as they were; with room to write, '
       f'{self.how_to_go_on()}'

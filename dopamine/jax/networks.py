@@ -8,9 +8,9 @@ import functools
 import gin
 import numpy as np
 
-from dopamine import checks
 from dopamine import networks
 from dopamine.discrete_domains import gym_lib
+from dopamine.settings import checks
 
 NatureDQNNetwork = networks.NatureDQNNetwork
 RainbowNetwork = networks.RainbowNetwork

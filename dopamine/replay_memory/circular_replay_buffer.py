@@ -24,11 +24,12 @@ import gin
 import numpy as np
 import zstandard
 
-from dopamine import checks
 from dopamine import memory
 from dopamine import safe_pickle
 from dopamine import seeding
 from dopamine import storage
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 ReplayElement = collections.namedtuple(  # type: ignore[name-match]
   'shape_type', ['name', 'shape', 'type']
@@ -75,11 +76,11 @@ _OF_THE_LAST_BATCH = {
 _CV2_DTYPES = frozenset('uint8 int8 uint16 int16 int32 float32 float64'.split())
 
 
-class NotFoundError(FileNotFoundError):
+class NotFoundError(errors.MissingFileError):
   """Files of a checkpoint are missing."""
 
 
-class NothingToSampleError(RuntimeError):
+class NothingToSampleError(errors.StateError):
   """The buffer holds no transition that can be sampled, or hardly one."""
 
 
@@ -166,7 +167,7 @@ def as_stored(
     return stored
   if kind in 'biuf':
     given += f' from {array.min()} to {array.max()}'
-  raise ValueError(
+  raise errors.SettingError(
     f'{what} of {given}, which {setting} = {dtype} cannot hold: set it to one '
     'that can'
   )
@@ -249,7 +250,7 @@ class OutOfGraphReplayBuffer:
     )
     checks.reals(self, 0, 1, '_gamma')
     if replay_capacity < update_horizon + stack_size:
-      raise ValueError(
+      raise errors.SettingError(
         'There is not enough capacity to cover update_horizon and stack_size. '
         f'replay_capacity={replay_capacity} must be at least '
         f'update_horizon={update_horizon} plus stack_size={stack_size}: raise '
@@ -305,7 +306,7 @@ class OutOfGraphReplayBuffer:
     used = memory.resident()
     available = max(limit.size - used, 0)
     if needed > available:
-      raise ValueError(
+      raise errors.SettingError(
         f'a replay memory of replay_capacity={self._replay_capacity} '
         f'transitions needs {needed / 1e9:.1f} GB when it is full, beside the '
         f'{used / 1e9:.1f} GB that are in use, and {limit.owner} '
@@ -490,13 +491,15 @@ class OutOfGraphReplayBuffer:
   def _check_add(self, args: tuple) -> None:
     shapes = self._add_shapes
     if len(args) != len(shapes):
-      raise ValueError(
+      raise errors.SettingError(
         f'Add expects {len(shapes)} elements, received {len(args)}'
       )
     for arg, (name, expected) in zip(args, shapes.items(), strict=True):
       shape = () if type(arg) in _SCALARS else np.shape(arg)
       if shape != expected:
-        raise ValueError(f'arg has shape {shape}, expected {expected} ({name})')
+        raise errors.SettingError(
+          f'arg has shape {shape}, expected {expected} ({name})'
+        )
       dtype = self._exact_types.get(name)
       if dtype is None or type(arg) in (int, bool):
         continue  # NumPy itself refuses an int that does not fit.
@@ -680,7 +683,7 @@ class OutOfGraphReplayBuffer:
       low = self._stack_size - 1
       high = self.cursor() - self._update_horizon
     if high <= low and self.is_full():
-      raise RuntimeError(
+      raise errors.StateError(
         f'replay_capacity={self._replay_capacity} never holds a transition '
         'that can be sampled: it must be more than stack_size='
         f'{self._stack_size} plus update_horizon={self._update_horizon}'
@@ -917,7 +920,7 @@ class OutOfGraphReplayBuffer:
     own = [n for n in names if not n.startswith(STORE_FILENAME_PREFIX)]
     lacking = [n for n in (*own, _MARKERS_NAME) if n not in elements]
     if lacking:
-      raise ValueError(
+      raise errors.SettingError(
         f'{path} was saved by another kind of replay memory: it has no '
         f'{", ".join(lacking)}. Build the one that saved it, or start in an '
         'empty directory.'
@@ -950,7 +953,7 @@ class OutOfGraphReplayBuffer:
     for name, expected in json.loads(json.dumps(self._described())).items():
       if saved.get(name) != expected:
         shape, dtype = saved.get(name, (None, None))
-        raise ValueError(
+        raise errors.SettingError(
           f'{path} holds {STORE_FILENAME_PREFIX}{name} of shape '
           f'{shape and tuple(shape)} and dtype {dtype}, but this buffer was '
           f'built for shape {tuple(expected[0])} and dtype {expected[1]}. '
@@ -1143,7 +1146,7 @@ class OutOfGraphReplayBuffer:
       expected = (self._replay_capacity, *shape), _numpy_dtype(dtype)
       found = _read_header(file)
       if found != expected:
-        raise ValueError(
+        raise errors.SettingError(
           f'{file} holds {name} of shape {found[0]} and dtype {found[1]}, but '
           f'this buffer was built for shape {expected[0]} and dtype '
           f'{expected[1]}. Build it as the saved one was (replay_capacity is '
@@ -1451,14 +1454,14 @@ class WrappedReplayBuffer:
     """
     given = checks.is_number(replay_capacity)
     if given and replay_capacity < update_horizon + 1:  # type: ignore[operator]
-      raise ValueError(
+      raise errors.SettingError(
         f'Update horizon ({update_horizon}) should be significantly smaller '
         f'than replay capacity ({replay_capacity}).'
       )
     if not update_horizon >= 1:
-      raise ValueError('Update horizon must be positive.')
+      raise errors.SettingError('Update horizon must be positive.')
     if not 0.0 <= gamma <= 1.0:
-      raise ValueError('Discount factor (gamma) must be in [0, 1].')
+      raise errors.SettingError('Discount factor (gamma) must be in [0, 1].')
     if use_staging:
       logging.warning('use_staging=True does nothing: sampling is fast enough.')
 

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from dopamine import checks
+from dopamine.settings import checks
 
 pytestmark = pytest.mark.no_backend
 

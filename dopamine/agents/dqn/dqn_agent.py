@@ -32,7 +32,6 @@ from keras import ops
 import numpy as np
 
 from dopamine import backend
-from dopamine import checks
 from dopamine import learners
 from dopamine import losses
 from dopamine import networks
@@ -45,6 +44,8 @@ from dopamine.agents import old_code
 from dopamine.discrete_domains import atari_lib
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 NATURE_DQN_OBSERVATION_SHAPE = atari_lib.NATURE_DQN_OBSERVATION_SHAPE
 NATURE_DQN_DTYPE = atari_lib.NATURE_DQN_DTYPE
@@ -172,16 +173,16 @@ class DQNAgent:
     backend.current()  # Refuses a KERAS_BACKEND that came too late.
     learners.check_settings()
     if num_actions is None:
-      raise ValueError(f'{type(self).__name__} needs num_actions')
+      raise errors.SettingError(f'{type(self).__name__} needs num_actions')
     if summary_writer is not None and not hasattr(summary_writer, 'add_scalar'):
-      raise ValueError(
+      raise errors.SettingError(
         f'summary_writer={summary_writer!r} has no add_scalar(tag, value, '
         'step): use a tensorboardX.SummaryWriter, see docs/migrating.md'
       )
     if replay_scheme is None:
       replay_scheme = self._default_replay_scheme
     if replay_scheme not in ('uniform', 'prioritized'):
-      raise ValueError(
+      raise errors.SettingError(
         f'Invalid replay scheme: {replay_scheme}; '
         "replay_scheme is 'uniform' or 'prioritized'"
       )
@@ -320,7 +321,7 @@ class DQNAgent:
     if self._replay_scheme == 'uniform':
       return None
     if not hasattr(batch, 'sampling_probabilities'):
-      raise ValueError(
+      raise errors.SettingError(
         f"{type(self).__name__} with replay_scheme='prioritized' needs a "
         "replay memory that returns sampling_probabilities; set 'uniform', or "
         'build a WrappedPrioritizedReplayBuffer in _build_replay_buffer'
@@ -411,13 +412,13 @@ class DQNAgent:
     """Refuses what is no Keras model, and one that is both networks."""
     for network in (self.online_convnet, self.target_convnet):
       if not isinstance(network, keras.Layer):
-        raise ValueError(
+        raise errors.SettingError(
           f'{type(self).__name__}.network made {network!r}, which is no '
           'keras.Model: docs/extending.md says what a network is'
         )
       learners.check_values(network.weights)
     if self.online_convnet is self.target_convnet:
-      raise ValueError(
+      raise errors.SettingError(
         f'{type(self).__name__}.network returned the same model twice, and the '
         'target network must be one of its own: make a new one at each call'
       )
@@ -433,7 +434,7 @@ class DQNAgent:
       output = getattr(outputs, name, None)
       if output is None or tuple(output.shape) != shape:
         found = type(outputs).__name__ if output is None else output.shape
-        raise ValueError(
+        raise errors.SettingError(
           f'{network.name} network {type(network).__name__} must return a '
           f'tuple with {name} of shape {shape} for one state of shape '
           f'{self.state.shape}; it returned {found}'
@@ -587,7 +588,7 @@ class DQNAgent:
       self._observation = values.reshape(self.observation_shape)
     except (TypeError, ValueError) as error:
       shape = getattr(observation, 'shape', type(observation).__name__)
-      raise ValueError(
+      raise errors.SettingError(
         f'the environment gave an observation of shape {shape}, but '
         f'{type(self).__name__}.observation_shape is {self.observation_shape}: '
         f'set it to what the environment gives ({error})'
@@ -723,7 +724,7 @@ class DQNAgent:
     for step, objective in unchecked:
       objective = np.asarray(objective)
       if not np.isfinite(objective).all():
-        raise FloatingPointError(
+        raise errors.NotFiniteError(
           f'the loss was {objective[~np.isfinite(objective)][0]} in the update '
           f'at agent step {step}. Most often the learning rate is too high, or '
           'rewards or observations are too large. Checkpoints of earlier '
@@ -793,7 +794,7 @@ class DQNAgent:
     state = self._learner.state()
     for name, values in state.items():
       if not np.isfinite(values).all():
-        raise FloatingPointError(
+        raise errors.NotFiniteError(
           f'{name} has weights that are not finite at agent step '
           f'{self.training_steps}; checkpoints of earlier iterations are as '
           'they were'
@@ -880,7 +881,7 @@ class DQNAgent:
         )
         return False
       if old is None:
-        raise FileNotFoundError(
+        raise errors.MissingFileError(
           f'checkpoint {iteration_number} has no weights: {path} is missing. '
           'Start afresh in an empty base_dir, or restore the file'
         )
@@ -939,7 +940,7 @@ class DQNAgent:
     try:
       assign(state)
     except ValueError as error:
-      raise ValueError(f'{path}: {error}') from error
+      raise errors.SettingError(f'{path}: {error}') from error
 
   def _take_old_weights(self, old, optimizer=None):
     """Takes `old_weights.OldWeights`, which know two networks."""
@@ -950,7 +951,7 @@ class DQNAgent:
       if not any(module is network for network in known)
     ]
     if others:
-      raise ValueError(
+      raise errors.SettingError(
         f'{old.path} holds the weights of two networks, but '
         f'{type(self).__name__} has {", ".join(sorted(others))} as well, which '
         'Dopamine did not know'

@@ -3,10 +3,11 @@
 import gin
 import numpy as np
 
-from dopamine import checks
 from dopamine import networks
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.rainbow import rainbow_agent
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 
 @gin.configurable
@@ -81,7 +82,7 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
       dqn_agent.DQNAgent._initialize(self, network)
     self._num_noise = getattr(networks.unwrapped(network), 'num_noise', 0)
     if self._noisy and not self._num_noise:
-      raise ValueError(
+      raise errors.SettingError(
         f'FullRainbowAgent.noisy = True explores by noise alone, and the '
         f'network {type(network).__name__} takes none: give it an attribute '
         'num_noise and `noise` in its call, or set noisy = False'

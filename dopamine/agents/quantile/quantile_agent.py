@@ -4,11 +4,11 @@ import gin
 from keras import ops
 import numpy as np
 
-from dopamine import checks
 from dopamine import losses
 from dopamine import networks
 from dopamine.agents.dqn import dqn_agent
 from dopamine.replay_memory import prioritized_replay_buffer
+from dopamine.settings import checks
 
 
 @gin.configurable

@@ -9,12 +9,12 @@ import gin
 from keras import ops
 import numpy as np
 
-from dopamine import checks
 from dopamine import losses
 from dopamine import networks
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
 from dopamine.replay_memory import prioritized_replay_buffer
+from dopamine.settings import checks
 
 
 def project_distribution(

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from dopamine.settings import errors
+
 # Nobody counts further: it is a mistake that later fails less clearly.
 _LARGEST = 10**12
 
@@ -25,7 +27,7 @@ def fail(owner: Any, name: str, value: Any, expected: str) -> NoReturn:
   """
   owner = owner if isinstance(owner, str) else type(owner).__name__
   name = name.lstrip('_')
-  raise ValueError(
+  raise errors.SettingError(
     f'{owner}.{name} = {value!r} must be {expected}: change the gin binding or '
     'the argument'
   )
