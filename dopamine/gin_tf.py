@@ -29,15 +29,9 @@ def _rmsprop(
 ):
   """TF1's RMSProp, see `dopamine.optimizers.RMSProp`."""
   del use_locking, name
-  checks.rates(
-    'RMSPropOptimizer',
-    learning_rate=learning_rate,
-    epsilon=epsilon,
-  )
-  checks.shares('RMSPropOptimizer', decay=decay, momentum=momentum)
-  checks.switches('RMSPropOptimizer', centered=centered)
   from dopamine import optimizers
 
+  checks.check_arguments('RMSPropOptimizer', optimizers.SETTINGS, locals())
   return optimizers.RMSProp(learning_rate, decay, momentum, epsilon, centered)
 
 
@@ -51,16 +45,11 @@ def _adam(
 ):
   """TF1's Adam, whose epsilon is "epsilon hat" of Kingma & Ba (2015)."""
   del use_locking, name
-  checks.rates(
-    'AdamOptimizer',
-    learning_rate=learning_rate,
-    epsilon=epsilon,
-  )
-  checks.shares('AdamOptimizer', beta1=beta1, beta2=beta2)
   import keras
 
   from dopamine import optimizers
 
+  checks.check_arguments('AdamOptimizer', optimizers.SETTINGS, locals())
   return optimizers.make(
     keras.optimizers.Adam, learning_rate, beta1, beta2, epsilon
   )
@@ -69,11 +58,13 @@ def _adam(
 def _gradient_descent(learning_rate, use_locking=False, name='GradientDescent'):
   """TF1's gradient descent."""
   del use_locking, name
-  checks.rates('GradientDescentOptimizer', learning_rate=learning_rate)
   import keras
 
   from dopamine import optimizers
 
+  checks.check_arguments(
+    'GradientDescentOptimizer', optimizers.SETTINGS, locals()
+  )
   return optimizers.make(keras.optimizers.SGD, learning_rate)
 
 
@@ -89,12 +80,11 @@ def _momentum(
   With a schedule it is Keras's: past gradients keep the rate that they had.
   """
   del use_locking, name
-  checks.rates('MomentumOptimizer', learning_rate=learning_rate)
-  checks.shares('MomentumOptimizer', momentum=momentum)
   import keras
 
   from dopamine import optimizers
 
+  checks.check_arguments('MomentumOptimizer', optimizers.SETTINGS, locals())
   return optimizers.make(
     keras.optimizers.SGD, learning_rate, momentum, use_nesterov
   )
@@ -108,11 +98,11 @@ def _adagrad(
 ):
   """TF1's Adagrad, which has no epsilon."""
   del use_locking, name
-  checks.rates('AdagradOptimizer', learning_rate=learning_rate)
   import keras
 
   from dopamine import optimizers
 
+  checks.check_arguments('AdagradOptimizer', optimizers.SETTINGS, locals())
   return optimizers.make(
     keras.optimizers.Adagrad,
     learning_rate,

@@ -515,6 +515,11 @@ class BasicDiscreteDomainNetwork(keras.Model):
     inputs_preprocessed: True if states must not be rescaled.
   """
 
+  SETTINGS = {
+    'num_layers': checks.integer(0),
+    'hidden_units': checks.integer(1),
+  }
+
   def __init__(
     self,
     min_vals,
@@ -530,8 +535,7 @@ class BasicDiscreteDomainNetwork(keras.Model):
     super().__init__(name=name, dtype='float32')
     self.num_actions = num_actions
     self.num_layers, self.hidden_units = num_layers, hidden_units
-    checks.integers(self, 0, 'num_layers')
-    checks.integers(self, 1, 'hidden_units')
+    checks.check(self)
     try:
       inspect.signature(keras.activations.get(activation_fn)).bind(0)
     except (TypeError, ValueError):
@@ -544,7 +548,8 @@ class BasicDiscreteDomainNetwork(keras.Model):
     self._rescales = min_vals is not None and not inputs_preprocessed
     self._min_vals, self._max_vals = min_vals, max_vals
     if self._rescales:
-      checks.arrays(self, '_min_vals', '_max_vals')
+      checks.array(self, 'min_vals', min_vals)
+      checks.array(self, 'max_vals', max_vals)
     self.flatten = Flatten()
     self.hidden = [
       Dense(self.hidden_units, activation=activation_fn, name='fully_connected')

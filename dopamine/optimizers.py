@@ -13,6 +13,18 @@ from dopamine import learners
 from dopamine.settings import checks
 from dopamine.settings import errors
 
+# Of the optimizers here and of those of `gin_tf`.
+SETTINGS = {
+  'learning_rate': checks.rate,
+  'eps': checks.rate,
+  'epsilon': checks.rate,
+  'beta1': checks.share,
+  'beta2': checks.share,
+  'decay': checks.share,
+  'momentum': checks.share,
+  'centered': checks.switch,
+}
+
 
 def as_rate(learning_rate):
   """`learning_rate` as Keras takes it: no integer, but a schedule."""
@@ -183,13 +195,7 @@ def create_optimizer(
     eps: Adam's, after the bias correction; RMSProp's, inside the root.
     centered: for RMSProp, see `RMSProp`.
   """
-  checks.rates(
-    'create_optimizer',
-    learning_rate=learning_rate,
-    eps=eps,
-  )
-  checks.shares('create_optimizer', beta1=beta1, beta2=beta2)
-  checks.switches('create_optimizer', centered=centered)
+  checks.check_arguments('create_optimizer', SETTINGS, locals())
   if name == 'adam':
     return Adam(as_rate(learning_rate), beta1, beta2, eps)
   if name == 'rmsprop':

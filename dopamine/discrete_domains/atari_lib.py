@@ -25,12 +25,13 @@ import gymnasium
 import numpy as np
 
 from dopamine import seeding
+from dopamine.compat import dtypes
 from dopamine.discrete_domains import gym_lib
 from dopamine.settings import checks
 from dopamine.settings import errors
 
 NATURE_DQN_OBSERVATION_SHAPE = (84, 84)
-NATURE_DQN_DTYPE = checks.DType(np.uint8)
+NATURE_DQN_DTYPE = dtypes.DType(np.uint8)
 NATURE_DQN_STACK_SIZE = 4
 
 # Until 3.2.1 these networks lived here, and gin files and scripts name them so.
@@ -231,7 +232,7 @@ def create_atari_environment(
       probability 0.25 (Machado et al., 2018), instead of never.
     seed: of the emulator; None takes the run's seed.
   """
-  checks.switches('create_atari_environment', sticky_actions=sticky_actions)
+  checks.switch('create_atari_environment', 'sticky_actions', sticky_actions)
   environment = AleEnvironment(
     game_name,
     repeat_action_probability=0.25 if sticky_actions else 0.0,
@@ -320,7 +321,7 @@ class AtariPreprocessing(gym_lib.Preprocessing):
         )
     self.environment = environment
     self.terminal_on_life_loss = terminal_on_life_loss
-    checks.switches(self, 'terminal_on_life_loss')
+    checks.switch(self, 'terminal_on_life_loss', terminal_on_life_loss)
     self.frame_skip = frame_skip
     self.screen_size = screen_size
     self.game_over = False

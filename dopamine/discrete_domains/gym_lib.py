@@ -21,6 +21,7 @@ import numpy as np
 
 from dopamine import backend
 from dopamine import seeding
+from dopamine.compat import dtypes
 from dopamine.settings import checks
 from dopamine.settings import errors
 
@@ -32,16 +33,16 @@ MOUNTAINCAR_MIN_VALS = np.array([-1.2, -0.07])
 MOUNTAINCAR_MAX_VALS = np.array([0.6, 0.07])
 
 CARTPOLE_OBSERVATION_SHAPE = (4, 1)
-CARTPOLE_OBSERVATION_DTYPE = checks.DType(np.float64)
+CARTPOLE_OBSERVATION_DTYPE = dtypes.DType(np.float64)
 CARTPOLE_STACK_SIZE = 1
 ACROBOT_OBSERVATION_SHAPE = (6, 1)
-ACROBOT_OBSERVATION_DTYPE = checks.DType(np.float64)
+ACROBOT_OBSERVATION_DTYPE = dtypes.DType(np.float64)
 ACROBOT_STACK_SIZE = 1
 LUNAR_OBSERVATION_SHAPE = (8, 1)
-LUNAR_OBSERVATION_DTYPE = checks.DType(np.float64)
+LUNAR_OBSERVATION_DTYPE = dtypes.DType(np.float64)
 LUNAR_STACK_SIZE = 1
 MOUNTAINCAR_OBSERVATION_SHAPE = (2, 1)
-MOUNTAINCAR_OBSERVATION_DTYPE = checks.DType(np.float64)
+MOUNTAINCAR_OBSERVATION_DTYPE = dtypes.DType(np.float64)
 MOUNTAINCAR_STACK_SIZE = 1
 
 for _domain in ('CARTPOLE', 'ACROBOT', 'LUNAR', 'MOUNTAINCAR'):
@@ -183,6 +184,15 @@ class Preprocessing:
 # Environments -----------------------------------------------------------------
 
 
+_SETTINGS = {
+  'environment_name': checks.text,
+  'version': checks.text,
+  'render_mode': checks.text,
+  'keep_time_limit': checks.switch,
+  'flatten': checks.switch,
+}
+
+
 @gin.configurable
 def create_gym_environment(
   environment_name: str | None = None,
@@ -208,16 +218,7 @@ def create_gym_environment(
       spaces and the like) become vectors, one-hot where they are categories.
     **kwargs: of the environment, e.g. `continuous=False` for CarRacing.
   """
-  for name, value in (
-    ('environment_name', environment_name),
-    ('version', version),
-    ('render_mode', render_mode),
-  ):
-    if not isinstance(value, str | None):
-      checks.fail('create_gym_environment', name, value, 'a text or None')
-  checks.switches(
-    'create_gym_environment', keep_time_limit=keep_time_limit, flatten=flatten
-  )
+  checks.check_arguments('create_gym_environment', _SETTINGS, locals())
   if not environment_name:
     raise errors.SettingError(
       'create_gym_environment.environment_name is not set: give the name of a '

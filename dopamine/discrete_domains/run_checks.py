@@ -15,6 +15,7 @@ from dopamine import seeding
 from dopamine import storage
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_record
+from dopamine.replay_memory import circular_replay_buffer
 from dopamine.settings import errors
 
 # Settings that any run may change.
@@ -166,9 +167,8 @@ def check_memory(agent: Any) -> str:
     raise errors.SettingError(
       f'this run will need about {peak / 1e9:.1f} GB of memory, '
       f'{replay / 1e9:.1f} GB of them for the replay memory when it is full, '
-      f'and {limit.owner} {limit.size / 1e9:.1f} GB: lower replay_capacity '
-      'of WrappedReplayBuffer, WrappedPrioritizedReplayBuffer or '
-      'OutOfGraphReplayBuffer, whichever the gin file sets'
+      f'and {limit.owner} {limit.size / 1e9:.1f} GB: lower '
+      f'{circular_replay_buffer.CAPACITY_SETTINGS}'
     )
   text = f'about {peak / 1e9:.1f} GB at the peak'
   if replay:

@@ -174,9 +174,8 @@ def create_agent(
   Raises:
     ValueError: there is no such agent, or it cannot act in the environment.
   """
-  checks.switches(
-    'create_agent', debug_mode=debug_mode, fit_to_environment=fit_to_environment
-  )
+  checks.switch('create_agent', 'debug_mode', debug_mode)
+  checks.switch('create_agent', 'fit_to_environment', fit_to_environment)
   agent_class = find_agent_class(agent_name)
   parameters = inspect.signature(agent_class).parameters
   arguments = {}
@@ -349,6 +348,22 @@ class Runner:
       that decide what its checkpoints mean.
   """
 
+  SETTINGS = {
+    'create_agent_fn': checks.function,
+    'create_environment_fn': checks.function,
+    'checkpoint_file_prefix': checks.file_name,
+    'logging_file_prefix': checks.file_name,
+    'log_every_n': checks.integer(1),
+    'num_iterations': checks.integer(0),
+    'training_steps': checks.integer(0),
+    'evaluation_steps': checks.integer(0),
+    'max_steps_per_episode': checks.integer(1),
+    'clip_rewards': checks.switch,
+    'timeouts_are_terminal': checks.switch,
+    'checkpoint_minutes': checks.optional(checks.real(0, math.inf)),
+    'allow_changes': checks.switch,
+  }
+
   # A subclass that keeps nothing of its own from one step to the next, in the
   # hooks of an episode, may say so too: then it is saved within episodes.
   saves_mid_episode = True
@@ -377,12 +392,6 @@ class Runner:
       raise errors.SettingError('a Runner needs a base_dir to write to')
     if not isinstance(base_dir, str | os.PathLike):
       checks.fail(self, 'base_dir', base_dir, 'the path of a folder')
-    for name, value in (
-      ('checkpoint_file_prefix', checkpoint_file_prefix),
-      ('logging_file_prefix', logging_file_prefix),
-    ):
-      if not isinstance(value, str) or not re.fullmatch(r'[\w-]{1,99}', value):
-        checks.fail(self, name, value, 'a file name of letters and digits')
     if checkpoint_file_prefix in (
       'weights_ckpt',
       'sentinel_checkpoint_complete',
@@ -406,21 +415,7 @@ class Runner:
     self._create_agent_fn = create_agent_fn
     self._create_environment_fn = create_environment_fn
     self._given_seed = seed
-    checks.integers(
-      self, 0, '_num_iterations', '_training_steps', '_evaluation_steps'
-    )
-    checks.integers(self, 1, '_max_steps_per_episode', '_log_every_n')
-    checks.switches(
-      self, '_clip_rewards', '_timeouts_are_terminal', '_allow_changes'
-    )
-    if checkpoint_minutes is not None:
-      checks.reals(self, 0, math.inf, '_checkpoint_minutes')
-    for name, function in (
-      ('create_agent_fn', create_agent_fn),
-      ('create_environment_fn', create_environment_fn),
-    ):
-      if not callable(function):
-        checks.fail(self, name, function, 'a function, in gin @name')
+    checks.check(self)
     self._sess = None
     self._agent: Any = None
     self._environment: Any = None
@@ -1136,7 +1131,7 @@ class Runner:
   @num_iterations.setter
   def num_iterations(self, value: int) -> None:
     self._num_iterations = value
-    checks.integers(self, 0, '_num_iterations')
+    checks.check(self)
 
   def run_experiment(self) -> None:
     """Runs the iterations that are left.

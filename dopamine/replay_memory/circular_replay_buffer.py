@@ -59,6 +59,12 @@ _PADDING = 3  # no transition: the zeros before the first observation
 
 _SCALARS = frozenset((bool, int, float))
 
+# Where the size of a replay memory is set, for messages.
+CAPACITY_SETTINGS = (
+  'replay_capacity of WrappedReplayBuffer, WrappedPrioritizedReplayBuffer or '
+  'OutOfGraphReplayBuffer, whichever the gin file sets'
+)
+
 
 # Attributes of the wrapper -> fields of its last batch.
 _OF_THE_LAST_BATCH = {
@@ -191,6 +197,21 @@ class OutOfGraphReplayBuffer:
   `get_transition_elements`; to decide what is drawn, `sample_index_batch`.
   """
 
+  SETTINGS = {
+    'stack_size': checks.integer(1),
+    'replay_capacity': checks.integer(1),
+    'batch_size': checks.integer(1),
+    'update_horizon': checks.integer(1),
+    'gamma': checks.real(0, 1),
+    'max_sample_attempts': checks.integer(1),
+    'observation_dtype': checks.dtype,
+    'terminal_dtype': checks.dtype,
+    'action_shape': checks.size,
+    'action_dtype': checks.dtype,
+    'reward_shape': checks.size,
+    'reward_dtype': checks.dtype,
+  }
+
   def __init__(
     self,
     observation_shape: tuple[int, ...],
@@ -239,23 +260,17 @@ class OutOfGraphReplayBuffer:
     self._update_horizon = update_horizon
     self._gamma = gamma
     self._max_sample_attempts = max_sample_attempts
-    checks.integers(
-      self,
-      1,
-      '_stack_size',
-      '_replay_capacity',
-      '_batch_size',
-      '_update_horizon',
-      '_max_sample_attempts',
-    )
-    checks.reals(self, 0, 1, '_gamma')
+    self._observation_dtype = observation_dtype
+    self._terminal_dtype = terminal_dtype
+    self._action_shape, self._action_dtype = action_shape, action_dtype
+    self._reward_shape, self._reward_dtype = reward_shape, reward_dtype
+    checks.check(self)
     if replay_capacity < update_horizon + stack_size:
       raise errors.SettingError(
         'There is not enough capacity to cover update_horizon and stack_size. '
         f'replay_capacity={replay_capacity} must be at least '
         f'update_horizon={update_horizon} plus stack_size={stack_size}: raise '
-        'WrappedReplayBuffer.replay_capacity or '
-        'OutOfGraphReplayBuffer.replay_capacity, whichever you set.'
+        f'{CAPACITY_SETTINGS}'
       )
 
     self._state_shape = observation_shape + (self._stack_size,)
@@ -270,14 +285,6 @@ class OutOfGraphReplayBuffer:
         'a list of ReplayElement(name, shape, type)',
       )
     self._extra_storage_types = list(extra_storage_types or ())
-    self._observation_dtype = observation_dtype
-    self._terminal_dtype = terminal_dtype
-    self._action_shape, self._action_dtype = action_shape, action_dtype
-    self._reward_shape, self._reward_dtype = reward_shape, reward_dtype
-    checks.sizes(self, '_action_shape', '_reward_shape')
-    for name in ('observation', 'terminal', 'action', 'reward'):
-      name = f'_{name}_dtype'
-      setattr(self, name, checks.dtype(self, name))
     self._rng = seeding.generator(seeding.resolve(seed), 'replay')
 
     # Public attributes are what `save` writes, beside the store.
@@ -312,9 +319,7 @@ class OutOfGraphReplayBuffer:
         f'{used / 1e9:.1f} GB that are in use, and {limit.owner} '
         f'{limit.size / 1e9:.1f} GB, enough for at most '
         f'{int(available // slot)}: lower '
-        'WrappedReplayBuffer.replay_capacity, or that of '
-        'WrappedPrioritizedReplayBuffer or OutOfGraphReplayBuffer, whichever '
-        'the gin file sets'
+        f'{CAPACITY_SETTINGS}'
       )
 
   # What a transition is made of ----------------------------------------------
@@ -1423,6 +1428,8 @@ class WrappedReplayBuffer:
     gamma: what `discount` is made of; the rewards are summed with the memory's.
   """
 
+  SETTINGS = {'batch_size': checks.integer(1)}
+
   def __init__(
     self,
     observation_shape: tuple[int, ...],
@@ -1480,7 +1487,7 @@ class WrappedReplayBuffer:
     self.batch_size = (
       self.memory._batch_size if batch_size is None else batch_size
     )
-    checks.integers(self, 1, 'batch_size')
+    checks.check(self)
     # An agent sets its own: a memory of one step need not know it.
     self.gamma = getattr(self.memory, '_gamma', gamma)
     self._batch: Any = None

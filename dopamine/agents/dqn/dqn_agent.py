@@ -41,6 +41,7 @@ from dopamine import safe_pickle
 from dopamine import seeding
 from dopamine import storage
 from dopamine.agents import old_code
+from dopamine.compat import dtypes
 from dopamine.discrete_domains import atari_lib
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
@@ -126,6 +127,27 @@ class DQNAgent:
     cumulative_gamma: gamma ** update_horizon.
   """
 
+  SETTINGS = {
+    'num_actions': checks.integer(1),
+    'observation_shape': checks.size,
+    'observation_dtype': checks.dtype,
+    'stack_size': checks.integer(1),
+    'gamma': checks.real(0, 1),
+    'update_horizon': checks.integer(1),
+    'min_replay_history': checks.integer(0),
+    'update_period': checks.integer(1),
+    'target_update_period': checks.integer(1),
+    'epsilon_fn': checks.function,
+    'epsilon_train': checks.real(0, 1),
+    'epsilon_eval': checks.real(0, 1),
+    'tf_device': checks.text,
+    'eval_mode': checks.switch,
+    'max_tf_checkpoints_to_keep': checks.optional(checks.integer(0)),
+    'summary_writing_frequency': checks.integer(1),
+    'allow_partial_reload': checks.switch,
+    'double_dqn': checks.switch,
+  }
+
   # The tag of the loss in TensorBoard is the prefix and the name.
   _summary_prefix = 'Losses/'
   _loss_name = 'HuberLoss'
@@ -191,9 +213,6 @@ class DQNAgent:
     self.num_actions = num_actions
     self.observation_shape = observation_shape
     self.observation_dtype = observation_dtype
-    self.observation_dtype = checks.DType(
-      checks.dtype(self, 'observation_dtype')
-    )
     self.stack_size = stack_size
     self.network = network
     self.gamma = gamma
@@ -216,6 +235,7 @@ class DQNAgent:
     self.double_dqn = double_dqn
     self._replay_scheme = replay_scheme
     self._check_settings()
+    self.observation_dtype = dtypes.DType(self.observation_dtype)
     self.cumulative_gamma = gamma**update_horizon
     self.training_steps = 0
     self._generator = seeding.generator(self.seed, 'agent')
@@ -369,31 +389,17 @@ class DQNAgent:
 
   def _check_settings(self):
     """Refuses settings that cannot work; integers become `int`."""
-    checks.integers(
-      self,
-      1,
-      'num_actions',
-      'stack_size',
-      'update_horizon',
-      'update_period',
-      'target_update_period',
-      'summary_writing_frequency',
-    )
-    checks.integers(self, 0, 'min_replay_history')
+    checks.check(self)
     # Where epsilon stays as it is, nobody divides by the period.
     stays = getattr(self.epsilon_fn, '__name__', '') == 'identity_epsilon'
-    checks.integers(self, 0 if stays else 1, 'epsilon_decay_period')
-    if self.max_tf_checkpoints_to_keep is not None:
-      checks.integers(self, 0, 'max_tf_checkpoints_to_keep')
-    checks.reals(self, 0, 1, 'gamma', 'epsilon_train', 'epsilon_eval')
-    checks.switches(self, 'eval_mode', 'allow_partial_reload', 'double_dqn')
-    checks.functions(self, 'epsilon_fn')
+    period = checks.integer(0 if stays else 1)
+    self.epsilon_decay_period = period(
+      self, 'epsilon_decay_period', self.epsilon_decay_period
+    )
     # An agent that makes its networks itself needs none.
     makes_its_own = not self._create_network.__module__.startswith('dopamine.')
     if self.network is not None or not makes_its_own:
-      checks.functions(self, 'network')
-    checks.sizes(self, 'observation_shape')
-    checks.texts(self, 'tf_device')
+      checks.function(self, 'network', self.network)
 
   def _create_network(self, name):
     """Makes one network; `name` is 'Online' or 'Target'."""

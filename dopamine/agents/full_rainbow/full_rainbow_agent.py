@@ -32,6 +32,13 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     **kwargs: of `RainbowAgent`.
   """
 
+  SETTINGS = {
+    'noisy': checks.switch,
+    'dueling': checks.switch,
+    'distributional': checks.switch,
+    'num_updates_per_train_step': checks.integer(1),
+  }
+
   _default_optimizer = 'adam'
 
   def __init__(
@@ -51,8 +58,6 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     self._noisy, self._dueling = noisy, dueling
     self._distributional = distributional
     self._num_updates_per_train_step = num_updates_per_train_step
-    checks.switches(self, '_noisy', '_dueling', '_distributional')
-    checks.integers(self, 1, '_num_updates_per_train_step')
     if not distributional:
       self._loss_name = dqn_agent.DQNAgent._loss_name
     super().__init__(

@@ -42,6 +42,8 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     **kwargs: of `DQNAgent`.
   """
 
+  SETTINGS = {'preprocess_fn': checks.function}
+
   _summary_prefix = ''
   _default_optimizer = 'adam'
 
@@ -63,7 +65,6 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     self._draws_by_key = old_code.draws_by_key(type(self))
     self._preprocesses = preprocess_fn is not None
     self.preprocess_fn = preprocess_fn or networks.identity_preprocess_fn
-    checks.functions(self, 'preprocess_fn')
     super().__init__(
       None,
       num_actions,

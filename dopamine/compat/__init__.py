@@ -1,0 +1,1 @@
+"""What is here because something was there before."""
