@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 from absl import app
 from absl import flags
 
-from dopamine import gin_compat
 from dopamine import signals
 from dopamine.settings import errors
+from dopamine.settings import gin_files
 
 flags.disclaim_key_flags()  # They belong to the command that defines them.
 
@@ -127,7 +127,7 @@ def explaining_mistakes() -> Iterator[None]:
   Any other, of a user's network say, keeps its traceback.
   """
   try:
-    with gin_compat.explaining_calls():
+    with gin_files.explaining_calls():
       yield
   except (errors.UsageError, MemoryError) as error:
     _end_with(_message(error))

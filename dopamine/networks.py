@@ -17,10 +17,10 @@ from keras import layers
 from keras import ops
 import numpy as np
 
-from dopamine import gin_compat
 from dopamine.discrete_domains import gym_lib
 from dopamine.settings import checks
 from dopamine.settings import errors
+from dopamine.settings import gin_files
 
 
 class DQNNetworkType(NamedTuple):
@@ -893,7 +893,7 @@ def fitting(network, space):
   if network not in _OF_VECTORS:
     return network
   network = _OF_VECTORS[network]
-  bound = gin_compat.bound_parameters(network)
+  bound = gin_files.bound_parameters(network)
   ranges = {
     name: np.ravel(vals)
     for name, vals in (('min_vals', space.low), ('max_vals', space.high))

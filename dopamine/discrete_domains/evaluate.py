@@ -17,13 +17,13 @@ from absl import flags
 import numpy as np
 
 from dopamine import command_line
-from dopamine import gin_compat
 from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import progress
 from dopamine.discrete_domains import run_experiment
 from dopamine.settings import errors
+from dopamine.settings import gin_files
 
 # The agent stores nothing: its replay memory need not hold anything.
 _BINDINGS = tuple(
@@ -113,7 +113,7 @@ def find_weights(checkpoint: str) -> str:
   if os.path.isdir(path):
     folder, find = path, checkpointer.get_latest_checkpoint_number
     number = find(folder)
-    chosen = gin_compat.bound_values(find).get('override_number')
+    chosen = gin_files.bound_values(find).get('override_number')
     has_none = number < 0 and chosen is None
     name = f'weights_ckpt.{"N" if has_none else number}.npz'
     path = os.path.join(folder, name)

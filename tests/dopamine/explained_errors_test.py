@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from dopamine import command_line
-from dopamine import gin_compat
 from dopamine import shapes
 from dopamine import storage
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.settings import errors
+from dopamine.settings import gin_files
 
 pytestmark = pytest.mark.no_backend
 
@@ -68,7 +68,7 @@ def call_badly(a):
     (errors.NotInstalledError, ImportError),
     (storage.DamagedError, ValueError),
     (circular_replay_buffer.NotFoundError, FileNotFoundError),
-    (gin_compat.StatementError, SyntaxError),
+    (gin_files.StatementError, SyntaxError),
   ],
 )
 def test_what_explains_a_mistake_is_a_built_in_error_too(error, built_in):
@@ -128,7 +128,7 @@ def test_an_error_of_a_module_that_gin_imports_stays(
   outer.write_text(f"include '{tmp_path / 'inner.gin'}'\n")
   file = outer if is_included else tmp_path / 'inner.gin'
   with pytest.raises((SyntaxError, ValueError)) as error:
-    gin_compat.parse([str(file)], [])
+    gin_files.parse([str(file)], [])
   assert not isinstance(error.value, errors.UsageError)
 
 
@@ -137,7 +137,7 @@ def test_an_error_of_a_module_that_gin_imports_stays(
 )
 def test_what_gin_cannot_read_is_a_mistake(statement):
   with pytest.raises(errors.UsageError):
-    gin_compat.parse([], [statement])
+    gin_files.parse([], [statement])
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ def test_what_gin_cannot_read_is_a_mistake(statement):
 )
 def test_a_binding_that_needs_itself_is_a_mistake(bindings, names):
   with pytest.raises(errors.SettingError, match='which needs') as error:
-    gin_compat.parse([], bindings)
+    gin_files.parse([], bindings)
   assert names in str(error.value)
 
 
 def test_a_binding_may_name_what_it_is_bound_to():
-  gin_compat.parse([], ['call_well.a = @call_well', 'a/Called.b = @b/Called()'])
+  gin_files.parse([], ['call_well.a = @call_well', 'a/Called.b = @b/Called()'])

@@ -23,7 +23,7 @@ FORBIDDEN = [
   ('dopamine.discrete_domains', FRAMEWORKS | {'keras'}),
   ('dopamine.backend', FRAMEWORKS | {'keras'}),
   ('dopamine.settings', FRAMEWORKS | {'keras'}),
-  ('dopamine.gin_compat', FRAMEWORKS | {'keras'}),
+  ('dopamine.compat', FRAMEWORKS | {'keras'}),
   ('dopamine.gin_tf', FRAMEWORKS | {'keras'}),
   ('dopamine.seeding', FRAMEWORKS | {'keras'}),
   ('dopamine.safe_pickle', FRAMEWORKS | {'keras'}),

@@ -1,8 +1,8 @@
-"""Parses gin files, also those written for other versions, and with typos.
+"""Finds, reads and parses gin files, and explains what is wrong with them.
 
-`parse` says of a name that gin does not know which one is near, and refuses
-parameters that gin lets through and a constructor would not. The names of
-`gin.tf` are in `gin_tf`. `install` has gin read every file as UTF-8.
+`install` has gin read every file as UTF-8. `parse` says of a name that gin does
+not know which one is near, and refuses parameters that gin lets through and a
+constructor would not. The names of `gin.tf` are in `gin_tf`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +12,7 @@ import graphlib
 import inspect
 import io
 import os
+import pathlib
 import re
 import tokenize
 from typing import Any
@@ -20,24 +21,8 @@ import gin
 
 from dopamine.settings import errors
 
-# What a line of a gin file for Dopamine 4 says, and what it says here. A class
-# of this name may be the user's own, in a module of another name.
-_REPLAY_BUFFER_4 = r'(?:(?:dopamine\.[\w.]*)?\breplay_buffer\.)?ReplayBuffer'
-_DOPAMINE_4 = (
-  (
-    r'import dopamine\.jax\.replay_memory\.\S+',
-    'import dopamine.replay_memory.circular_replay_buffer',
-  ),
-  (r'(.*)\bdopamine\.tf\.(.*)', r'\1dopamine.\2'),
-  (
-    _REPLAY_BUFFER_4 + r'\.max_capacity(\s*=.*)',
-    r'OutOfGraphReplayBuffer.replay_capacity\1',
-  ),
-  (
-    _REPLAY_BUFFER_4 + r'\.(batch_size\s*=.*)',
-    r'OutOfGraphReplayBuffer.\1',
-  ),
-)
+# Of the package `dopamine`.
+_PARENT = str(pathlib.Path(__file__).parents[2])
 
 
 def install() -> None:
@@ -58,7 +43,43 @@ def _in_utf8(reader: Callable) -> Callable:
   return read
 
 
-def typed(binding: str) -> str:
+def read(
+  gin_files: str | Sequence[str] | None,
+  gin_bindings: str | Sequence[str] | None,
+) -> tuple[list[str], list[str], list[str]]:
+  """Where gin files are, the bindings, and the texts of all of them."""
+  if isinstance(gin_files, str):
+    gin_files = [gin_files]
+  if isinstance(gin_bindings, str):
+    gin_bindings = [gin_bindings]
+  paths = [find_gin_file(path) for path in gin_files or ()]
+  bindings = [_typed(binding) for binding in gin_bindings or ()]
+  texts = [text for path in paths for text in _read(path)]
+  return paths, bindings, texts + bindings
+
+
+def find_gin_file(gin_file: str) -> str:
+  """The path of a gin file: here, where gin was told to look, or ours."""
+  folders = *gin.config._LOCATION_PREFIXES, _PARENT
+  places = [os.path.join(f, gin_file) for f in folders]
+  for place in places:
+    if os.path.isfile(place):
+      return place
+  ours = pathlib.Path(_PARENT, 'dopamine').rglob('*.gin')
+  names = {file.name: file for file in sorted(ours, reverse=True)}
+  near = difflib.get_close_matches(os.path.basename(gin_file), names, n=1)
+  hint = ''
+  if near:
+    path = names[near[0]].relative_to(_PARENT)
+    hint = f' (did you mean {str(path)!r}?)'
+  looked_at = dict.fromkeys(map(os.path.abspath, places))
+  raise errors.MissingFileError(
+    f'There is no gin file {gin_file!r}{hint}; looked at '
+    f'{" and ".join(looked_at)}'
+  )
+
+
+def _typed(binding: str) -> str:
   """A binding of the command line, in a locale that lacks its letters too.
 
   Python decodes arguments by the locale, and what that lacks to surrogates.
@@ -73,27 +94,23 @@ def typed(binding: str) -> str:
     ) from None
 
 
-def check_version(texts: Iterable[str]) -> None:
-  """Refuses lines that only Dopamine 4 understands.
-
-  Args:
-    texts: of gin files, and bindings.
-
-  Raises:
-    ValueError: with the lines, and what to write instead.
-  """
-  found = []
-  for text in texts:
-    for line in text.splitlines():
-      for pattern, new in _DOPAMINE_4:
-        if match := re.fullmatch(pattern, line.split('#')[0].strip()):
-          found.append(f'  {match[0]}\n  ->  {match.expand(new)}')
-          break
-  if found:
+def _read(path: str, *above: str) -> list[str]:
+  """The texts of a gin file and of those that it includes."""
+  if path in above:
     raise errors.SettingError(
-      'These lines are for Dopamine 4; write here what is behind the arrow:\n'
-      + '\n'.join(found)
+      f'gin file {path} includes itself, by {above[-1]}'
     )
+  with open(path, encoding='utf-8-sig') as file:
+    try:
+      text = file.read()
+    except UnicodeDecodeError as error:
+      raise errors.SettingError(
+        f'{path} is not UTF-8 ({error}): save it so'
+      ) from None
+  included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
+  return [text] + [
+    t for name in included for t in _read(find_gin_file(name), *above, path)
+  ]
 
 
 def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
