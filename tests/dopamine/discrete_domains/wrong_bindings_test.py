@@ -1,5 +1,7 @@
 """Whatever gin binds, the first thing a user sees is a paragraph of ours."""
 
+import inspect
+
 import hypothesis
 from hypothesis import strategies as st
 import keras
@@ -13,6 +15,7 @@ from dopamine.agents.rainbow import rainbow_agent
 from dopamine.discrete_domains import run_experiment
 from dopamine.discrete_domains import train
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.settings import checks
 from tests.support import commands
 
 # File -> what can be bound there; of a class, its SETTINGS too.
@@ -106,6 +109,28 @@ NEEDED = {
     'stack_size': 1,
   },
 }
+
+
+# How small this may be depends on another setting; that does nothing.
+NOT_IN_A_TABLE = {'epsilon_decay_period', 'use_staging'}
+
+
+@pytest.mark.parametrize(
+  'owner',
+  [
+    owner
+    for owners in PARAMETERS.values()
+    for owner in owners
+    if inspect.isclass(owner)
+  ],
+)
+def test_each_number_and_switch_is_a_setting(owner):
+  names = {
+    name
+    for name, parameter in inspect.signature(owner).parameters.items()
+    if isinstance(parameter.default, bool | int | float | tuple)
+  }
+  assert names - NOT_IN_A_TABLE <= checks.settings(owner).keys()
 
 
 @pytest.mark.parametrize(
