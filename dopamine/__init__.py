@@ -8,11 +8,11 @@ if signals.is_program():  # Before what takes time to load.
   signals.begin()
 
 from dopamine import backend  # noqa: E402
-from dopamine import gin_compat  # noqa: E402
 from dopamine import gin_tf  # noqa: E402
+from dopamine.settings import gin_files  # noqa: E402
 
 backend.settle_without_tensorflow()
-gin_compat.install()
+gin_files.install()
 gin_tf.install()
 
 

@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import sys
 
+from dopamine.settings import errors
+
 # A jax_* agent, or anything of dopamine.jax, in the text of a gin file.
 _NAMES_JAX = re.compile(
   r'agent_name\s*=\s*[\'"]jax_|^\s*(import|from)\s+dopamine\.jax\b|\bJax\w+Agent\.',
@@ -62,7 +64,9 @@ def check_installed(name: str, who: str) -> None:
         'TensorFlow has no build for this Python: use Python 3.11 to 3.13, or '
         f'JAX, with KERAS_BACKEND=jax ({how_to_install("jax")})'
       )
-  raise ImportError(f'{who} needs {name}, which is not installed: {way_out}')
+  raise errors.NotInstalledError(
+    f'{who} needs {name}, which is not installed: {way_out}'
+  )
 
 
 def current() -> str | None:
@@ -76,7 +80,7 @@ def current() -> str | None:
     return variable
   loaded = sys.modules['keras'].config.backend()
   if variable not in (None, loaded):
-    raise RuntimeError(
+    raise errors.StateError(
       f'KERAS_BACKEND={variable}, but Keras was loaded with {loaded}, and a '
       f'process has one backend: set KERAS_BACKEND={variable} before Python '
       'starts, or before the first import of keras or tensorflow'
@@ -113,7 +117,9 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
         f'Keras was loaded with {name}, which is none of ours: set '
         'KERAS_BACKEND to'
       )
-    raise ValueError(f"{found} 'tensorflow' or 'jax' before Python starts")
+    raise errors.SettingError(
+      f"{found} 'tensorflow' or 'jax' before Python starts"
+    )
   check_installed(name, who)
   os.environ['KERAS_BACKEND'] = name
   # Warnings and errors of TensorFlow's C++ side, but not its start-up notes.
@@ -152,7 +158,7 @@ def require(name: str, who: str) -> None:
   """
   settled = current()
   if settled not in (None, name):
-    raise RuntimeError(
+    raise errors.StateError(
       f'{who} needs the {name} backend, but this process uses {settled}: set '
       f'KERAS_BACKEND={name} before Python starts'
     )

@@ -5,18 +5,16 @@ Flags are absl's, so that the command lines of Dopamine 2 and 3 work.
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
-import linecache
 import re
 import sys
-import sysconfig
-import traceback
-from types import FrameType
 from typing import Any, NoReturn
 
 from absl import app
 from absl import flags
 
 from dopamine import signals
+from dopamine.settings import errors
+from dopamine.settings import gin_files
 
 flags.disclaim_key_flags()  # They belong to the command that defines them.
 
@@ -55,7 +53,7 @@ def gin_bindings() -> list[str]:
 def require_gin() -> None:
   """Raises ValueError where no gin file or binding says what is meant."""
   if not flags.FLAGS.gin_files and not flags.FLAGS.gin_bindings:
-    raise ValueError(
+    raise errors.SettingError(
       'no gin file says what is run: add for example '
       '--gin_files=dopamine/agents/dqn/configs/dqn.gin'
     )
@@ -69,7 +67,7 @@ def require(name: str, example: str) -> Any:
   """
   value = flags.FLAGS[name].value
   if not value:
-    raise ValueError(
+    raise errors.SettingError(
       f'--{name} is missing: add for example --{name}={example}. --help lists '
       'the flags'
     )
@@ -124,12 +122,14 @@ def _of_no_flag(words: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def explaining_mistakes() -> Iterator[None]:
-  """Ends the process with a paragraph where an error was raised on purpose."""
+  """Ends the process with a paragraph where an error says all, and no more.
+
+  Any other, of a user's network say, keeps its traceback.
+  """
   try:
-    yield
-  except Exception as error:
-    if not _explains_itself(error):
-      raise
+    with gin_files.explaining_calls():
+      yield
+  except (errors.UsageError, MemoryError) as error:
     _end_with(_message(error))
 
 
@@ -144,34 +144,3 @@ def _message(error: Exception) -> str:
   message = str(error).split('\n  In call to configurable')[0]
   bold = re.search(r'\x1b\[1m(.*?)\x1b\[0m', message, re.DOTALL)
   return (bold and bold[1]) or re.sub(r'\x1b\[\d+m', '', message)
-
-
-def _explains_itself(error: Exception) -> bool:
-  """Whether it was raised on purpose, here or by gin: its message says all.
-
-  Any other, of a user's network say, keeps its traceback.
-  """
-  frames = list(traceback.walk_tb(error.__traceback__))
-  frame, line = frames[-1]
-  module = frame.f_globals.get('__name__', '')
-  package = module.split('.')[0]
-  if module in ('dopamine.losses', 'dopamine.shapes'):
-    # What was handed to a formula: by a hook of the user's, if there is one.
-    return not any(_is_of_the_user(frame) for frame, _ in frames)
-  if package == 'gin' or isinstance(error, MemoryError):
-    return True
-  source = linecache.getline(frame.f_code.co_filename, line).strip()
-  is_deliberate = source.startswith('raise ')
-  is_about_arguments = isinstance(error, TypeError) and 'argument' in str(error)
-  return package in ('dopamine', '__main__') and (
-    is_deliberate or is_about_arguments
-  )
-
-
-def _is_of_the_user(frame: FrameType) -> bool:
-  """Whether a frame runs code that is neither ours nor installed."""
-  file = frame.f_code.co_filename
-  package = frame.f_globals.get('__name__', '').split('.')[0]
-  return package not in ('dopamine', '__main__') and not file.startswith(
-    ('<', *sysconfig.get_paths().values())
-  )

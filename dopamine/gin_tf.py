@@ -14,7 +14,8 @@ import types
 import gin
 import numpy as np
 
-from dopamine import checks
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 
 def _rmsprop(
@@ -28,15 +29,9 @@ def _rmsprop(
 ):
   """TF1's RMSProp, see `dopamine.optimizers.RMSProp`."""
   del use_locking, name
-  checks.rates(
-    'RMSPropOptimizer',
-    learning_rate=learning_rate,
-    epsilon=epsilon,
-  )
-  checks.shares('RMSPropOptimizer', decay=decay, momentum=momentum)
-  checks.switches('RMSPropOptimizer', centered=centered)
   from dopamine import optimizers
 
+  checks.check_arguments('RMSPropOptimizer', optimizers.SETTINGS, locals())
   return optimizers.RMSProp(learning_rate, decay, momentum, epsilon, centered)
 
 
@@ -50,16 +45,11 @@ def _adam(
 ):
   """TF1's Adam, whose epsilon is "epsilon hat" of Kingma & Ba (2015)."""
   del use_locking, name
-  checks.rates(
-    'AdamOptimizer',
-    learning_rate=learning_rate,
-    epsilon=epsilon,
-  )
-  checks.shares('AdamOptimizer', beta1=beta1, beta2=beta2)
   import keras
 
   from dopamine import optimizers
 
+  checks.check_arguments('AdamOptimizer', optimizers.SETTINGS, locals())
   return optimizers.make(
     keras.optimizers.Adam, learning_rate, beta1, beta2, epsilon
   )
@@ -68,11 +58,13 @@ def _adam(
 def _gradient_descent(learning_rate, use_locking=False, name='GradientDescent'):
   """TF1's gradient descent."""
   del use_locking, name
-  checks.rates('GradientDescentOptimizer', learning_rate=learning_rate)
   import keras
 
   from dopamine import optimizers
 
+  checks.check_arguments(
+    'GradientDescentOptimizer', optimizers.SETTINGS, locals()
+  )
   return optimizers.make(keras.optimizers.SGD, learning_rate)
 
 
@@ -88,12 +80,11 @@ def _momentum(
   With a schedule it is Keras's: past gradients keep the rate that they had.
   """
   del use_locking, name
-  checks.rates('MomentumOptimizer', learning_rate=learning_rate)
-  checks.shares('MomentumOptimizer', momentum=momentum)
   import keras
 
   from dopamine import optimizers
 
+  checks.check_arguments('MomentumOptimizer', optimizers.SETTINGS, locals())
   return optimizers.make(
     keras.optimizers.SGD, learning_rate, momentum, use_nesterov
   )
@@ -107,11 +98,11 @@ def _adagrad(
 ):
   """TF1's Adagrad, which has no epsilon."""
   del use_locking, name
-  checks.rates('AdagradOptimizer', learning_rate=learning_rate)
   import keras
 
   from dopamine import optimizers
 
+  checks.check_arguments('AdagradOptimizer', optimizers.SETTINGS, locals())
   return optimizers.make(
     keras.optimizers.Adagrad,
     learning_rate,
@@ -189,7 +180,7 @@ def _unknown_optimizer(name):
   """One that no Dopamine agent came with."""
 
   def optimizer(**unused_settings):
-    raise ValueError(
+    raise errors.SettingError(
       f'tf.train.{name} is not known here: use one of @tf.keras.optimizers, '
       f'{", ".join(_KERAS_OPTIMIZERS)}, with arguments of its own'
     )
@@ -260,7 +251,7 @@ def _keras_optimizer(name, module='optimizers'):
       with learners.keras_defaults():
         return getattr(package, name)(*args, **kwargs)
     except (TypeError, ValueError) as error:
-      raise ValueError(f'tf.keras.{module}.{name}: {error}') from None
+      raise errors.SettingError(f'tf.keras.{module}.{name}: {error}') from None
 
   optimizer.__name__ = optimizer.__qualname__ = name
   optimizer.__doc__ = f'`keras.{module}.{name}`.'

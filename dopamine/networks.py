@@ -17,9 +17,10 @@ from keras import layers
 from keras import ops
 import numpy as np
 
-from dopamine import checks
-from dopamine import gin_compat
 from dopamine.discrete_domains import gym_lib
+from dopamine.settings import checks
+from dopamine.settings import errors
+from dopamine.settings import gin_files
 
 
 class DQNNetworkType(NamedTuple):
@@ -514,6 +515,11 @@ class BasicDiscreteDomainNetwork(keras.Model):
     inputs_preprocessed: True if states must not be rescaled.
   """
 
+  SETTINGS = {
+    'num_layers': checks.integer(0),
+    'hidden_units': checks.integer(1),
+  }
+
   def __init__(
     self,
     min_vals,
@@ -529,8 +535,7 @@ class BasicDiscreteDomainNetwork(keras.Model):
     super().__init__(name=name, dtype='float32')
     self.num_actions = num_actions
     self.num_layers, self.hidden_units = num_layers, hidden_units
-    checks.integers(self, 0, 'num_layers')
-    checks.integers(self, 1, 'hidden_units')
+    checks.check(self)
     try:
       inspect.signature(keras.activations.get(activation_fn)).bind(0)
     except (TypeError, ValueError):
@@ -543,7 +548,8 @@ class BasicDiscreteDomainNetwork(keras.Model):
     self._rescales = min_vals is not None and not inputs_preprocessed
     self._min_vals, self._max_vals = min_vals, max_vals
     if self._rescales:
-      checks.arrays(self, '_min_vals', '_max_vals')
+      checks.array(self, 'min_vals', min_vals)
+      checks.array(self, 'max_vals', max_vals)
     self.flatten = Flatten()
     self.hidden = [
       Dense(self.hidden_units, activation=activation_fn, name='fully_connected')
@@ -570,7 +576,7 @@ class BasicDiscreteDomainNetwork(keras.Model):
 def _stacked(vals, x):
   """`vals` of one observation for each number of `x`, a flattened stack."""
   if x.shape[-1] % np.size(vals):
-    raise ValueError(
+    raise errors.SettingError(
       f'states of {x.shape[-1]} numbers do not fit the {np.size(vals)} of '
       "min_vals and max_vals: set the agent's observation_shape, or these, to "
       'what the environment gives'
@@ -887,7 +893,7 @@ def fitting(network, space):
   if network not in _OF_VECTORS:
     return network
   network = _OF_VECTORS[network]
-  bound = gin_compat.bound_parameters(network)
+  bound = gin_files.bound_parameters(network)
   ranges = {
     name: np.ravel(vals)
     for name, vals in (('min_vals', space.low), ('max_vals', space.high))

@@ -24,6 +24,7 @@ from dopamine import learners
 from dopamine import networks
 from dopamine import optimizers
 from dopamine.files import atomic
+from dopamine.settings import errors
 
 
 class OldWeights(NamedTuple):
@@ -115,7 +116,7 @@ def read(path: str) -> OldWeights:
   """
   if not is_tensorflow(path):
     if '.data-' in os.path.basename(path):
-      raise FileNotFoundError(f'{_prefix(path)}.index is missing')
+      raise errors.MissingFileError(f'{_prefix(path)}.index is missing')
     return of_bundle(path, atomic.read_pickle(path))
   path = _prefix(path)
   try:
@@ -246,20 +247,20 @@ def match(
   found = []
   for their, our in layers:
     if set(their) != set(our):
-      raise ValueError(
+      raise errors.SettingError(
         f'{path} does not fit {kind}: the layer of {_names([their])} has '
         f'{", ".join(sorted(their))}, and here {", ".join(sorted(our))}'
       )
     for part, (name, variable) in our.items():
       old_name, array = their[part]
       if array.shape != tuple(variable.shape):
-        raise ValueError(
+        raise errors.SettingError(
           f'{old_name} in {path} has shape {array.shape}, but {name} of {kind} '
           f'has {tuple(variable.shape)}: build the agent, the network and the '
           'environment that wrote it'
         )
       if not np.isfinite(array).all():
-        raise ValueError(f'{old_name} in {path} is not finite')
+        raise errors.SettingError(f'{old_name} in {path} is not finite')
       found.append((old_name, array, variable))
   return found
 
@@ -267,7 +268,7 @@ def match(
 def _in_order(path, kind, theirs, ours):
   """Pairs the layers of one of our networks, which are as they were."""
   if len(theirs) != len(ours):
-    raise ValueError(
+    raise errors.SettingError(
       f'{path} does not fit {kind}: it has {len(theirs)} layers with weights '
       f'({_names(theirs)}), the network {len(ours)} ({_names(ours)}). '
       'Build the agent and the network that wrote it'
@@ -288,19 +289,19 @@ def _by_shape(path, kind, theirs, ours):
     same = [layer for layer in theirs if shape(layer) == shape(our)]
     if not same:
       parts = ', '.join(f'{part} {size}' for part, size in shape(our))
-      raise ValueError(
+      raise errors.SettingError(
         f'{path} does not fit {kind}: it has no layer with the shapes of '
         f'{_names([our])}, {parts}; it has {_shapes(theirs)}'
       )
     if len(same) > 1 or sum(shape(layer) == shape(our) for layer in ours) > 1:
-      raise ValueError(
+      raise errors.SettingError(
         f'{path}: which layer of {kind} is {_names(same)} cannot be told, as '
         f'others of {_names(ours)} have the same shapes. Name the layers as in '
         'the file'
       )
     pairs.append((same[0], our))
   if len(pairs) < len(theirs):
-    raise ValueError(
+    raise errors.SettingError(
       f'{path} does not fit {kind}: it has {len(theirs)} layers, '
       f'{_shapes(theirs)}, the network {len(ours)} ({_names(ours)})'
     )

@@ -9,8 +9,21 @@ import gin
 import keras
 from keras import ops
 
-from dopamine import checks
 from dopamine import learners
+from dopamine.settings import checks
+from dopamine.settings import errors
+
+# Of the optimizers here and of those of `gin_tf`.
+SETTINGS = {
+  'learning_rate': checks.rate,
+  'eps': checks.rate,
+  'epsilon': checks.rate,
+  'beta1': checks.share,
+  'beta2': checks.share,
+  'decay': checks.share,
+  'momentum': checks.share,
+  'centered': checks.switch,
+}
 
 
 def as_rate(learning_rate):
@@ -129,7 +142,7 @@ class Adam(keras.optimizers.Adam):
     with learners.keras_defaults():
       super().__init__(*args, **kwargs)
     if self.amsgrad:
-      raise ValueError(
+      raise errors.SettingError(
         'amsgrad=True is not supported: use keras.optimizers.Adam'
       )
 
@@ -182,13 +195,7 @@ def create_optimizer(
     eps: Adam's, after the bias correction; RMSProp's, inside the root.
     centered: for RMSProp, see `RMSProp`.
   """
-  checks.rates(
-    'create_optimizer',
-    learning_rate=learning_rate,
-    eps=eps,
-  )
-  checks.shares('create_optimizer', beta1=beta1, beta2=beta2)
-  checks.switches('create_optimizer', centered=centered)
+  checks.check_arguments('create_optimizer', SETTINGS, locals())
   if name == 'adam':
     return Adam(as_rate(learning_rate), beta1, beta2, eps)
   if name == 'rmsprop':
@@ -199,7 +206,7 @@ def create_optimizer(
       centered=centered,
       initial_mean_square=0.0,
     )
-  raise ValueError(
+  raise errors.SettingError(
     f"Unsupported optimizer {name}: create_optimizer knows 'adam' and 'rmsprop'"
   )
 
@@ -225,7 +232,7 @@ def _from_tf1(optimizer):
     return keras.optimizers.SGD(
       optimizer._learning_rate, optimizer._momentum, optimizer._use_nesterov
     )
-  raise ValueError(
+  raise errors.SettingError(
     f'optimizer={optimizer!r}: of the tf.compat.v1.train optimizers, RMSProp, '
     'Adam, GradientDescent and Momentum are understood; use one of '
     'keras.optimizers'
@@ -247,7 +254,7 @@ def resolve(optimizer):
   if isinstance(optimizer, keras.optimizers.Optimizer):
     for variable in optimizer.variables:
       if variable.name == 'learning_rate' and variable.dtype.endswith('16'):
-        raise ValueError(
+        raise errors.SettingError(
           f'optimizer={optimizer!r} keeps its learning rate in '
           f'{variable.dtype}, what keras.config.floatx() was when it was made: '
           'give a factory, as lambda: keras.optimizers.Adam(0.001)'
@@ -259,6 +266,6 @@ def resolve(optimizer):
     return _from_tf1(optimizer)
   if callable(optimizer):
     return resolve(optimizer())
-  raise ValueError(
+  raise errors.SettingError(
     f'optimizer={optimizer!r} is neither an optimizer nor a factory of one'
   )

@@ -8,7 +8,8 @@ import zlib
 
 import numpy as np
 
-from dopamine import checks
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 _run_seed: contextvars.ContextVar[int | None] = contextvars.ContextVar(
   'run_seed', default=None
@@ -36,7 +37,7 @@ def resolve(seed: int | None) -> int:
   if seed is None:
     return secrets.randbits(31)
   if not checks.is_number(seed) or seed != int(seed) or seed < 0:
-    raise ValueError(f'seed={seed!r} is not an integer of 0 or more')
+    raise errors.SettingError(f'seed={seed!r} is not an integer of 0 or more')
   return int(seed)
 
 

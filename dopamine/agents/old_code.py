@@ -12,6 +12,8 @@ import types
 
 from absl import logging
 
+from dopamine.settings import errors
+
 # Hooks that nothing calls -> what took their place. As every name here, they
 # are in a row of docs/migrating.md.
 HOOKS = {
@@ -60,7 +62,7 @@ def refuse(agent) -> None:
   name = type(agent).__name__
   for hook, replacement in HOOKS.items():
     if inspect.getattr_static(agent, hook, None) is not None:
-      raise TypeError(
+      raise errors.InterfaceError(
         f'{name}.{hook} is a hook that nothing calls any more: override '
         f'{replacement} instead, see the row of {hook} in docs/migrating.md'
       )
@@ -72,7 +74,7 @@ def refuse(agent) -> None:
       inspect.isfunction(method)
       and len(inspect.signature(method).parameters) < 2
     ):
-      raise TypeError(
+      raise errors.InterfaceError(
         f'{name}.{hook}() must take a batch: {hook}(self, batch), see the row '
         f'of {hook} in docs/migrating.md'
       )
@@ -83,13 +85,13 @@ def refuse(agent) -> None:
   for method, code in methods.items():
     read = _read(code) - given
     if 'split(self._rng' in read and not hasattr(type(agent), 'online_params'):
-      raise TypeError(
+      raise errors.InterfaceError(
         f'{method} splits self._rng, which is a NumPy generator and a key of '
         'JAX in Jax agents alone: see the row of _rng in docs/migrating.md'
       )
     for attribute, replacement in ATTRIBUTES.items():
       if attribute in read:
-        raise TypeError(
+        raise errors.InterfaceError(
           f'{method} uses self.{attribute}, which is no more: use '
           f'{replacement} instead, see the row of {attribute} in '
           'docs/migrating.md'

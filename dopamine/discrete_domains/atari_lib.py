@@ -24,12 +24,14 @@ import gin
 import gymnasium
 import numpy as np
 
-from dopamine import checks
 from dopamine import seeding
+from dopamine.compat import dtypes
 from dopamine.discrete_domains import gym_lib
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 NATURE_DQN_OBSERVATION_SHAPE = (84, 84)
-NATURE_DQN_DTYPE = checks.DType(np.uint8)
+NATURE_DQN_DTYPE = dtypes.DType(np.uint8)
 NATURE_DQN_STACK_SIZE = 4
 
 # Until 3.2.1 these networks lived here, and gin files and scripts name them so.
@@ -95,7 +97,7 @@ def find_rom_id(game_name: str | None) -> str:
       of a file ('pong.bin') the game is taken; a warning says so.
   """
   if not game_name:
-    raise ValueError(
+    raise errors.SettingError(
       'create_atari_environment.game_name is not set: give a game, e.g. '
       "'Pong'; for another kind of task bind create_environment_fn of Runner, "
       'or of TrainRunner, in gin @gym_lib.create_gym_environment'
@@ -110,7 +112,7 @@ def find_rom_id(game_name: str | None) -> str:
     _say_what_counts(name, camel_case(rom_ids[key]), around['ram'] is not None)
     return rom_ids[key]
   if key in {letters(spec.name) for spec in gymnasium.registry.values()}:
-    raise ValueError(
+    raise errors.SettingError(
       f'there is no Atari game {name!r}: for tasks of Gymnasium take the gin '
       'file dopamine/agents/dqn/configs/dqn_gym.gin, and '
       f'create_gym_environment.environment_name = {name!r}'
@@ -118,7 +120,7 @@ def find_rom_id(game_name: str | None) -> str:
   names = {letters(name): name for name in game_names()}
   close = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
   nearest = f'. Nearest: {[names[n] for n in close]}' if close else ''
-  raise ValueError(
+  raise errors.SettingError(
     f'there is no game {name!r}{nearest}; atari_lib.game_names() lists all'
   )
 
@@ -172,7 +174,7 @@ class AleEnvironment:
       f'repeat_action_probability={repeat_action_probability}'
     )
     if rom_id in _TWO_PLAYER_ROMS:
-      raise ValueError(
+      raise errors.SettingError(
         f'{game_name!r} cannot be played: ALE has no one-player mode for it. '
         'atari_lib.game_names() lists the games that it has'
       )
@@ -197,7 +199,7 @@ class AleEnvironment:
   def step(self, action: int) -> tuple[None, float, bool, bool, dict[str, Any]]:
     """Plays one frame; returns (None, reward, terminated, False, {})."""
     if not 0 <= action < len(self._actions):
-      raise ValueError(
+      raise errors.SettingError(
         f'action={action!r} is outside 0..{len(self._actions) - 1}, the '
         'actions of this game'
       )
@@ -207,7 +209,9 @@ class AleEnvironment:
   def render(self, mode: str = 'rgb_array') -> np.ndarray:
     """Returns the present screen, `[height, width, 3]` uint8."""
     if mode != 'rgb_array':
-      raise ValueError(f"mode={mode!r} is not supported: ask for 'rgb_array'")
+      raise errors.SettingError(
+        f"mode={mode!r} is not supported: ask for 'rgb_array'"
+      )
     return self.ale.getScreenRGB()
 
   def close(self) -> None:
@@ -228,7 +232,7 @@ def create_atari_environment(
       probability 0.25 (Machado et al., 2018), instead of never.
     seed: of the emulator; None takes the run's seed.
   """
-  checks.switches('create_atari_environment', sticky_actions=sticky_actions)
+  checks.switch('create_atari_environment', 'sticky_actions', sticky_actions)
   environment = AleEnvironment(
     game_name,
     repeat_action_probability=0.25 if sticky_actions else 0.0,
@@ -312,12 +316,12 @@ class AtariPreprocessing(gym_lib.Preprocessing):
       ('Target screen size', screen_size),
     ):
       if not isinstance(value, (int, np.integer)) or value <= 0:
-        raise ValueError(
+        raise errors.SettingError(
           f'{name} should be strictly positive, and an integer, got {value!r}'
         )
     self.environment = environment
     self.terminal_on_life_loss = terminal_on_life_loss
-    checks.switches(self, 'terminal_on_life_loss')
+    checks.switch(self, 'terminal_on_life_loss', terminal_on_life_loss)
     self.frame_skip = frame_skip
     self.screen_size = screen_size
     self.game_over = False
@@ -423,7 +427,7 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     try:
       is_same = self._ale.set_state(state)
     except (RuntimeError, SystemError) as error:  # All that ale_py says.
-      raise ValueError(
+      raise errors.SettingError(
         "state['emulator'] is not a state of this game"
       ) from error
     if not is_same:
@@ -544,7 +548,7 @@ def _find_ale(environment: Any) -> Any:
     if hasattr(owner, 'ale'):
       break
   else:
-    raise ValueError(
+    raise errors.SettingError(
       f'{environment} is not an Atari environment: neither it nor its '
       '`.unwrapped` has an `ale`'
     )

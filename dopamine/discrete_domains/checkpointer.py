@@ -22,6 +22,7 @@ from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import pending
 from dopamine.files import safe_pickle
+from dopamine.settings import errors
 
 CHECKPOINT_DURATION = 4
 
@@ -80,7 +81,7 @@ def check_format(version: Any, path: str) -> None:
   if not isinstance(version, int) or isinstance(version, bool) or version < 1:
     raise atomic.DamagedError(f'{path} is damaged: its format is {version!r}')
   if version > FORMAT:
-    raise ValueError(
+    raise errors.SettingError(
       f'{path} was written by a later release (format {version}; this one '
       f'knows up to {FORMAT}). Nothing was changed: go on with that release, '
       'or give another base_dir'
@@ -119,7 +120,7 @@ class Checkpointer:
       ValueError: no directory is given, or it cannot be made.
     """
     if not base_directory:
-      raise ValueError('No path provided to Checkpointer.')
+      raise errors.SettingError('No path provided to Checkpointer.')
     self._checkpoint_file_prefix = checkpoint_file_prefix
     self._sentinel_file_identifier = sentinel_file_identifier
     self._sentinel_prefix = f'sentinel_{sentinel_file_identifier}_complete'
@@ -137,7 +138,7 @@ class Checkpointer:
     try:
       os.makedirs(self._base_directory, exist_ok=True)
     except OSError as error:
-      raise ValueError(
+      raise errors.SettingError(
         f'Unable to create checkpoint path: {base_directory} '
         f'({error.strerror}).'
       ) from error
@@ -235,7 +236,7 @@ class Checkpointer:
         self._base_directory
       )
       if not is_here or self._number_of(name) != iteration_number:
-        raise ValueError(
+        raise errors.SettingError(
           f'a file of checkpoint {iteration_number} was put at {path}: give '
           f'storage.put a path {self._base_directory}/NAME_ckpt.'
           f'{iteration_number}.EXT, of the folder and the number that '

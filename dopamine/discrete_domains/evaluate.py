@@ -16,13 +16,14 @@ from absl import flags
 import numpy as np
 
 from dopamine import command_line
-from dopamine import gin_compat
 from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.runs import progress
 from dopamine.runs import saver
+from dopamine.settings import errors
+from dopamine.settings import gin_files
 
 # The agent stores nothing: its replay memory need not hold anything.
 _BINDINGS = tuple(
@@ -64,7 +65,7 @@ class Evaluation(run_experiment.Runner):
   ) -> None:
     """Loads the weights, in place of a checkpoint."""
     if not hasattr(self._agent, 'load_weights'):
-      raise TypeError(
+      raise errors.InterfaceError(
         f'{type(self._agent).__name__} has no load_weights(path), which an '
         'evaluation of weights calls'
       )
@@ -118,14 +119,14 @@ def find_weights(checkpoint: str) -> str:
   if os.path.isdir(path):
     folder, find = path, checkpointer.get_latest_checkpoint_number
     number = find(folder)
-    chosen = gin_compat.bound_values(find).get('override_number')
+    chosen = gin_files.bound_values(find).get('override_number')
     has_none = number < 0 and chosen is None
     name = f'weights_ckpt.{"N" if has_none else number}.npz'
     path = os.path.join(folder, name)
     if not os.path.isfile(path):
       path = old_weights.latest(folder, chosen) or path
   if not (os.path.isfile(path) or old_weights.is_tensorflow(path)):
-    raise FileNotFoundError(
+    raise errors.MissingFileError(
       f'--checkpoint={checkpoint} has no weights (there is no {path}): give a '
       'file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or the folder checkpoints '
       'of a run'

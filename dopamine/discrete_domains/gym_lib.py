@@ -20,8 +20,10 @@ import gymnasium
 import numpy as np
 
 from dopamine import backend
-from dopamine import checks
 from dopamine import seeding
+from dopamine.compat import dtypes
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 CARTPOLE_MIN_VALS = np.array([-2.4, -5.0, -np.pi / 12.0, -np.pi * 2.0])
 CARTPOLE_MAX_VALS = np.array([2.4, 5.0, np.pi / 12.0, np.pi * 2.0])
@@ -31,16 +33,16 @@ MOUNTAINCAR_MIN_VALS = np.array([-1.2, -0.07])
 MOUNTAINCAR_MAX_VALS = np.array([0.6, 0.07])
 
 CARTPOLE_OBSERVATION_SHAPE = (4, 1)
-CARTPOLE_OBSERVATION_DTYPE = checks.DType(np.float64)
+CARTPOLE_OBSERVATION_DTYPE = dtypes.DType(np.float64)
 CARTPOLE_STACK_SIZE = 1
 ACROBOT_OBSERVATION_SHAPE = (6, 1)
-ACROBOT_OBSERVATION_DTYPE = checks.DType(np.float64)
+ACROBOT_OBSERVATION_DTYPE = dtypes.DType(np.float64)
 ACROBOT_STACK_SIZE = 1
 LUNAR_OBSERVATION_SHAPE = (8, 1)
-LUNAR_OBSERVATION_DTYPE = checks.DType(np.float64)
+LUNAR_OBSERVATION_DTYPE = dtypes.DType(np.float64)
 LUNAR_STACK_SIZE = 1
 MOUNTAINCAR_OBSERVATION_SHAPE = (2, 1)
-MOUNTAINCAR_OBSERVATION_DTYPE = checks.DType(np.float64)
+MOUNTAINCAR_OBSERVATION_DTYPE = dtypes.DType(np.float64)
 MOUNTAINCAR_STACK_SIZE = 1
 
 for _domain in ('CARTPOLE', 'ACROBOT', 'LUNAR', 'MOUNTAINCAR'):
@@ -104,7 +106,7 @@ def read_step(result: tuple) -> tuple[Any, float, bool, bool, Any]:
       old API, which mark a time-out by `info['TimeLimit.truncated']`.
   """
   if not isinstance(result, (tuple, list)) or len(result) not in (4, 5):
-    raise ValueError(
+    raise errors.SettingError(
       f'the step of an environment returned {result!r}: it must return '
       '(observation, reward, terminated, truncated, info)'
     )
@@ -144,7 +146,7 @@ def render(environment: Any, mode: str) -> Any:
   if 'mode' in inspect.signature(unwrapped(environment).render).parameters:
     return environment.render(mode)
   if getattr(environment, 'render_mode', mode) != mode:
-    raise ValueError(
+    raise errors.SettingError(
       f'this environment was created with render_mode='
       f'{environment.render_mode!r}, so it cannot render {mode!r}: create it '
       f'with render_mode={mode!r}'
@@ -182,6 +184,15 @@ class Preprocessing:
 # Environments -----------------------------------------------------------------
 
 
+_SETTINGS = {
+  'environment_name': checks.text,
+  'version': checks.text,
+  'render_mode': checks.text,
+  'keep_time_limit': checks.switch,
+  'flatten': checks.switch,
+}
+
+
 @gin.configurable
 def create_gym_environment(
   environment_name: str | None = None,
@@ -207,18 +218,9 @@ def create_gym_environment(
       spaces and the like) become vectors, one-hot where they are categories.
     **kwargs: of the environment, e.g. `continuous=False` for CarRacing.
   """
-  for name, value in (
-    ('environment_name', environment_name),
-    ('version', version),
-    ('render_mode', render_mode),
-  ):
-    if not isinstance(value, str | None):
-      checks.fail('create_gym_environment', name, value, 'a text or None')
-  checks.switches(
-    'create_gym_environment', keep_time_limit=keep_time_limit, flatten=flatten
-  )
+  checks.check_arguments('create_gym_environment', _SETTINGS, locals())
   if not environment_name:
-    raise ValueError(
+    raise errors.SettingError(
       'create_gym_environment.environment_name is not set: give the name of a '
       "Gymnasium environment, e.g. 'CartPole'"
     )
@@ -260,6 +262,12 @@ def _say_how_atari_is_played(environment_id: str) -> None:
   )
 
 
+class _NotInstalledError(
+  errors.UsageError, gymnasium.error.DependencyNotInstalled
+):
+  """Gymnasium lacks what an environment needs."""
+
+
 def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
   """Calls `gymnasium.make` and says what to do where that fails."""
   try:
@@ -269,7 +277,9 @@ def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
       warnings.filterwarnings('ignore', '.*(is out of date|latest versioned)')
       return gymnasium.make(environment_id, **kwargs)
   except TypeError as error:  # From create_gym_environment.**kwargs.
-    raise ValueError(f'{environment_id} cannot be made: {error}') from None
+    raise errors.SettingError(
+      f'{environment_id} cannot be made: {error}'
+    ) from None
   except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
     # Also of the package that 'package:Name-v0' names.
     message = f'{environment_id} needs what is not installed: {error}'
@@ -277,13 +287,13 @@ def _make(environment_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
       message = (
         f'{environment_id} needs Box2D: {backend.how_to_install("box2d")}'
       )
-    raise gymnasium.error.DependencyNotInstalled(message) from error
+    raise _NotInstalledError(message) from error
   except (
     gymnasium.error.DeprecatedEnv,
     gymnasium.error.Error,  # Also of an id that is none.
   ) as error:
     near = _nearest(environment_id)
-    raise ValueError(
+    raise errors.SettingError(
       f'Gymnasium has no environment {environment_id!r}'
       f'{f". Nearest: {near}" if near else ""}; `gymnasium.registry` holds all '
       'of them, and an environment of another package is named '

@@ -4,260 +4,30 @@ Importing this module loads no framework; `load_gin_configs` chooses the
 backend and imports its agents.
 """
 
-from collections.abc import Callable, Sequence
-import difflib
-import importlib
-import inspect
-import os
-import pathlib
-import re
+from collections.abc import Callable
 import time
 from typing import Any
 
 from absl import logging
 import gin
-import gymnasium
 import numpy as np
 
-from dopamine import backend
-from dopamine import checks
-from dopamine import gin_compat
+from dopamine.discrete_domains import agent_factory
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
 from dopamine.runs import run
 from dopamine.runs import run_checks
 from dopamine.runs import run_state
 from dopamine.runs import saver
+from dopamine.settings import checks
+from dopamine.settings import errors
+from dopamine.settings import gin_files
 
-_PACKAGE_PARENT = os.path.dirname(
-  os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-)
-
-# create_agent.agent_name -> module and class.
-_AGENTS = {
-  prefix + name: (
-    f'dopamine.{folder}agents.{name}.{name}_agent',
-    prefix.replace('jax_', 'Jax') + cls,
-  )
-  for prefix, folder in (('', ''), ('jax_', 'jax.'))
-  for name, cls in (
-    ('dqn', 'DQNAgent'),
-    ('rainbow', 'RainbowAgent'),
-    ('implicit_quantile', 'ImplicitQuantileAgent'),
-    ('quantile', 'QuantileAgent'),
-    ('full_rainbow', 'FullRainbowAgent'),
-  )
-}
-
-# What gin files bind without importing it.
-_CONFIGURABLES = (
-  'dopamine.networks',
-  'dopamine.optimizers',
-  'dopamine.replay_memory.circular_replay_buffer',
-  'dopamine.replay_memory.prioritized_replay_buffer',
-  'dopamine.discrete_domains.gym_lib',
-  'dopamine.discrete_domains.legacy_networks',
-)
-
-
-def load_gin_configs(
-  gin_files: Sequence[str], gin_bindings: Sequence[str]
-) -> None:
-  """Chooses the backend, imports what gin files may name, and parses them.
-
-  Args:
-    gin_files: paths, looked for from the current folder, then from those of
-      `gin.add_config_file_search_path`, and then inside the installed package
-      (`dopamine/agents/dqn/configs/dqn.gin`).
-    gin_bindings: further statements, which override those of the files.
-  """
-  if isinstance(gin_files, str):
-    gin_files = [gin_files]
-  if isinstance(gin_bindings, str):
-    gin_bindings = [gin_bindings]
-  gin_bindings = [gin_compat.typed(b) for b in gin_bindings or ()]
-  gin_files = [find_gin_file(path) for path in gin_files or ()]
-  texts = [text for path in gin_files for text in _read(path)]
-  gin_compat.check_version(texts + gin_bindings)
-  name = backend.choose(texts + gin_bindings)
-  modules = list(_CONFIGURABLES)
-  modules += [
-    m for m, _ in _AGENTS.values() if not m.startswith('dopamine.jax')
-  ]
-  if name == 'jax':
-    modules += [m for m, _ in _AGENTS.values() if m.startswith('dopamine.jax')]
-    modules.append('dopamine.jax.networks')
-  backend.load_keras()
-  for module in modules:
-    importlib.import_module(module)
-  gin_compat.parse(gin_files, gin_bindings)
-
-
-def find_gin_file(gin_file: str) -> str:
-  """The path of a gin file: here, where gin was told to look, or ours."""
-  folders = *gin.config._LOCATION_PREFIXES, _PACKAGE_PARENT
-  places = [os.path.join(f, gin_file) for f in folders]
-  for place in places:
-    if os.path.isfile(place):
-      return place
-  ours = pathlib.Path(_PACKAGE_PARENT, 'dopamine').rglob('*.gin')
-  names = {file.name: file for file in sorted(ours, reverse=True)}
-  near = difflib.get_close_matches(os.path.basename(gin_file), names, n=1)
-  hint = ''
-  if near:
-    path = names[near[0]].relative_to(_PACKAGE_PARENT)
-    hint = f' (did you mean {str(path)!r}?)'
-  looked_at = dict.fromkeys(map(os.path.abspath, places))
-  raise FileNotFoundError(
-    f'There is no gin file {gin_file!r}{hint}; looked at '
-    f'{" and ".join(looked_at)}'
-  )
-
-
-def _read(path: str, *above: str) -> list[str]:
-  """The texts of a gin file and of those that it includes."""
-  if path in above:
-    raise ValueError(f'gin file {path} includes itself, by {above[-1]}')
-  with open(path, encoding='utf-8-sig') as file:
-    try:
-      text = file.read()
-    except UnicodeDecodeError as error:
-      raise ValueError(f'{path} is not UTF-8 ({error}): save it so') from None
-  included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
-  return [text] + [
-    t for name in included for t in _read(find_gin_file(name), *above, path)
-  ]
-
-
-@gin.configurable
-def create_agent(
-  sess: Any,
-  environment: Any,
-  agent_name: str | type | None = None,
-  summary_writer: Any = None,
-  debug_mode: bool = False,
-  fit_to_environment: bool = False,
-) -> Any:
-  """Makes the agent that gin names.
-
-  Args:
-    sess: ignored; passed on to agents that take it.
-    environment: its `action_space.n` is the number of actions.
-    agent_name: 'dqn', 'rainbow', 'implicit_quantile', 'quantile' or
-      'full_rainbow', or one of these with 'jax_' before it. On the JAX backend
-      'full_rainbow' is 'jax_full_rainbow', as in the files of Dopamine 4. Or a
-      class of your own, in gin `@MyAgent`: it is given `num_actions`, and
-      `summary_writer` and `sess` if it takes them.
-    summary_writer: for the losses of training.
-    debug_mode: whether the agent logs its losses to TensorBoard.
-    fit_to_environment: whether observation_shape, observation_dtype and network
-      of the agent follow from `environment.observation_space`, where gin does
-      not bind them.
-
-  Raises:
-    ValueError: there is no such agent, or it cannot act in the environment.
-  """
-  checks.switches(
-    'create_agent', debug_mode=debug_mode, fit_to_environment=fit_to_environment
-  )
-  agent_class = find_agent_class(agent_name)
-  parameters = inspect.signature(agent_class).parameters
-  arguments = {}
-  if 'sess' in parameters:
-    arguments['sess'] = sess
-  if 'summary_writer' in parameters or any(
-    p.kind == p.VAR_KEYWORD for p in parameters.values()
-  ):
-    arguments['summary_writer'] = summary_writer if debug_mode else None
-  if fit_to_environment:
-    arguments |= _fitted(agent_class, environment)
-  return agent_class(num_actions=_num_actions(environment), **arguments)
-
-
-def _num_actions(environment: Any) -> int:
-  """How many actions there are, which must be 0, 1, 2, ..."""
-  space = environment.action_space
-  is_other = isinstance(space, gymnasium.Space) and not isinstance(
-    space, gymnasium.spaces.Discrete
-  )
-  if is_other or getattr(space, 'n', None) is None:
-    raise ValueError(
-      f'action_space={space} of {environment} does not number its actions, and '
-      'every agent here chooses among n of them: give it a '
-      'gymnasium.spaces.Discrete(n), by a wrapper or by an argument of the '
-      "environment's own (create_gym_environment.continuous = False for "
-      'CarRacing and LunarLander)'
-    )
-  if getattr(space, 'start', 0) != 0:
-    raise ValueError(
-      f'action_space={space} of {environment} numbers its actions from '
-      f'{space.start}, and every agent here from 0: wrap it, e.g. in '
-      'gymnasium.wrappers.TransformAction'
-    )
-  return space.n
-
-
-def find_agent_class(agent_name: str | type | None) -> type:
-  """The class that `create_agent.agent_name` means."""
-  if inspect.isclass(agent_name):
-    return agent_name
-  if not isinstance(agent_name, str) or agent_name not in _AGENTS:
-    near = gin_compat.hint(str(agent_name), _AGENTS)
-    if agent_name is not None and not isinstance(agent_name, str):
-      near = f' (a {type(agent_name).__name__}, not a class)'
-    raise ValueError(
-      f'Unknown agent: {agent_name}{near}; '
-      f'create_agent.agent_name is one of {", ".join(_AGENTS)}, or a class of '
-      'your own, @MyAgent without quotes or ()'
-    )
-  if agent_name == 'full_rainbow' and backend.current() == 'jax':
-    agent_name = 'jax_full_rainbow'
-  module, name = _AGENTS[agent_name]
-  return getattr(importlib.import_module(module), name)
-
-
-def _fitted(agent_class: type, environment: Any) -> dict[str, Any]:
-  """What an agent's gin bindings leave to its environment's observations."""
-  parameters = {
-    name: _unbound_parameter(agent_class, name)
-    for name in ('observation_shape', 'observation_dtype', 'network')
-  }
-  parameters = {name: p for name, p in parameters.items() if p is not None}
-  if not parameters:
-    return {}
-  space: Any = getattr(environment, 'observation_space', None)
-  if not all(hasattr(space, n) for n in ('shape', 'dtype', 'low', 'high')):
-    raise ValueError(
-      f'create_agent.fit_to_environment needs observations of a Box, and '
-      f'observation_space={space} of {environment} is none: set '
-      'create_gym_environment.flatten = True, or give the environment a '
-      'gymnasium.spaces.Box, or bind observation_shape, observation_dtype and '
-      f'network of {agent_class.__name__} and fit_to_environment = False'
-    )
-  found = {'observation_shape': space.shape, 'observation_dtype': space.dtype}
-  network = parameters.get('network')
-  if network is not None and network.default is not network.empty:
-    networks = importlib.import_module('dopamine.networks')
-    found['network'] = networks.fitting(network.default, space)
-  return {name: value for name, value in found.items() if name in parameters}
-
-
-def _unbound_parameter(cls: type, name: str) -> inspect.Parameter | None:
-  """A constructor's parameter, None if it has none or gin has a value for it.
-
-  A binding counts for the class whose constructor names the parameter, and for
-  those below, which pass it on.
-  """
-  for base in inspect.getmro(cls)[:-1]:
-    if name in gin_compat.bound_parameters(base):
-      return None
-    # gin gives a class that inherits its constructor a wrapper of that.
-    constructor = inspect.unwrap(vars(base).get('__init__', object.__init__))
-    if constructor.__qualname__ == f'{base.__qualname__}.__init__':
-      parameter = inspect.signature(constructor).parameters.get(name)
-      if parameter is not None:
-        return parameter
-  return None
+load_gin_configs = agent_factory.load_gin_configs
+find_gin_file = gin_files.find_gin_file
+create_agent = agent_factory.create_agent
+find_agent_class = agent_factory.find_agent_class
+Stopped = saver.Stopped
 
 
 @gin.configurable
@@ -277,13 +47,10 @@ def create_runner(
     return Runner(base_dir, create_agent)
   if schedule == 'continuous_train':
     return TrainRunner(base_dir, create_agent)
-  raise ValueError(
+  raise errors.SettingError(
     f'Unknown schedule: {schedule}; create_runner.schedule is '
     "'continuous_train_and_eval' or 'continuous_train'"
   )
-
-
-Stopped = saver.Stopped
 
 
 @gin.configurable
@@ -533,7 +300,7 @@ class Runner(run.Run):
   @num_iterations.setter
   def num_iterations(self, value: int) -> None:
     self._num_iterations = value
-    checks.integers(self, 0, '_num_iterations')
+    checks.check(self)
 
   def run_experiment(self) -> None:
     """Runs the iterations that are left.

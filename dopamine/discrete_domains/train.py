@@ -22,6 +22,7 @@ from dopamine import signals
 from dopamine.discrete_domains import run_experiment
 from dopamine.runs import progress
 from dopamine.runs import run_folder
+from dopamine.settings import errors
 
 flags.DEFINE_string(
   'base_dir', None, 'Where to write logs, checkpoints and event files.'
@@ -63,7 +64,7 @@ def main(argv):
 def _train():
   base_dir, runs_dir = FLAGS.base_dir, FLAGS.runs_dir
   if base_dir and runs_dir:
-    raise ValueError(
+    raise errors.SettingError(
       f'--base_dir={base_dir} and --runs_dir={runs_dir} both say where to '
       'write: leave one out'
     )

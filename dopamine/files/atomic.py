@@ -19,9 +19,10 @@ import numpy as np
 from dopamine import memory
 from dopamine.files import bounded_pickle
 from dopamine.files import safe_pickle
+from dopamine.settings import errors
 
 
-class DamagedError(ValueError):
+class DamagedError(errors.SettingError):
   """A file is not what was written, or a part of a checkpoint is missing."""
 
 
@@ -99,7 +100,7 @@ def read_pickle(path: str) -> Any:
     DamagedError: the file is no pickle, or no file.
   """
   if not os.path.lexists(path):
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    raise errors.MissingFileError(errno.ENOENT, os.strerror(errno.ENOENT), path)
   content = read_file(path)
   try:
     return safe_pickle.loads(content)

@@ -15,6 +15,8 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 
+from dopamine.settings import errors
+
 # What is built may be so many times as large as what was read, and this more.
 _FACTOR, _ALLOWANCE = 16, 2**20
 
@@ -37,7 +39,7 @@ _LEAVES = frozenset(
 )
 
 
-class RefusedError(pickle.UnpicklingError):
+class RefusedError(errors.UsageError, pickle.UnpicklingError):
   """A pickle asks for more than it may."""
 
 

@@ -9,6 +9,7 @@ import weakref
 
 from dopamine import signals
 from dopamine.files import atomic
+from dopamine.settings import errors
 
 try:
   import fcntl
@@ -81,7 +82,7 @@ def _take(file: IO[bytes], path: str, folder: str) -> None:
   except OSError:
     if not holder:
       return
-  raise ValueError(
+  raise errors.SettingError(
     f'base_dir={folder} is in use by process {holder.get("pid", "?")} on '
     f'{holder.get("host", "?")}: two runs would overwrite each other. Give '
     'another base_dir, or end that process first (if there is none any more, '

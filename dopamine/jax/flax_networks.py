@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from dopamine.settings import errors
+
 
 class FlaxNetwork(keras.Model):
   """A Flax module whose parameters are Keras's, one for each array.
@@ -56,7 +58,7 @@ class FlaxNetwork(keras.Model):
     state = jnp.zeros(state_shape[1:])
     variables = self.module.init(key, *self._arguments(state, 1, key))
     if set(variables) - {'params'}:
-      raise ValueError(
+      raise errors.SettingError(
         f'{type(self.module).__name__} has {sorted(variables)}: of a Flax '
         "network's collections only 'params' can be kept"
       )

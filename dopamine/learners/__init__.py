@@ -20,6 +20,7 @@ from keras import ops
 import numpy as np
 
 from dopamine import backend
+from dopamine.settings import errors
 
 
 class Hooks(NamedTuple):
@@ -79,7 +80,7 @@ class Learner:
     known = set(map(id, saved))
     lost = [v.path for v in hooks.trainable if id(v) not in known]
     if lost or not hooks.trainable:
-      raise ValueError(
+      raise errors.SettingError(
         f'of the trainable variables {lost} belong to no module that is saved, '
         f'which are {sorted(hooks.modules)}'
         if lost
@@ -114,7 +115,7 @@ class Learner:
     if isinstance(loss, tuple):
       loss, extras = loss
     if len(loss.shape) != 1:
-      raise ValueError(
+      raise errors.SettingError(
         f'_loss must return one loss per transition, [B]; got {loss.shape}'
       )
     weights = self._hooks.loss_weights(batch)
@@ -124,7 +125,7 @@ class Learner:
       ('_priorities', priorities),
     ):
       if values is not None and tuple(values.shape) != tuple(loss.shape):
-        raise ValueError(
+        raise errors.SettingError(
           f'{name} must return one value per transition, {loss.shape}; got '
           f'{values.shape}'
         )
@@ -160,9 +161,11 @@ class Learner:
     named = self._named_variables()
     for name, variable in named.items():
       if name not in state:
-        raise ValueError(f'{name} ({variable.path}) is not in the checkpoint')
+        raise errors.SettingError(
+          f'{name} ({variable.path}) is not in the checkpoint'
+        )
       if tuple(state[name].shape) != tuple(variable.shape):
-        raise ValueError(
+        raise errors.SettingError(
           f'{name} ({variable.path}) has shape {tuple(variable.shape)} here, '
           f'{tuple(state[name].shape)} in the checkpoint'
         )
@@ -188,7 +191,7 @@ def _variables(module) -> list[keras.Variable]:
 def _backend_module():
   name = {'tensorflow': 'tf', 'jax': 'jax'}.get(keras.config.backend())
   if name is None:
-    raise RuntimeError(
+    raise errors.StateError(
       f'KERAS_BACKEND={keras.config.backend()} is not supported: set it to '
       'tensorflow or jax before Python starts'
     )
@@ -251,7 +254,7 @@ def check_values(variables) -> None:
   """
   for variable in variables:
     if hasattr(variable.value, 'graph'):  # As of no eager tensor, no array.
-      raise ValueError(
+      raise errors.SettingError(
         f'{variable.path} was made in a graph or session of TensorFlow 1, and '
         'has no value outside of it: make it before that, or in a function '
         'that the agent is given (optimizer = lambda: '
@@ -312,7 +315,7 @@ def check_settings() -> None:
     value = getattr(keras.config, name)()
     value = getattr(value, 'name', value)
     if value not in (default, configured.get(name)):
-      raise ValueError(
+      raise errors.SettingError(
         f'keras.config.{name}() is {value!r}, but agents compute with '
         f'{default!r}: leave keras.config.set_{name} out. Layers of your own '
         'networks can be given what they need by their arguments'
@@ -339,7 +342,7 @@ def read_tf_checkpoint(prefix: str) -> dict[str, np.ndarray]:
   try:
     tf_learner = importlib.import_module('dopamine.learners.tf_learner')
   except ImportError as error:
-    raise ImportError(
+    raise errors.NotInstalledError(
       f'{prefix} is a checkpoint of TensorFlow, which is needed to read it: '
       f'{backend.how_to_install("")}'
     ) from error
@@ -365,7 +368,7 @@ def parse_device(device: str) -> tuple[str, int]:
   if kind not in ('cpu', 'gpu', 'tpu') or not (
     index in ('', '*') or index.isdigit()
   ):
-    raise ValueError(
+    raise errors.SettingError(
       f"tf_device={device!r} names no device; write '/cpu:*' or '/gpu:0'"
     )
   return kind, int(index) if index.isdigit() else 0

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from dopamine import learners
+from dopamine.settings import errors
 
 
 class Learner(learners.Learner):
@@ -77,7 +78,7 @@ class Learner(learners.Learner):
       before = dict(scope.state_mapping)
       outputs = hook(*args)
     if len(scope.state_mapping) > len(before):
-      raise ValueError(
+      raise errors.SettingError(
         'a hook assigned a variable that belongs to none of the modules that '
         f'are saved, which are {sorted(self._hooks.modules)}: make what holds '
         'it an attribute of the agent'

@@ -19,12 +19,13 @@ import cv2
 import gin
 import numpy as np
 
-from dopamine import checks
 from dopamine import memory
 from dopamine import seeding
 from dopamine.files import atomic
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import ring_files
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 ReplayElement = collections.namedtuple(  # type: ignore[name-match]
   'shape_type', ['name', 'shape', 'type']
@@ -48,6 +49,12 @@ _PADDING = 3  # no transition: the zeros before the first observation
 
 _SCALARS = frozenset((bool, int, float))
 
+# Where the size of a replay memory is set, for messages.
+CAPACITY_SETTINGS = (
+  'replay_capacity of WrappedReplayBuffer, WrappedPrioritizedReplayBuffer or '
+  'OutOfGraphReplayBuffer, whichever the gin file sets'
+)
+
 
 # Attributes of the wrapper -> fields of its last batch.
 _OF_THE_LAST_BATCH = {
@@ -68,7 +75,7 @@ _CV2_DTYPES = frozenset('uint8 int8 uint16 int16 int32 float32 float64'.split())
 NotFoundError = ring_files.NotFoundError
 
 
-class NothingToSampleError(RuntimeError):
+class NothingToSampleError(errors.StateError):
   """The buffer holds no transition that can be sampled, or hardly one."""
 
 
@@ -155,7 +162,7 @@ def as_stored(
     return stored
   if kind in 'biuf':
     given += f' from {array.min()} to {array.max()}'
-  raise ValueError(
+  raise errors.SettingError(
     f'{what} of {given}, which {setting} = {dtype} cannot hold: set it to one '
     'that can'
   )
@@ -178,6 +185,21 @@ class OutOfGraphReplayBuffer:
   To store more, pass `extra_storage_types`; to return more or less, override
   `get_transition_elements`; to decide what is drawn, `sample_index_batch`.
   """
+
+  SETTINGS = {
+    'stack_size': checks.integer(1),
+    'replay_capacity': checks.integer(1),
+    'batch_size': checks.integer(1),
+    'update_horizon': checks.integer(1),
+    'gamma': checks.real(0, 1),
+    'max_sample_attempts': checks.integer(1),
+    'observation_dtype': checks.dtype,
+    'terminal_dtype': checks.dtype,
+    'action_shape': checks.size,
+    'action_dtype': checks.dtype,
+    'reward_shape': checks.size,
+    'reward_dtype': checks.dtype,
+  }
 
   def __init__(
     self,
@@ -227,23 +249,17 @@ class OutOfGraphReplayBuffer:
     self._update_horizon = update_horizon
     self._gamma = gamma
     self._max_sample_attempts = max_sample_attempts
-    checks.integers(
-      self,
-      1,
-      '_stack_size',
-      '_replay_capacity',
-      '_batch_size',
-      '_update_horizon',
-      '_max_sample_attempts',
-    )
-    checks.reals(self, 0, 1, '_gamma')
+    self._observation_dtype = observation_dtype
+    self._terminal_dtype = terminal_dtype
+    self._action_shape, self._action_dtype = action_shape, action_dtype
+    self._reward_shape, self._reward_dtype = reward_shape, reward_dtype
+    checks.check(self)
     if replay_capacity < update_horizon + stack_size:
-      raise ValueError(
+      raise errors.SettingError(
         'There is not enough capacity to cover update_horizon and stack_size. '
         f'replay_capacity={replay_capacity} must be at least '
         f'update_horizon={update_horizon} plus stack_size={stack_size}: raise '
-        'WrappedReplayBuffer.replay_capacity or '
-        'OutOfGraphReplayBuffer.replay_capacity, whichever you set.'
+        f'{CAPACITY_SETTINGS}'
       )
 
     self._state_shape = observation_shape + (self._stack_size,)
@@ -258,14 +274,6 @@ class OutOfGraphReplayBuffer:
         'a list of ReplayElement(name, shape, type)',
       )
     self._extra_storage_types = list(extra_storage_types or ())
-    self._observation_dtype = observation_dtype
-    self._terminal_dtype = terminal_dtype
-    self._action_shape, self._action_dtype = action_shape, action_dtype
-    self._reward_shape, self._reward_dtype = reward_shape, reward_dtype
-    checks.sizes(self, '_action_shape', '_reward_shape')
-    for name in ('observation', 'terminal', 'action', 'reward'):
-      name = f'_{name}_dtype'
-      setattr(self, name, checks.dtype(self, name))
     self._rng = seeding.generator(seeding.resolve(seed), 'replay')
 
     # Public attributes are what `save` writes, beside the store.
@@ -294,15 +302,13 @@ class OutOfGraphReplayBuffer:
     used = memory.resident()
     available = max(limit.size - used, 0)
     if needed > available:
-      raise ValueError(
+      raise errors.SettingError(
         f'a replay memory of replay_capacity={self._replay_capacity} '
         f'transitions needs {needed / 1e9:.1f} GB when it is full, beside the '
         f'{used / 1e9:.1f} GB that are in use, and {limit.owner} '
         f'{limit.size / 1e9:.1f} GB, enough for at most '
         f'{int(available // slot)}: lower '
-        'WrappedReplayBuffer.replay_capacity, or that of '
-        'WrappedPrioritizedReplayBuffer or OutOfGraphReplayBuffer, whichever '
-        'the gin file sets'
+        f'{CAPACITY_SETTINGS}'
       )
 
   # What a transition is made of ----------------------------------------------
@@ -475,13 +481,15 @@ class OutOfGraphReplayBuffer:
   def _check_add(self, args: tuple) -> None:
     shapes = self._add_shapes
     if len(args) != len(shapes):
-      raise ValueError(
+      raise errors.SettingError(
         f'Add expects {len(shapes)} elements, received {len(args)}'
       )
     for arg, (name, expected) in zip(args, shapes.items(), strict=True):
       shape = () if type(arg) in _SCALARS else np.shape(arg)
       if shape != expected:
-        raise ValueError(f'arg has shape {shape}, expected {expected} ({name})')
+        raise errors.SettingError(
+          f'arg has shape {shape}, expected {expected} ({name})'
+        )
       dtype = self._exact_types.get(name)
       if dtype is None or type(arg) in (int, bool):
         continue  # NumPy itself refuses an int that does not fit.
@@ -665,7 +673,7 @@ class OutOfGraphReplayBuffer:
       low = self._stack_size - 1
       high = self.cursor() - self._update_horizon
     if high <= low and self.is_full():
-      raise RuntimeError(
+      raise errors.StateError(
         f'replay_capacity={self._replay_capacity} never holds a transition '
         'that can be sampled: it must be more than stack_size='
         f'{self._stack_size} plus update_horizon={self._update_horizon}'
@@ -857,7 +865,7 @@ class OutOfGraphReplayBuffer:
     names = [*self._elements_beside_the_store(), _MARKERS_NAME]
     lacking = [name for name in names if name not in saved.elements]
     if lacking:
-      raise ValueError(
+      raise errors.SettingError(
         f'{saved.path} was saved by another kind of replay memory: it has no '
         f'{", ".join(lacking)}. Build the one that saved it, or start in an '
         'empty directory.'
@@ -1012,7 +1020,7 @@ class OutOfGraphReplayBuffer:
       expected = (self._replay_capacity, *shape), _numpy_dtype(dtype)
       found = _read_header(file)
       if found != expected:
-        raise ValueError(
+        raise errors.SettingError(
           f'{file} holds {name} of shape {found[0]} and dtype {found[1]}, but '
           f'this buffer was built for shape {expected[0]} and dtype '
           f'{expected[1]}. Build it as the saved one was (replay_capacity is '
@@ -1128,6 +1136,8 @@ class WrappedReplayBuffer:
     gamma: what `discount` is made of; the rewards are summed with the memory's.
   """
 
+  SETTINGS = {'batch_size': checks.integer(1)}
+
   def __init__(
     self,
     observation_shape: tuple[int, ...],
@@ -1159,14 +1169,14 @@ class WrappedReplayBuffer:
     """
     given = checks.is_number(replay_capacity)
     if given and replay_capacity < update_horizon + 1:  # type: ignore[operator]
-      raise ValueError(
+      raise errors.SettingError(
         f'Update horizon ({update_horizon}) should be significantly smaller '
         f'than replay capacity ({replay_capacity}).'
       )
     if not update_horizon >= 1:
-      raise ValueError('Update horizon must be positive.')
+      raise errors.SettingError('Update horizon must be positive.')
     if not 0.0 <= gamma <= 1.0:
-      raise ValueError('Discount factor (gamma) must be in [0, 1].')
+      raise errors.SettingError('Discount factor (gamma) must be in [0, 1].')
     if use_staging:
       logging.warning('use_staging=True does nothing: sampling is fast enough.')
 
@@ -1185,7 +1195,7 @@ class WrappedReplayBuffer:
     self.batch_size = (
       self.memory._batch_size if batch_size is None else batch_size
     )
-    checks.integers(self, 1, 'batch_size')
+    checks.check(self)
     # An agent sets its own: a memory of one step need not know it.
     self.gamma = getattr(self.memory, '_gamma', gamma)
     self._batch: Any = None

@@ -17,6 +17,7 @@ from dopamine.files import atomic
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import sum_tree
+from dopamine.settings import errors
 
 ReplayElement = circular_replay_buffer.ReplayElement
 
@@ -95,7 +96,9 @@ class OutOfGraphPrioritizedReplayBuffer(
   def _check_add(self, args: tuple) -> None:
     super()._check_add(args)
     if not 0 <= float(args[-1]) < np.inf:
-      raise ValueError(f'priority={args[-1]} must be finite and 0 or more')
+      raise errors.SettingError(
+        f'priority={args[-1]} must be finite and 0 or more'
+      )
 
   def _add(self, *args) -> None:
     *stored, priority = args
@@ -233,7 +236,7 @@ class OutOfGraphPrioritizedReplayBuffer(
     self._check_sum_tree(_dtype_of(saved), 'sum_tree')
     largest = float(saved['max_recorded_priority'])
     if not 0 < largest < np.inf:
-      raise ValueError(f'sum_tree has max_recorded_priority={largest}')
+      raise errors.SettingError(f'sum_tree has max_recorded_priority={largest}')
     # First what may be refused. No old value has a part in the new sums.
     self.sum_tree.set(np.arange(self._replay_capacity), saved['priorities'])
     self.sum_tree.max_recorded_priority = largest
@@ -318,7 +321,7 @@ class OutOfGraphPrioritizedReplayBuffer(
       found = f'{dtype["priorities"].shape[0]} priorities'
     else:
       found = 'no tree that was saved here'
-    raise ValueError(
+    raise errors.SettingError(
       f'{name} holds {found}, but this buffer was built for '
       f'replay_capacity={self._replay_capacity}. Build it as the saved one '
       'was, or start in an empty directory.'

@@ -24,6 +24,7 @@ from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import pending
 from dopamine.files import safe_pickle
+from dopamine.settings import errors
 
 # Of 64 segments, four checkpoints with hardly anything new between them hold
 # three to six more than the ring, and the copy of one in use is a hundredth.
@@ -41,7 +42,7 @@ _ELEMENT = 'element/'
 Store = Mapping[str, np.ndarray]  # Name -> what every slot holds, by slot.
 
 
-class NotFoundError(FileNotFoundError):
+class NotFoundError(errors.MissingFileError):
   """Files of a checkpoint are missing."""
 
 
@@ -361,7 +362,7 @@ def check_fit(saved: Saved, store: Store) -> None:
   for name, expected in json.loads(json.dumps(described(store))).items():
     if found.get(name) != expected:
       shape, dtype = found.get(name, (None, None))
-      raise ValueError(
+      raise errors.SettingError(
         f'{saved.path} holds $store$_{name} of shape '
         f'{shape and tuple(shape)} and dtype {dtype}, but this buffer was '
         f'built for shape {tuple(expected[0])} and dtype {expected[1]}. '

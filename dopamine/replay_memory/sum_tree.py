@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from dopamine import seeding
+from dopamine.settings import errors
 
 
 class SumTree:
@@ -160,7 +161,7 @@ class SumTree:
     """Returns where fractions `[B]` of the total lie: indices `[B]`."""
     sums = self._sums
     if not sums[1] > 0.0:
-      raise RuntimeError(
+      raise errors.StateError(
         'Cannot sample from an empty sum tree: all priorities are 0.'
       )
     query = fraction * sums[1]
@@ -176,8 +177,8 @@ class SumTree:
     return node - self._first_leaf
 
 
-def _no_such_value(value, index) -> ValueError:
+def _no_such_value(value, index) -> errors.UsageError:
   kind = 'nonnegative' if math.isfinite(value) else 'finite'
-  return ValueError(
+  return errors.SettingError(
     f'Sum tree values should be {kind}. Got {value} at index {index}'
   )

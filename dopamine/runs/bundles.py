@@ -12,6 +12,7 @@ from dopamine.runs import checkpoints
 from dopamine.runs import event_writer
 from dopamine.runs import run_checks
 from dopamine.runs import run_state
+from dopamine.settings import errors
 
 
 def environment_state(environment: Any) -> Any:
@@ -98,7 +99,7 @@ def bundle(
   if not data:
     return None
   if not isinstance(data, dict):
-    raise TypeError(
+    raise errors.InterfaceError(
       f'bundle_and_checkpoint of {type(agent).__name__} returned {data!r}: it '
       'must return a dict, or None to save nothing'
     )
@@ -183,7 +184,7 @@ def restore(
     run = data.pop('run', {})
     changes = run_checks.check_same_run(base_dir, run, identity, allow_changes)
   if not agent.unbundle(place.checkpointer.directory, place.number, data):
-    raise ValueError(
+    raise errors.SettingError(
       f'{type(agent).__name__} did not take {place} (its unbundle '
       'returned no True). Nothing was overwritten: put back what is missing '
       'or the settings of that run, set DQNAgent.allow_partial_reload = True '
@@ -193,7 +194,7 @@ def restore(
     return Restored(place.iteration)
   for key in ('logs', 'current_iteration'):
     if key not in data:
-      raise ValueError(
+      raise errors.SettingError(
         f'{_path(place, prefix)} has no {key!r}: it is no checkpoint of a '
         'Runner'
       )
@@ -228,7 +229,7 @@ def _read(place: checkpoints.Place, prefix: str, agent: Any) -> Any:
   if data is None:
     return None
   if not isinstance(data, dict):
-    raise ValueError(f'{path} holds no dict: no Runner saved it')
+    raise errors.SettingError(f'{path} holds no dict: no Runner saved it')
   run = data.get('run', {})
   if not isinstance(run, dict):
     raise atomic.DamagedError(f'{path} is damaged: its run is no dict')

@@ -4,14 +4,12 @@ from collections.abc import Callable
 import gc
 import math
 import os
-import re
 import sys
 import time
 from typing import Any, Self
 
 from absl import logging
 
-from dopamine import checks
 from dopamine import seeding
 from dopamine.compat import adapters
 from dopamine.discrete_domains import atari_lib
@@ -24,6 +22,8 @@ from dopamine.runs import run_checks
 from dopamine.runs import run_record
 from dopamine.runs import run_state
 from dopamine.runs import saver
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 
 class Run:
@@ -56,6 +56,22 @@ class Run:
       that decide what its checkpoints mean.
   """
 
+  SETTINGS = {
+    'create_agent_fn': checks.function,
+    'create_environment_fn': checks.function,
+    'checkpoint_file_prefix': checks.file_name,
+    'logging_file_prefix': checks.file_name,
+    'log_every_n': checks.integer(1),
+    'num_iterations': checks.integer(0),
+    'training_steps': checks.integer(0),
+    'evaluation_steps': checks.integer(0),
+    'max_steps_per_episode': checks.integer(1),
+    'clip_rewards': checks.switch,
+    'timeouts_are_terminal': checks.switch,
+    'checkpoint_minutes': checks.optional(checks.real(0, math.inf)),
+    'allow_changes': checks.switch,
+  }
+
   def __init__(
     self,
     base_dir: str,
@@ -74,12 +90,6 @@ class Run:
     checkpoint_minutes: float | None = 10,
     allow_changes: bool = False,
   ):
-    for name, value in (
-      ('checkpoint_file_prefix', checkpoint_file_prefix),
-      ('logging_file_prefix', logging_file_prefix),
-    ):
-      if not isinstance(value, str) or not re.fullmatch(r'[\w-]{1,99}', value):
-        checks.fail(self, name, value, 'a file name of letters and digits')
     if checkpoint_file_prefix in (
       'weights_ckpt',
       'sentinel_checkpoint_complete',
@@ -103,21 +113,7 @@ class Run:
     self._create_agent_fn = create_agent_fn
     self._create_environment_fn = create_environment_fn
     self._given_seed = seed
-    checks.integers(
-      self, 0, '_num_iterations', '_training_steps', '_evaluation_steps'
-    )
-    checks.integers(self, 1, '_max_steps_per_episode', '_log_every_n')
-    checks.switches(
-      self, '_clip_rewards', '_timeouts_are_terminal', '_allow_changes'
-    )
-    if checkpoint_minutes is not None:
-      checks.reals(self, 0, math.inf, '_checkpoint_minutes')
-    for name, function in (
-      ('create_agent_fn', create_agent_fn),
-      ('create_environment_fn', create_environment_fn),
-    ):
-      if not callable(function):
-        checks.fail(self, name, function, 'a function, in gin @name')
+    checks.check(self)
     self._sess = None
     self._agent: Any = None
     self._environment: Any = None
@@ -153,7 +149,7 @@ class Run:
   def _take_folder(self) -> saver.Saver:
     """Returns what saves the run, in a folder that is its own."""
     if not self._base_dir:
-      raise ValueError('a Runner needs a base_dir to write to')
+      raise errors.SettingError('a Runner needs a base_dir to write to')
     if not isinstance(self._base_dir, str | os.PathLike):
       checks.fail(self, 'base_dir', self._base_dir, 'the path of a folder')
     # No shell expands it after =.

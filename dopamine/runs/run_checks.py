@@ -16,8 +16,10 @@ from dopamine import memory
 from dopamine import seeding
 from dopamine.discrete_domains import gym_lib
 from dopamine.files import atomic
+from dopamine.replay_memory import circular_replay_buffer
 from dopamine.runs import progress
 from dopamine.runs import run_record
+from dopamine.settings import errors
 
 # Settings that any run may change.
 _FREE_SETTINGS = frozenset(
@@ -44,7 +46,7 @@ def check_base_dir(base_dir: str) -> str:
   """
   ours = ('checkpoints', 'logs')
   if '://' in base_dir:
-    raise ValueError(
+    raise errors.SettingError(
       f'base_dir={base_dir} is an address: give a folder of this '
       'machine, and copy it afterwards'
     )
@@ -53,7 +55,7 @@ def check_base_dir(base_dir: str) -> str:
     *(os.path.join(base_dir, d) for d in ours),
   ):
     if os.path.exists(path) and not os.path.isdir(path):
-      raise ValueError(
+      raise errors.SettingError(
         f'base_dir={base_dir}: {path} is a file; give a folder, or the '
         'name of one that is to be made'
       )
@@ -65,7 +67,7 @@ def check_base_dir(base_dir: str) -> str:
     found = {e.name: e.is_dir() for e in entries}
   folders = [f for f in sorted(found) if found[f] and not f.startswith('.')]
   if folders and not set(found) & {'seed.json', *ours}:
-    raise ValueError(
+    raise errors.SettingError(
       f'base_dir={base_dir} holds something else than a run: '
       f'{", ".join(folders[:5])}; give a folder of its own to each run'
     )
@@ -78,7 +80,7 @@ def writing_to(base_dir: str) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    raise ValueError(
+    raise errors.SettingError(
       f'base_dir={base_dir} cannot be written ({error.filename or base_dir}: '
       f'{error.strerror}): give a folder that can, or make room'
     ) from None
@@ -95,7 +97,7 @@ def settle_seed(base_dir: str, is_begun: bool, seed: int | None) -> int:
   saved = saved_seed(base_dir)
   seed = seeding.resolve(saved if seed is None else seed)
   if is_begun and saved not in (None, seed):
-    raise ValueError(
+    raise errors.SettingError(
       f'base_dir={base_dir} holds a run whose seed is {saved}, and '
       f'this one is {seed}: give another base_dir, or leave the seed out to '
       'go on with that run'
@@ -114,7 +116,7 @@ def saved_seed(base_dir: str) -> int | None:
   try:
     return seeding.resolve(json.loads(atomic.read_file(path, 1000)))
   except (RecursionError, ValueError) as error:
-    raise ValueError(
+    raise errors.SettingError(
       f'{path} does not hold the seed of this run ({error}): write it '
       'there, or delete the file and give --seed'
     ) from None
@@ -129,7 +131,7 @@ def check_environment(environment: Any) -> None:
   is_bare = is_bare and not hasattr(environment, 'game_over')
   lacks = [n for n in ('reset', 'step') if not hasattr(environment, n)]
   if is_bare or lacks:
-    raise ValueError(
+    raise errors.SettingError(
       f'Runner.create_environment_fn returned {environment}, which lacks '
       f'{", ".join(lacks) or "game_over"}: return '
       'gym_lib.GymPreprocessing(environment) of a Gymnasium environment'
@@ -144,7 +146,7 @@ def check_agent(agent: Any) -> None:
   )
   lacks = [n for n in verbs if not callable(getattr(agent, n, None))]
   if lacks:
-    raise TypeError(
+    raise errors.InterfaceError(
       f'{type(agent).__name__} has no {", ".join(lacks)}, which a '
       'Runner calls: docs/extending.md says what an agent needs'
     )
@@ -161,7 +163,7 @@ def check_finite(environment: Any, where: Any, **values: Any) -> None:
   for name, value in values.items():
     is_none = name == 'reward' and isinstance(value, str | None)
     if is_none or not _is_finite(value):
-      raise FloatingPointError(
+      raise errors.NotFiniteError(
         f'{environment} gave the {name} {value} at {where}. Checkpoints of '
         'earlier iterations are as they were'
       )
@@ -195,12 +197,11 @@ def check_memory(agent: Any) -> str:
   peak = memory.resident() + replay + _WORKING_MEMORY
   limit = memory.tightest(allocated=replay)
   if peak > limit.size:
-    raise ValueError(
+    raise errors.SettingError(
       f'this run will need about {peak / 1e9:.1f} GB of memory, '
       f'{replay / 1e9:.1f} GB of them for the replay memory when it is full, '
-      f'and {limit.owner} {limit.size / 1e9:.1f} GB: lower replay_capacity '
-      'of WrappedReplayBuffer, WrappedPrioritizedReplayBuffer or '
-      'OutOfGraphReplayBuffer, whichever the gin file sets'
+      f'and {limit.owner} {limit.size / 1e9:.1f} GB: lower '
+      f'{circular_replay_buffer.CAPACITY_SETTINGS}'
     )
   text = f'about {peak / 1e9:.1f} GB at the peak'
   if replay:
@@ -296,7 +297,7 @@ def check_same_run(
     if None in (value, old.get(name)) or value == old[name]:
       continue
     if not allow_changes:
-      raise ValueError(
+      raise errors.SettingError(
         f'base_dir={base_dir} holds a run whose {name} is {old[name]}, and '
         f'this one is {value}: {way_out}'
       )

@@ -14,12 +14,12 @@ import shlex
 import sys
 from typing import Any
 
-from dopamine import gin_compat
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.runs import run_checks
+from dopamine.settings import gin_files
 
 
 def below(
@@ -59,7 +59,7 @@ _RUNNERS = run_experiment.TrainRunner, run_experiment.Runner
 def _bound(parameter: str, *targets: Any) -> Any:
   """What gin gives to a parameter, None for nothing."""
   for target in targets:
-    value = gin_compat.bound_values(target).get(parameter)
+    value = gin_files.bound_values(target).get(parameter)
     if value is not None:
       return copy.deepcopy(value)  # In gin, this looks up what it refers to.
   return None

@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 
 from absl import logging
 
-from dopamine import gin_compat
 from dopamine import seeding
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import logger
@@ -26,6 +25,8 @@ from dopamine.runs import progress
 from dopamine.runs import run_checks
 from dopamine.runs import run_record
 from dopamine.runs import run_state
+from dopamine.settings import errors
+from dopamine.settings import gin_files
 
 # How long a run that is to stop waits for the end of an episode that it cannot
 # be saved in.
@@ -175,7 +176,7 @@ class Saver(NoSaver):
         continue
       self._damaged, self._event_sizes = list(damages), restored.event_files
       return restored
-    raise ValueError(
+    raise errors.SettingError(
       f'base_dir={self._base_dir} holds a run, but no checkpoint of it is '
       f'whole. {". ".join(damages.values())}. Nothing was changed: put the '
       'files back if you have them elsewhere, set '
@@ -190,11 +191,11 @@ class Saver(NoSaver):
       checkpointer.get_latest_checkpoint_number,
       self.checkpoints.complete,
     )
-    if gin_compat.bound_values(find).get('override_number') is None:
+    if gin_files.bound_values(find).get('override_number') is None:
       return self.checkpoints.places()
     latest = find(complete.directory)
     if latest >= 0 and latest not in complete.numbers():
-      raise ValueError(
+      raise errors.SettingError(
         f'get_latest_checkpoint_number.override_number={latest}, but there '
         f'is no sentinel_checkpoint_complete.{latest} in '
         f'{complete.directory}: give one of {complete.numbers()}, or -1 to '
@@ -354,7 +355,7 @@ class Saver(NoSaver):
       if not is_last:
         self._retry_soon(error)
         return
-    raise OSError(
+    raise errors.NotSavedError(
       f'iteration {iteration} could not be saved: {error}. Checkpoints of '
       'earlier iterations are as they were; with room to write, '
       f'{self.how_to_go_on()}'

@@ -12,8 +12,8 @@ import gin
 import keras
 import pytest
 
-from dopamine import gin_compat
 from dopamine.discrete_domains import run_experiment
+from dopamine.settings import gin_files
 
 LIST = pathlib.Path(__file__).with_name('bindable_names.json')
 
@@ -174,7 +174,7 @@ def found():
     if selector.split('.')[0] in ('dopamine', 'tf'):
       target = configurable.wrapped
       if inspect.isclass(target):
-        names[selector] = sorted(gin_compat._parameters(target)[0] - {'self'})
+        names[selector] = sorted(gin_files._parameters(target)[0] - {'self'})
       else:
         names[selector] = sorted(inspect.signature(target).parameters)
   return names
@@ -205,7 +205,7 @@ def test_what_dopamine_3_bound_can_be_bound(module, name, parameters):
     gin.parse_config(f'some.reference = @{selector}', skip_unknown=['some'])
     for parameter in parameters:
       gin.parse_config(f'{selector}.{parameter} = 1')
-    gin_compat._check_parameters()
+    gin_files._check_parameters()
 
 
 def main():

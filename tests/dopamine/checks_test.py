@@ -7,21 +7,28 @@ import types
 import numpy as np
 import pytest
 
-from dopamine import checks
+from dopamine.compat import dtypes
+from dopamine.settings import checks
 
 pytestmark = pytest.mark.no_backend
 
 
-class Thing:
-  def __init__(self, **settings):
-    vars(self).update(settings)
+def checked(kind, value, name='gamma'):
+  """What a setting that must be of a kind becomes."""
+
+  class Thing:
+    SETTINGS = {name.lstrip('_'): kind}
+
+  thing = Thing()
+  setattr(thing, name, value)
+  checks.check(thing)
+  return getattr(thing, name)
 
 
 @pytest.mark.parametrize('value', [3, 3.0, np.int64(3), np.float32(3)])
 def test_integral_numbers_become_int(value):
-  thing = Thing(_period=value)
-  checks.integers(thing, 1, '_period')
-  assert type(thing._period) is int and thing._period == 3
+  period = checked(checks.integer(1), value, '_period')
+  assert type(period) is int and period == 3
 
 
 @pytest.mark.parametrize(
@@ -29,7 +36,7 @@ def test_integral_numbers_become_int(value):
 )
 def test_what_is_no_integer_above_0_is_refused(value):
   with pytest.raises(ValueError) as error:
-    checks.integers(Thing(_period=value), 1, '_period')
+    checked(checks.integer(1), value, '_period')
   assert str(error.value) == (
     f'Thing.period = {value!r} must be an integer of at least 1: change the '
     'gin binding or the argument'
@@ -38,65 +45,120 @@ def test_what_is_no_integer_above_0_is_refused(value):
 
 def test_numbers_stay_within_their_bounds():
   for value in (0, 1, 0.5, np.float32(0.5)):
-    checks.reals(Thing(gamma=value), 0, 1, 'gamma')
+    assert checked(checks.real(0, 1), value) is value
   for value in (-0.1, 1.1, '0.5', None, True, math.nan):
     with pytest.raises(ValueError, match='Thing.gamma = .*between 0 and 1'):
-      checks.reals(Thing(gamma=value), 0, 1, 'gamma')
+      checked(checks.real(0, 1), value)
   with pytest.raises(ValueError, match='a number of at least 0'):
-    checks.reals(Thing(kappa=-1), 0, math.inf, 'kappa')
+    checked(checks.real(0, math.inf), -1)
   with pytest.raises(ValueError, match='must be a number: '):
-    checks.reals(Thing(vmax='x'), -math.inf, math.inf, 'vmax')
+    checked(checks.real(-math.inf, math.inf), 'x')
 
 
 def test_rates_may_be_schedules():
-  checks.rates('Adam', learning_rate=lambda: 0.1, epsilon=0, decay=0.9)
+  for value in (lambda: 0.1, 0, 0.9, np.float32(2)):
+    checked(checks.rate, value)
   for value in (-1e-3, 'fast', None, True, (0.1,), math.nan):
     with pytest.raises(ValueError, match='Adam.learning_rate = '):
-      checks.rates('Adam', learning_rate=value)
+      checks.check_arguments(
+        'Adam',
+        {'learning_rate': checks.rate, 'momentum': checks.share},
+        {'learning_rate': value, 'name': 'a'},
+      )
+
+
+def test_shares_are_less_than_1():
+  for value in (lambda: 0.1, 0, 0.9):
+    checked(checks.share, value)
+  for value in (1, 1.0, -0.1, 'x'):
+    with pytest.raises(ValueError, match='Thing.gamma = .*at least 0'):
+      checked(checks.share, value)
+
+
+def test_what_is_optional_may_be_none():
+  assert checked(checks.optional(checks.integer(0)), None) is None
+  assert checked(checks.optional(checks.integer(0)), 2.0) == 2
+  with pytest.raises(ValueError, match="'2'"):
+    checked(checks.optional(checks.integer(0)), '2')
+
+
+def test_file_names_name_no_folder():
+  assert checked(checks.file_name, 'ckpt-1_a') == 'ckpt-1_a'
+  for value in ('', '../x', 'a/b', 3, None, 'x' * 100, 'a b'):
+    with pytest.raises(ValueError, match='a file name of letters'):
+      checked(checks.file_name, value)
+
+
+def test_texts_may_be_none():
+  assert checked(checks.text, None) is None and checked(checks.text, '') == ''
+  with pytest.raises(ValueError, match='a text or None'):
+    checked(checks.text, 3)
+
+
+def test_a_subclass_adds_its_settings_and_changes_those_of_its_parents():
+  class Parent:
+    SETTINGS = {'a': checks.integer(1), 'b': checks.switch}
+
+    def __init__(self, **settings):
+      vars(self).update(settings)
+      checks.check(self)
+
+  class Other:
+    SETTINGS = {'c': checks.switch}
+
+  class Child(Parent, Other):
+    SETTINGS = {'a': checks.integer(2)}
+
+  assert set(checks.settings(Child)) == {'a', 'b', 'c'}
+  Child(a=2, b=True)  # It has no c yet.
+  Parent(a=1)
+  for settings in ({'a': 1}, {'a': 2, 'b': 'x'}, {'c': 'x'}):
+    with pytest.raises(ValueError, match='Child.* must be '):
+      Child(**settings)
 
 
 def test_switches_are_true_or_false():
-  checks.switches(Thing(a=True, b=0, c=np.bool_(True)), 'a', 'b', 'c')
+  for value in (True, 0, np.bool_(True)):
+    assert checked(checks.switch, value) is value
   for value in ('False', 2, None, []):
     with pytest.raises(ValueError, match='True or False'):
-      checks.switches(Thing(a=value), 'a')
+      checked(checks.switch, value)
 
 
 def test_functions_are_callable():
-  checks.functions(Thing(network=dict), 'network')
-  with pytest.raises(ValueError, match="Thing.network = 'relu' .*@name"):
-    checks.functions(Thing(network='relu'), 'network')
+  assert checked(checks.function, dict) is dict
+  with pytest.raises(ValueError, match="Thing.gamma = 'relu' .*@name"):
+    checked(checks.function, 'relu')
 
 
 def test_sizes_are_tuples_of_integers():
-  thing = Thing(shape=[4, 1.0])
-  checks.sizes(thing, 'shape')
-  assert thing.shape == (4, 1)
-  checks.sizes(Thing(shape=()), 'shape')
+  assert checked(checks.size, [4, 1.0]) == (4, 1)
+  assert checked(checks.size, ()) == ()
   for value in (84, '84', (0,), (-1, 2), (1.5,), None, ('a',)):
-    with pytest.raises(ValueError, match='Thing.shape = '):
-      checks.sizes(Thing(shape=value), 'shape')
+    with pytest.raises(ValueError, match='Thing.gamma = '):
+      checked(checks.size, value)
 
 
 def test_dtypes_of_numpy_and_tensorflow_are_known():
   tf_like = types.SimpleNamespace(as_numpy_dtype=np.float32)
   for value in (np.uint8, 'uint8', np.dtype('uint8')):
-    assert checks.dtype(Thing(d=value), 'd') == np.uint8
-  assert checks.dtype(Thing(d=tf_like), 'd') == np.float32
-  with pytest.raises(ValueError, match="Thing.d = 'pixel' must be a NumPy"):
-    checks.dtype(Thing(d='pixel'), 'd')
+    assert checked(checks.dtype, value) == np.uint8
+  assert checked(checks.dtype, tf_like) == np.float32
+  with pytest.raises(ValueError, match="Thing.gamma = 'pixel' must be a NumPy"):
+    checked(checks.dtype, 'pixel')
 
 
 def test_arrays_are_numbers():
-  checks.arrays(Thing(a=(1, -math.inf), b=2, c=np.ones(3)), 'a', 'b', 'c')
+  for value in ((1, -math.inf), 2, np.ones(3)):
+    assert checked(checks.array, value) is value
   for value in ('x', '3', (), None, ('x',), {}, {'x': 1}, (1, math.nan)):
     with pytest.raises(ValueError, match='a sequence of numbers'):
-      checks.arrays(Thing(min_vals=value), 'min_vals')
+      checked(checks.array, value)
 
 
 def test_a_dtype_answers_as_numpys_and_as_tensorflows():
-  dtype = checks.DType(np.float64)
-  assert dtype == np.float64 == dtype and dtype == checks.DType('f8')
+  dtype = dtypes.DType(np.float64)
+  assert dtype == np.float64 == dtype and dtype == dtypes.DType('f8')
   assert dtype != np.float32 and dtype != None and {dtype: 1}[np.dtype('f8')]  # noqa: E711
   assert np.zeros(2, dtype).dtype == np.ones(2).astype(dtype).dtype == dtype
   assert dtype.as_numpy_dtype is np.float64 and dtype.itemsize == 8

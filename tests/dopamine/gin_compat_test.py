@@ -1,4 +1,4 @@
-"""Tests of `dopamine.gin_compat` and `dopamine.gin_tf`."""
+"""Tests of `dopamine.settings.gin_files` and `dopamine.gin_tf`."""
 
 import os
 import subprocess
@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import dopamine  # noqa: F401 Installs the stand-ins.
-from dopamine import gin_compat
 from dopamine import optimizers
+from dopamine.compat import dopamine_4
 from dopamine.discrete_domains import run_experiment
+from dopamine.settings import gin_files
 
 
 @gin.configurable
@@ -165,8 +166,8 @@ def test_an_optimizer_that_is_not_known_says_what_to_use():
 
 
 def test_a_replay_buffer_of_ones_own_is_not_dopamine_4s():
-  gin_compat.check_version(['my_lab.ReplayBuffer.batch_size = 3'])
-  gin_compat.check_version(['WrappedReplayBuffer.batch_size = 3'])
+  dopamine_4.check_version(['my_lab.ReplayBuffer.batch_size = 3'])
+  dopamine_4.check_version(['WrappedReplayBuffer.batch_size = 3'])
 
 
 def test_a_decay_that_lacks_an_argument_names_it():
@@ -297,9 +298,9 @@ print(ascii(show()))
 
 
 def test_a_binding_that_is_no_utf8_is_named():
-  assert gin_compat.typed('a = "ü"') == 'a = "ü"'
+  assert gin_files._typed('a = "ü"') == 'a = "ü"'
   with pytest.raises(ValueError, match=r"'a = \\udcfc' is not UTF-8"):
-    gin_compat.typed(os.fsdecode(b'a = \xfc'))
+    gin_files._typed(os.fsdecode(b'a = \xfc'))
 
 
 def test_gin_files_of_a_search_path_are_found(tmp_path, monkeypatch):

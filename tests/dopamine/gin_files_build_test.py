@@ -15,6 +15,7 @@ import pytest
 from dopamine import networks
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
+from dopamine.discrete_domains import agent_factory
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
@@ -171,7 +172,7 @@ OF_THE_RUNNER = {
     run_experiment.Runner: 'continuous_train_and_eval',
   }[type(runner)],
   'create_agent.agent_name': lambda runner: {
-    cls: name for name, (_, cls) in run_experiment._AGENTS.items()
+    cls: name for name, (_, cls) in agent_factory._AGENTS.items()
   }[type(inside.agent(runner)).__name__],
   'create_agent.debug_mode': lambda runner: (
     inside.agent(runner).summary_writer is runner._summary_writer

@@ -32,7 +32,6 @@ from keras import ops
 import numpy as np
 
 from dopamine import backend
-from dopamine import checks
 from dopamine import learners
 from dopamine import losses
 from dopamine import networks
@@ -40,12 +39,15 @@ from dopamine import old_weights
 from dopamine import optimizers
 from dopamine import seeding
 from dopamine.agents import old_code
+from dopamine.compat import dtypes
 from dopamine.discrete_domains import atari_lib
 from dopamine.files import atomic
 from dopamine.files import pending
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 NATURE_DQN_OBSERVATION_SHAPE = atari_lib.NATURE_DQN_OBSERVATION_SHAPE
 NATURE_DQN_DTYPE = atari_lib.NATURE_DQN_DTYPE
@@ -126,6 +128,27 @@ class DQNAgent:
     cumulative_gamma: gamma ** update_horizon.
   """
 
+  SETTINGS = {
+    'num_actions': checks.integer(1),
+    'observation_shape': checks.size,
+    'observation_dtype': checks.dtype,
+    'stack_size': checks.integer(1),
+    'gamma': checks.real(0, 1),
+    'update_horizon': checks.integer(1),
+    'min_replay_history': checks.integer(0),
+    'update_period': checks.integer(1),
+    'target_update_period': checks.integer(1),
+    'epsilon_fn': checks.function,
+    'epsilon_train': checks.real(0, 1),
+    'epsilon_eval': checks.real(0, 1),
+    'tf_device': checks.text,
+    'eval_mode': checks.switch,
+    'max_tf_checkpoints_to_keep': checks.optional(checks.integer(0)),
+    'summary_writing_frequency': checks.integer(1),
+    'allow_partial_reload': checks.switch,
+    'double_dqn': checks.switch,
+  }
+
   # The tag of the loss in TensorBoard is the prefix and the name.
   _summary_prefix = 'Losses/'
   _loss_name = 'HuberLoss'
@@ -173,16 +196,16 @@ class DQNAgent:
     backend.current()  # Refuses a KERAS_BACKEND that came too late.
     learners.check_settings()
     if num_actions is None:
-      raise ValueError(f'{type(self).__name__} needs num_actions')
+      raise errors.SettingError(f'{type(self).__name__} needs num_actions')
     if summary_writer is not None and not hasattr(summary_writer, 'add_scalar'):
-      raise ValueError(
+      raise errors.SettingError(
         f'summary_writer={summary_writer!r} has no add_scalar(tag, value, '
         'step): use a tensorboardX.SummaryWriter, see docs/migrating.md'
       )
     if replay_scheme is None:
       replay_scheme = self._default_replay_scheme
     if replay_scheme not in ('uniform', 'prioritized'):
-      raise ValueError(
+      raise errors.SettingError(
         f'Invalid replay scheme: {replay_scheme}; '
         "replay_scheme is 'uniform' or 'prioritized'"
       )
@@ -191,9 +214,6 @@ class DQNAgent:
     self.num_actions = num_actions
     self.observation_shape = observation_shape
     self.observation_dtype = observation_dtype
-    self.observation_dtype = checks.DType(
-      checks.dtype(self, 'observation_dtype')
-    )
     self.stack_size = stack_size
     self.network = network
     self.gamma = gamma
@@ -216,6 +236,7 @@ class DQNAgent:
     self.double_dqn = double_dqn
     self._replay_scheme = replay_scheme
     self._check_settings()
+    self.observation_dtype = dtypes.DType(self.observation_dtype)
     self.cumulative_gamma = gamma**update_horizon
     self.training_steps = 0
     self._generator = seeding.generator(self.seed, 'agent')
@@ -321,7 +342,7 @@ class DQNAgent:
     if self._replay_scheme == 'uniform':
       return None
     if not hasattr(batch, 'sampling_probabilities'):
-      raise ValueError(
+      raise errors.SettingError(
         f"{type(self).__name__} with replay_scheme='prioritized' needs a "
         "replay memory that returns sampling_probabilities; set 'uniform', or "
         'build a WrappedPrioritizedReplayBuffer in _build_replay_buffer'
@@ -369,31 +390,17 @@ class DQNAgent:
 
   def _check_settings(self):
     """Refuses settings that cannot work; integers become `int`."""
-    checks.integers(
-      self,
-      1,
-      'num_actions',
-      'stack_size',
-      'update_horizon',
-      'update_period',
-      'target_update_period',
-      'summary_writing_frequency',
-    )
-    checks.integers(self, 0, 'min_replay_history')
+    checks.check(self)
     # Where epsilon stays as it is, nobody divides by the period.
     stays = getattr(self.epsilon_fn, '__name__', '') == 'identity_epsilon'
-    checks.integers(self, 0 if stays else 1, 'epsilon_decay_period')
-    if self.max_tf_checkpoints_to_keep is not None:
-      checks.integers(self, 0, 'max_tf_checkpoints_to_keep')
-    checks.reals(self, 0, 1, 'gamma', 'epsilon_train', 'epsilon_eval')
-    checks.switches(self, 'eval_mode', 'allow_partial_reload', 'double_dqn')
-    checks.functions(self, 'epsilon_fn')
+    period = checks.integer(0 if stays else 1)
+    self.epsilon_decay_period = period(
+      self, 'epsilon_decay_period', self.epsilon_decay_period
+    )
     # An agent that makes its networks itself needs none.
     makes_its_own = not self._create_network.__module__.startswith('dopamine.')
     if self.network is not None or not makes_its_own:
-      checks.functions(self, 'network')
-    checks.sizes(self, 'observation_shape')
-    checks.texts(self, 'tf_device')
+      checks.function(self, 'network', self.network)
 
   def _create_network(self, name):
     """Makes one network; `name` is 'Online' or 'Target'."""
@@ -412,13 +419,13 @@ class DQNAgent:
     """Refuses what is no Keras model, and one that is both networks."""
     for network in (self.online_convnet, self.target_convnet):
       if not isinstance(network, keras.Layer):
-        raise ValueError(
+        raise errors.SettingError(
           f'{type(self).__name__}.network made {network!r}, which is no '
           'keras.Model: docs/extending.md says what a network is'
         )
       learners.check_values(network.weights)
     if self.online_convnet is self.target_convnet:
-      raise ValueError(
+      raise errors.SettingError(
         f'{type(self).__name__}.network returned the same model twice, and the '
         'target network must be one of its own: make a new one at each call'
       )
@@ -434,7 +441,7 @@ class DQNAgent:
       output = getattr(outputs, name, None)
       if output is None or tuple(output.shape) != shape:
         found = type(outputs).__name__ if output is None else output.shape
-        raise ValueError(
+        raise errors.SettingError(
           f'{network.name} network {type(network).__name__} must return a '
           f'tuple with {name} of shape {shape} for one state of shape '
           f'{self.state.shape}; it returned {found}'
@@ -588,7 +595,7 @@ class DQNAgent:
       self._observation = values.reshape(self.observation_shape)
     except (TypeError, ValueError) as error:
       shape = getattr(observation, 'shape', type(observation).__name__)
-      raise ValueError(
+      raise errors.SettingError(
         f'the environment gave an observation of shape {shape}, but '
         f'{type(self).__name__}.observation_shape is {self.observation_shape}: '
         f'set it to what the environment gives ({error})'
@@ -724,7 +731,7 @@ class DQNAgent:
     for step, objective in unchecked:
       objective = np.asarray(objective)
       if not np.isfinite(objective).all():
-        raise FloatingPointError(
+        raise errors.NotFiniteError(
           f'the loss was {objective[~np.isfinite(objective)][0]} in the update '
           f'at agent step {step}. Most often the learning rate is too high, or '
           'rewards or observations are too large. Checkpoints of earlier '
@@ -794,7 +801,7 @@ class DQNAgent:
     state = self._learner.state()
     for name, values in state.items():
       if not np.isfinite(values).all():
-        raise FloatingPointError(
+        raise errors.NotFiniteError(
           f'{name} has weights that are not finite at agent step '
           f'{self.training_steps}; checkpoints of earlier iterations are as '
           'they were'
@@ -881,7 +888,7 @@ class DQNAgent:
         )
         return False
       if old is None:
-        raise FileNotFoundError(
+        raise errors.MissingFileError(
           f'checkpoint {iteration_number} has no weights: {path} is missing. '
           'Start afresh in an empty base_dir, or restore the file'
         )
@@ -940,7 +947,7 @@ class DQNAgent:
     try:
       assign(state)
     except ValueError as error:
-      raise ValueError(f'{path}: {error}') from error
+      raise errors.SettingError(f'{path}: {error}') from error
 
   def _take_old_weights(self, old, optimizer=None):
     """Takes `old_weights.OldWeights`, which know two networks."""
@@ -951,7 +958,7 @@ class DQNAgent:
       if not any(module is network for network in known)
     ]
     if others:
-      raise ValueError(
+      raise errors.SettingError(
         f'{old.path} holds the weights of two networks, but '
         f'{type(self).__name__} has {", ".join(sorted(others))} as well, which '
         'Dopamine did not know'

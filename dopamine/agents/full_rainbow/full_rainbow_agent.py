@@ -3,10 +3,11 @@
 import gin
 import numpy as np
 
-from dopamine import checks
 from dopamine import networks
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.rainbow import rainbow_agent
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 
 @gin.configurable
@@ -31,6 +32,13 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     **kwargs: of `RainbowAgent`.
   """
 
+  SETTINGS = {
+    'noisy': checks.switch,
+    'dueling': checks.switch,
+    'distributional': checks.switch,
+    'num_updates_per_train_step': checks.integer(1),
+  }
+
   _default_optimizer = 'adam'
 
   def __init__(
@@ -50,8 +58,6 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     self._noisy, self._dueling = noisy, dueling
     self._distributional = distributional
     self._num_updates_per_train_step = num_updates_per_train_step
-    checks.switches(self, '_noisy', '_dueling', '_distributional')
-    checks.integers(self, 1, '_num_updates_per_train_step')
     if not distributional:
       self._loss_name = dqn_agent.DQNAgent._loss_name
     super().__init__(
@@ -81,7 +87,7 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
       dqn_agent.DQNAgent._initialize(self, network)
     self._num_noise = getattr(networks.unwrapped(network), 'num_noise', 0)
     if self._noisy and not self._num_noise:
-      raise ValueError(
+      raise errors.SettingError(
         f'FullRainbowAgent.noisy = True explores by noise alone, and the '
         f'network {type(network).__name__} takes none: give it an attribute '
         'num_noise and `noise` in its call, or set noisy = False'

@@ -1,14 +1,16 @@
 """IQN (Dabney et al., 2018a): the values of sampled quantiles of the return."""
 
+import math
+
 import gin
 from keras import ops
 import numpy as np
 
-from dopamine import checks
 from dopamine import losses
 from dopamine import networks
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.rainbow import rainbow_agent
+from dopamine.settings import checks
 
 
 @gin.configurable
@@ -33,6 +35,14 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
     **kwargs: of `RainbowAgent`.
   """
 
+  SETTINGS = {
+    'kappa': checks.real(0, math.inf),
+    'num_tau_samples': checks.integer(1),
+    'num_tau_prime_samples': checks.integer(1),
+    'num_quantile_samples': checks.integer(1),
+    'quantile_embedding_dim': checks.integer(1),
+  }
+
   _loss_name = 'QuantileLoss'
   _default_replay_scheme = 'uniform'
 
@@ -54,15 +64,6 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
     self.num_tau_prime_samples = num_tau_prime_samples
     self.num_quantile_samples = num_quantile_samples
     self.quantile_embedding_dim = quantile_embedding_dim
-    checks.reals(self, 0, np.inf, 'kappa')
-    checks.integers(
-      self,
-      1,
-      'num_tau_samples',
-      'num_tau_prime_samples',
-      'num_quantile_samples',
-      'quantile_embedding_dim',
-    )
     super().__init__(sess, num_actions, network=network, **kwargs)
 
   def _create_network(self, name):

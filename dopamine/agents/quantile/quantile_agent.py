@@ -1,14 +1,16 @@
 """QR-DQN (Dabney et al., 2018b): the values of N quantiles of the return."""
 
+import math
+
 import gin
 from keras import ops
 import numpy as np
 
-from dopamine import checks
 from dopamine import losses
 from dopamine import networks
 from dopamine.agents.dqn import dqn_agent
 from dopamine.replay_memory import prioritized_replay_buffer
+from dopamine.settings import checks
 
 
 @gin.configurable
@@ -32,6 +34,11 @@ class QuantileAgent(dqn_agent.DQNAgent):
     **kwargs: of `DQNAgent`.
   """
 
+  SETTINGS = {
+    'kappa': checks.real(0, math.inf),
+    'num_atoms': checks.integer(1),
+  }
+
   _loss_name = 'QuantileLoss'
   _default_replay_scheme = 'prioritized'
   _default_optimizer = 'adam'
@@ -53,8 +60,7 @@ class QuantileAgent(dqn_agent.DQNAgent):
     **kwargs,
   ):
     self._kappa, self._num_atoms = kappa, num_atoms
-    checks.reals(self, 0, np.inf, '_kappa')
-    checks.integers(self, 1, '_num_atoms')
+    checks.check(self)
     # The middles of N equal parts of [0, 1]: Lemma 2 of the paper.
     self._tau = (np.arange(num_atoms, dtype=np.float32) + 0.5) / num_atoms
     super().__init__(

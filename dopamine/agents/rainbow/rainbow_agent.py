@@ -9,12 +9,12 @@ import gin
 from keras import ops
 import numpy as np
 
-from dopamine import checks
 from dopamine import losses
 from dopamine import networks
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
 from dopamine.replay_memory import prioritized_replay_buffer
+from dopamine.settings import checks
 
 
 def project_distribution(
@@ -64,6 +64,12 @@ class RainbowAgent(dqn_agent.DQNAgent):
     **kwargs: of `DQNAgent`.
   """
 
+  SETTINGS = {
+    'num_atoms': checks.integer(2),
+    'vmin': checks.optional(checks.real(-1e12, 1e12)),
+    'vmax': checks.real(-1e12, 1e12),
+  }
+
   _loss_name = 'CrossEntropyLoss'
   _default_replay_scheme = 'prioritized'
   _default_optimizer = staticmethod(optimizers.adam)
@@ -80,11 +86,10 @@ class RainbowAgent(dqn_agent.DQNAgent):
     vmax=10.0,
     **kwargs,
   ):
-    self._num_atoms, self._vmax = num_atoms, vmax
-    checks.integers(self, 2, '_num_atoms')
-    checks.reals(self, -1e12, 1e12, '_vmax')
-    self._vmin = -vmax if vmin is None else vmin
-    checks.reals(self, -1e12, 1e12, '_vmin')
+    self._num_atoms, self._vmin, self._vmax = num_atoms, vmin, vmax
+    checks.check(self)
+    if vmin is None:
+      self._vmin = -vmax
     if not self._vmin < vmax:
       checks.fail(self, 'vmin', self._vmin, f'below vmax = {vmax}')
     self._support = np.linspace(

@@ -1,66 +1,58 @@
 """Whatever gin binds, the first thing a user sees is a paragraph of ours."""
 
+import inspect
+
 import hypothesis
 from hypothesis import strategies as st
 import keras
 import pytest
 
+from dopamine.agents.dqn import dqn_agent
+from dopamine.agents.full_rainbow import full_rainbow_agent
+from dopamine.agents.implicit_quantile import implicit_quantile_agent
+from dopamine.agents.quantile import quantile_agent
+from dopamine.agents.rainbow import rainbow_agent
 from dopamine.discrete_domains import run_experiment
 from dopamine.discrete_domains import train
+from dopamine.replay_memory import circular_replay_buffer
+from dopamine.settings import checks
 from tests.support import commands
 
-AGENT = (
-  'observation_shape observation_dtype stack_size network gamma update_horizon '
-  'min_replay_history update_period target_update_period epsilon_fn '
-  'epsilon_train epsilon_eval epsilon_decay_period tf_device eval_mode '
-  'use_staging max_tf_checkpoints_to_keep optimizer summary_writing_frequency '
-  'allow_partial_reload seed double_dqn replay_scheme'
-)
-RUNNER = (
-  'checkpoint_file_prefix logging_file_prefix log_every_n num_iterations '
-  'training_steps evaluation_steps max_steps_per_episode clip_rewards '
-  'timeouts_are_terminal seed create_environment_fn'
-)
-MEMORY = (
-  'max_sample_attempts extra_storage_types terminal_dtype action_shape '
-  'action_dtype reward_shape reward_dtype'
-)
-# File -> what can be bound there.
+# File -> what can be bound there; of a class, its SETTINGS too.
 PARAMETERS = {
   'dqn/configs/dqn_cartpole.gin': {
-    'DQNAgent': AGENT,
-    'Runner': RUNNER,
+    dqn_agent.DQNAgent: 'network epsilon_decay_period optimizer replay_scheme '
+    'seed use_staging',
+    run_experiment.Runner: 'seed',
     'WrappedReplayBuffer': 'replay_capacity batch_size',
-    'OutOfGraphReplayBuffer': MEMORY,
+    circular_replay_buffer.OutOfGraphReplayBuffer: 'extra_storage_types',
     'tf.train.AdamOptimizer': 'learning_rate beta1 beta2 epsilon',
     'create_gym_environment': 'environment_name version seed render_mode',
     'create_agent': 'agent_name debug_mode',
     'create_runner': 'schedule',
   },
   'rainbow/configs/rainbow_cartpole.gin': {
-    'RainbowAgent': 'num_atoms vmin vmax network',
+    rainbow_agent.RainbowAgent: 'network',
     'WrappedPrioritizedReplayBuffer': 'replay_capacity batch_size',
   },
   'quantile/configs/quantile_cartpole.gin': {
-    'QuantileAgent': 'kappa num_atoms network',
+    quantile_agent.QuantileAgent: 'network',
     'create_optimizer': 'name learning_rate beta1 beta2 eps centered',
     'ClassicControlQuantileNetwork': 'min_vals num_layers hidden_units '
     'activation_fn inputs_preprocessed',
   },
   'implicit_quantile/configs/implicit_quantile_cartpole.gin': {
-    'ImplicitQuantileAgent': 'kappa num_tau_samples num_tau_prime_samples '
-    'num_quantile_samples quantile_embedding_dim',
+    implicit_quantile_agent.ImplicitQuantileAgent: '',
   },
   'full_rainbow/configs/full_rainbow_cartpole.gin': {
-    'FullRainbowAgent': 'noisy dueling distributional '
-    'num_updates_per_train_step',
+    full_rainbow_agent.FullRainbowAgent: '',
   },
 }
 BINDINGS = [
-  (f'dopamine/agents/{file}', f'{owner}.{name}')
+  (f'dopamine/agents/{file}', f'{getattr(owner, "__name__", owner)}.{name}')
   for file, owners in PARAMETERS.items()
   for owner, names in owners.items()
-  for name in names.split()
+  for name in [*names.split(), *getattr(owner, 'SETTINGS', ())]
 ]
 VALUES = st.one_of(
   st.integers(-3, 3),
@@ -108,3 +100,49 @@ def test_a_wrong_binding_is_explained_or_harmless(
     train.main([])
   except SystemExit as end:
     assert str(end.code).startswith('\nError: '), end.code
+
+
+NEEDED = {
+  run_experiment.Runner: {'base_dir': 'unused', 'create_agent_fn': len},
+  circular_replay_buffer.OutOfGraphReplayBuffer: {
+    'observation_shape': (),
+    'stack_size': 1,
+  },
+}
+
+
+# How small this may be depends on another setting; that does nothing.
+NOT_IN_A_TABLE = {'epsilon_decay_period', 'use_staging'}
+
+
+@pytest.mark.parametrize(
+  'owner',
+  [
+    owner
+    for owners in PARAMETERS.values()
+    for owner in owners
+    if inspect.isclass(owner)
+  ],
+)
+def test_each_number_and_switch_is_a_setting(owner):
+  names = {
+    name
+    for name, parameter in inspect.signature(owner).parameters.items()
+    if isinstance(parameter.default, bool | int | float | tuple)
+  }
+  assert names - NOT_IN_A_TABLE <= checks.settings(owner).keys()
+
+
+@pytest.mark.parametrize(
+  'owner, name',
+  [
+    (owner, name)
+    for owners in PARAMETERS.values()
+    for owner in owners
+    for name in getattr(owner, 'SETTINGS', ())
+  ],
+)
+def test_each_setting_is_looked_at(owner, name):
+  arguments = NEEDED.get(owner, {'num_actions': 2}) | {name: object()}
+  with pytest.raises(ValueError, match=f'{owner.__name__}.{name} = <object '):
+    owner(**arguments)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from dopamine.discrete_domains import run_experiment
+from dopamine.discrete_domains import agent_factory
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 from tests.support import inside
@@ -622,7 +622,7 @@ def test_what_the_agent_decides_is_not_bound(name):
 
 def test_gin_files_may_name_the_module():
   module = 'dopamine.replay_memory.prioritized_replay_buffer'
-  assert module in run_experiment._CONFIGURABLES
+  assert module in agent_factory._CONFIGURABLES
 
 
 def test_nbytes_counts_the_tree():

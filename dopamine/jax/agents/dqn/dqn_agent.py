@@ -7,7 +7,6 @@ import gin
 import keras
 import numpy as np
 
-from dopamine import checks
 from dopamine import losses
 from dopamine import networks as all_networks
 from dopamine import optimizers
@@ -15,6 +14,8 @@ from dopamine import seeding
 from dopamine.agents import old_code
 from dopamine.agents.dqn import dqn_agent
 from dopamine.jax import networks
+from dopamine.settings import checks
+from dopamine.settings import errors
 
 NATURE_DQN_OBSERVATION_SHAPE = dqn_agent.NATURE_DQN_OBSERVATION_SHAPE
 NATURE_DQN_DTYPE = dqn_agent.NATURE_DQN_DTYPE
@@ -41,6 +42,8 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     **kwargs: of `DQNAgent`.
   """
 
+  SETTINGS = {'preprocess_fn': checks.function}
+
   _summary_prefix = ''
   _default_optimizer = 'adam'
 
@@ -54,13 +57,14 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     **kwargs,
   ):
     if loss_type not in ('huber', 'mse'):
-      raise ValueError(f"loss_type={loss_type!r} must be 'huber' or 'mse'")
+      raise errors.SettingError(
+        f"loss_type={loss_type!r} must be 'huber' or 'mse'"
+      )
     self._loss_type = loss_type
     self._key = None
     self._draws_by_key = old_code.draws_by_key(type(self))
     self._preprocesses = preprocess_fn is not None
     self.preprocess_fn = preprocess_fn or networks.identity_preprocess_fn
-    checks.functions(self, 'preprocess_fn')
     super().__init__(
       None,
       num_actions,

@@ -1,40 +1,28 @@
-"""Parses gin files, also those written for other versions, and with typos.
+"""Finds, reads and parses gin files, and explains what is wrong with them.
 
-`parse` says of a name that gin does not know which one is near, and refuses
-parameters that gin lets through and a constructor would not. The names of
-`gin.tf` are in `gin_tf`. `install` has gin read every file as UTF-8.
+`install` has gin read every file as UTF-8. `parse` says of a name that gin does
+not know which one is near, and refuses parameters that gin lets through and a
+constructor would not. The names of `gin.tf` are in `gin_tf`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
 import difflib
+import graphlib
 import inspect
 import io
 import os
+import pathlib
 import re
 import tokenize
-import traceback
 from typing import Any
 
 import gin
 
-# What a line of a gin file for Dopamine 4 says, and what it says here. A class
-# of this name may be the user's own, in a module of another name.
-_REPLAY_BUFFER_4 = r'(?:(?:dopamine\.[\w.]*)?\breplay_buffer\.)?ReplayBuffer'
-_DOPAMINE_4 = (
-  (
-    r'import dopamine\.jax\.replay_memory\.\S+',
-    'import dopamine.replay_memory.circular_replay_buffer',
-  ),
-  (r'(.*)\bdopamine\.tf\.(.*)', r'\1dopamine.\2'),
-  (
-    _REPLAY_BUFFER_4 + r'\.max_capacity(\s*=.*)',
-    r'OutOfGraphReplayBuffer.replay_capacity\1',
-  ),
-  (
-    _REPLAY_BUFFER_4 + r'\.(batch_size\s*=.*)',
-    r'OutOfGraphReplayBuffer.\1',
-  ),
-)
+from dopamine.settings import errors
+
+# Of the package `dopamine`.
+_PARENT = str(pathlib.Path(__file__).parents[2])
 
 
 def install() -> None:
@@ -55,7 +43,43 @@ def _in_utf8(reader: Callable) -> Callable:
   return read
 
 
-def typed(binding: str) -> str:
+def read(
+  gin_files: str | Sequence[str] | None,
+  gin_bindings: str | Sequence[str] | None,
+) -> tuple[list[str], list[str], list[str]]:
+  """Where gin files are, the bindings, and the texts of all of them."""
+  if isinstance(gin_files, str):
+    gin_files = [gin_files]
+  if isinstance(gin_bindings, str):
+    gin_bindings = [gin_bindings]
+  paths = [find_gin_file(path) for path in gin_files or ()]
+  bindings = [_typed(binding) for binding in gin_bindings or ()]
+  texts = [text for path in paths for text in _read(path)]
+  return paths, bindings, texts + bindings
+
+
+def find_gin_file(gin_file: str) -> str:
+  """The path of a gin file: here, where gin was told to look, or ours."""
+  folders = *gin.config._LOCATION_PREFIXES, _PARENT
+  places = [os.path.join(f, gin_file) for f in folders]
+  for place in places:
+    if os.path.isfile(place):
+      return place
+  ours = pathlib.Path(_PARENT, 'dopamine').rglob('*.gin')
+  names = {file.name: file for file in sorted(ours, reverse=True)}
+  near = difflib.get_close_matches(os.path.basename(gin_file), names, n=1)
+  hint = ''
+  if near:
+    path = names[near[0]].relative_to(_PARENT)
+    hint = f' (did you mean {str(path)!r}?)'
+  looked_at = dict.fromkeys(map(os.path.abspath, places))
+  raise errors.MissingFileError(
+    f'There is no gin file {gin_file!r}{hint}; looked at '
+    f'{" and ".join(looked_at)}'
+  )
+
+
+def _typed(binding: str) -> str:
   """A binding of the command line, in a locale that lacks its letters too.
 
   Python decodes arguments by the locale, and what that lacks to surrogates.
@@ -65,43 +89,39 @@ def typed(binding: str) -> str:
   try:
     return os.fsencode(binding).decode('utf-8')
   except UnicodeError:
-    raise ValueError(
+    raise errors.SettingError(
       f'the binding {ascii(binding)} is not UTF-8: write it in a gin file'
     ) from None
 
 
-def check_version(texts: Iterable[str]) -> None:
-  """Refuses lines that only Dopamine 4 understands.
-
-  Args:
-    texts: of gin files, and bindings.
-
-  Raises:
-    ValueError: with the lines, and what to write instead.
-  """
-  found = []
-  for text in texts:
-    for line in text.splitlines():
-      for pattern, new in _DOPAMINE_4:
-        if match := re.fullmatch(pattern, line.split('#')[0].strip()):
-          found.append(f'  {match[0]}\n  ->  {match.expand(new)}')
-          break
-  if found:
-    raise ValueError(
-      'These lines are for Dopamine 4; write here what is behind the arrow:\n'
-      + '\n'.join(found)
+def _read(path: str, *above: str) -> list[str]:
+  """The texts of a gin file and of those that it includes."""
+  if path in above:
+    raise errors.SettingError(
+      f'gin file {path} includes itself, by {above[-1]}'
     )
+  with open(path, encoding='utf-8-sig') as file:
+    try:
+      text = file.read()
+    except UnicodeDecodeError as error:
+      raise errors.SettingError(
+        f'{path} is not UTF-8 ({error}): save it so'
+      ) from None
+  included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
+  return [text] + [
+    t for name in included for t in _read(find_gin_file(name), *above, path)
+  ]
 
 
 def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
   """Parses files and bindings; unknown names are errors.
 
   Raises:
-    SyntaxError: something is no statement of gin.
-    ValueError: a name is not known; the message has the nearest that is.
+    StatementError: something is no statement of gin.
+    errors.SettingError: a name is not known; the message has the nearest.
   """
   if gin.config_is_locked():
-    raise RuntimeError(
+    raise errors.StateError(
       'gin has the settings of an earlier run of this process: call '
       'gin.clear_config() before the next'
     )
@@ -113,27 +133,68 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
       finalize_config=False,
     )
     _check_parameters()
+    _check_references()
     gin.finalize()
   except (SyntaxError, ValueError) as error:
-    if _is_of_a_module(error):  # That gin imports: its traceback is wanted.
+    if _is_of_a_module(error):  # Its traceback is wanted.
       raise
     if isinstance(error, SyntaxError):
-      raise SyntaxError(_syntax_message(error)) from None
-    raise ValueError(_with_nearest_name(str(error))) from None
+      raise StatementError(_syntax_message(error)) from None
+    raise errors.SettingError(_with_nearest_name(str(error))) from None
   except tokenize.TokenError as error:
-    raise SyntaxError(
+    raise StatementError(
       f'a statement does not end ({error.args[0]}): a bracket or quote is '
       'open in the bindings or the files'
     ) from None
 
 
+class StatementError(errors.UsageError, SyntaxError):
+  """What is in a gin file or a binding is no statement of gin."""
+
+
+@contextlib.contextmanager
+def explaining_calls() -> Iterator[None]:
+  """Says of calls by gin that lack arguments, or have others, what is wrong.
+
+  Raises:
+    errors.UsageError: with gin's message.
+  """
+  try:
+    yield
+  except (RuntimeError, TypeError) as error:
+    if not _is_of_a_call(error):
+      raise
+    is_call = isinstance(error, TypeError)
+    kind = errors.InterfaceError if is_call else errors.StateError
+    raise kind(str(error)) from error
+
+
+def _is_of_a_call(error: Exception) -> bool:
+  """Whether what gin calls does not take its arguments, as it says itself.
+
+  Otherwise the error is one of the code that was called.
+  """
+  message = str(error)
+  called = re.match(r'([\w.<>]+)\(\) (missing|got|takes) ', message)
+  by_gin = re.search(r"\n  In call to configurable '\w+' \((.*)\)", message)
+  if called and by_gin:
+    for configurable in gin.config._REGISTRY._selector_map.values():
+      target = configurable.wrapped
+      if str(target) == by_gin[1]:
+        function = target.__init__ if inspect.isclass(target) else target
+        return called[1] == function.__qualname__
+  return message.startswith('Required bindings for `')
+
+
 def _is_of_a_module(error: Exception) -> bool:
-  """Whether it is an error of Python code, not of gin's."""
+  """Whether it is of a Python module that gin imports, and not gin's own.
+
+  gin adds to an error the line of the gin file that it comes from.
+  """
   if isinstance(error, SyntaxError):
     return str(error.filename).endswith('.py')
-  frame, _ = list(traceback.walk_tb(error.__traceback__))[-1]
-  package = frame.f_globals.get('__name__', '').split('.')[0]
-  return package not in ('ast', 'dopamine', 'gin')
+  place = re.search(r'\n  In .* ?line \d+\n    (.*)', str(error))
+  return place is not None and place[1].startswith(('import ', 'from '))
 
 
 def _syntax_message(error: SyntaxError) -> str:
@@ -224,10 +285,31 @@ def _check_parameters() -> None:
     for name in () if takes_others else bindings:
       if name not in known:
         owner = selector.split('.')[-1]
-        raise ValueError(
+        raise errors.SettingError(
           f"{owner} doesn't have a parameter named {name!r}, which gin binds"
           f'{hint(name, known - {"self"})}'
         )
+
+
+def _check_references() -> None:
+  """Refuses `A.x = @A()`: to call A, gin calls A first, and so on."""
+  calls = {
+    key: {
+      ref.config_key
+      for ref in gin.config.iterate_references(values)
+      if ref.evaluate
+    }
+    for key, values in gin.config._CONFIG.items()
+  }
+  try:
+    graphlib.TopologicalSorter(calls).prepare()
+  except graphlib.CycleError as error:
+    names = [selector.split('.')[-1] for _, selector in error.args[1][::-1]]
+    raise errors.SettingError(
+      f'gin calls {", which needs ".join(f"@{name}()" for name in names)}, '
+      'and so on: leave () out where a function or class is meant, not what it '
+      'returns'
+    ) from None
 
 
 def bound_values(target: Any) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What users set: its checks, gin files, and what a mistake is told."""
