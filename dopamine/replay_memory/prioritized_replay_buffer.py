@@ -17,6 +17,7 @@ from dopamine import safe_pickle
 from dopamine import storage
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import sum_tree
+from dopamine.replay_memory import windows
 
 ReplayElement = circular_replay_buffer.ReplayElement
 
@@ -102,7 +103,7 @@ class OutOfGraphPrioritizedReplayBuffer(
     cursor = self.cursor()
     self.sum_tree.set(cursor, priority)
     super()._add(*stored)
-    if self._markers[cursor - 1] == circular_replay_buffer._CUT:
+    if self._markers[cursor - 1] == windows.CUT:
       self._zero_lost(self._newest())
 
   def cut_episode(self) -> None:
@@ -117,7 +118,7 @@ class OutOfGraphPrioritizedReplayBuffer(
 
   def _zero_lost(self, slots: np.ndarray) -> None:
     """Gives priority 0 to those of the slots that can never be valid again."""
-    lost = slots[self._is_lost(slots)]
+    lost = slots[windows.is_lost(slots, self._rings(), self._sizes)]
     if len(lost):
       self.sum_tree.set(lost, 0.0)
 
@@ -143,16 +144,15 @@ class OutOfGraphPrioritizedReplayBuffer(
 
   # Sampling ------------------------------------------------------------------
 
-  def sample_index_batch(self, batch_size: int) -> np.ndarray:
-    """Returns `[batch_size]` valid indices, in proportion to their priorities.
+  def sample_index_batch(
+    self, batch_size: int, num_batches: int = 1
+  ) -> np.ndarray:
+    """Returns valid indices, batch after batch: `[num_batches * batch_size]`.
 
-    They are stratified: one from each of B equal parts of the total (Schaul et
-    al., 2016, appendix B.2.1), in random order. An invalid one is drawn again
-    from the whole.
-
-    A multiple of the buffer's own batch size is as many batches, one after the
-    other, each stratified by itself. Because of the random order, batches of
-    any other size that are cut from the result are unbiased too.
+    They are drawn in proportion to their priorities, each batch stratified: one
+    from each of B equal parts of the total (Schaul et al., 2016, appendix
+    B.2.1), in random order, so that what is cut from it is unbiased too. An
+    invalid one is drawn again from the whole.
     """
     self._start_range()
     if not self.sum_tree._sums[1] > 0.0:
@@ -160,14 +160,11 @@ class OutOfGraphPrioritizedReplayBuffer(
         'Cannot sample from an empty sum tree: nothing that can be sampled has '
         'a priority above 0.'
       )
-    num_batches = 1
-    if batch_size % self._batch_size == 0:
-      num_batches = max(1, batch_size // self._batch_size)
-    size = batch_size // num_batches
-    drawn = self.sum_tree.stratified_sample(size, num_batches)
-    drawn = self._rng.permuted(drawn.reshape(num_batches, size), axis=1)
+    drawn = self.sum_tree.stratified_sample(batch_size, num_batches)
+    drawn = self._rng.permuted(drawn.reshape(num_batches, batch_size), axis=1)
     return self._redraw_invalid(
       drawn.ravel(),
+      num_batches,
       lambda n: self.sum_tree.sample(self._rng.random(n)),
       self._draw_unbarred,
     )
@@ -268,9 +265,9 @@ class OutOfGraphPrioritizedReplayBuffer(
     later = (self.cursor() - 1 - ends) % capacity  # Slots added after them.
     for j in range(1, self._stack_size):
       padding = (ends[later >= j] + j) % capacity
-      self._markers[padding] = circular_replay_buffer._PADDING
+      self._markers[padding] = windows.PADDING
       if count - capacity < j <= count:
-        self._markers[j - 1] = circular_replay_buffer._PADDING
+        self._markers[j - 1] = windows.PADDING
 
   def _empty(self) -> None:
     super()._empty()

@@ -495,7 +495,7 @@ def test_attempts_grow_with_the_number_of_batches():
   memory = _memory(max_sample_attempts=20, replay_capacity=1000)
   for i in range(1000):
     memory.add(i, 0, 0.0, False, episode_end=i % 2 == 0)
-  assert len(memory.sample_index_batch(400)) == 400
+  assert len(memory.sample_index_batch(2, num_batches=200)) == 400
 
 
 def test_batch_size_and_indices():

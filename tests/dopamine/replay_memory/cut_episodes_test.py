@@ -13,6 +13,7 @@ import pytest
 
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
+from tests.support import inside
 
 pytestmark = pytest.mark.no_backend
 
@@ -106,7 +107,7 @@ class Episodes:
   def check(self, memory):
     assert memory.add_count == len(self.log)
     expected = np.zeros(self.capacity)
-    is_valid = memory._valid(np.arange(self.capacity))
+    is_valid = inside.is_valid(memory, np.arange(self.capacity))
     for slot in range(self.capacity):
       position = self.position(slot)
       if position is None:
@@ -209,7 +210,7 @@ def test_what_some_later_operation_can_make_valid_keeps_its_priority(
     possible = np.zeros(60, bool)
     for later in (memory, with_final):
       _play(later, ['-'] * (horizon + 1))
-      possible |= later._valid(np.arange(60))
+      possible |= inside.is_valid(later, np.arange(60))
     possible[count:] = False  # Of what was added only then.
     np.testing.assert_array_equal(priorities > 0, possible, str(ends))
 
@@ -339,7 +340,7 @@ def test_the_newest_do_not_keep_a_small_memory_from_being_sampled(
     if i >= 20:
       before = _priorities(memory)
       indices = memory.sample_index_batch(32)
-      assert memory._is_valid(indices).all()
+      assert inside.is_valid(memory, indices).all()
       assert _priorities(memory) == before
       _set(memory, indices, [1e-3] * 32)
 

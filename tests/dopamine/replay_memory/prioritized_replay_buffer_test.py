@@ -311,7 +311,7 @@ def test_sampling_is_proportional_to_the_priorities_of_what_is_valid():
   # As one batch, as batches of two, and one by one.
   draws = [
     memory.sample_index_batch(99_999),
-    memory.sample_index_batch(100_000),
+    memory.sample_index_batch(2, num_batches=50_000),
     np.concatenate([memory.sample_index_batch(1) for _ in range(3000)]),
   ]
   for drawn in draws:
@@ -332,7 +332,7 @@ def test_every_batch_is_stratified_over_the_whole_buffer(num_batches):
     memory.add(i, 0, 0.0, False, priority=float(i < 800))
   orders = set()
   for _ in range(10):
-    drawn = memory.sample_index_batch(8 * num_batches)
+    drawn = memory.sample_index_batch(8, num_batches)
     assert drawn.shape == (8 * num_batches,)
     for batch in drawn.reshape(num_batches, 8):
       assert sorted(batch // 100) == list(range(8))
@@ -382,7 +382,7 @@ def test_what_is_drawn_again_is_as_unbiased_in_every_batch():
     # Half of the total, in the middle, is of slots that are barred.
     priority = [1.0, 4.0, 1.0, 0.0][(i > 3) + (i > 5) + (i > 9)]
     memory.add(i, 0, 0.0, False, priority=priority)
-  drawn = np.stack([memory.sample_index_batch(20) for _ in range(100)])
+  drawn = np.stack([memory.sample_index_batch(10, 2) for _ in range(100)])
   # Of 1000 in a batch, 500 are from the first four slots, give or take 16.
   for batches in (drawn[:, :10], drawn[:, 10:]):
     assert abs((batches < 4).sum() - 500) < 5 * 16
@@ -442,7 +442,7 @@ def test_budget_of_attempts_is_shared_by_a_batch():
     for i in range(30):
       memory.add(i, 0, 0.0, False, priority=1.0)
     with pytest.raises(RuntimeError, match=f'Tried {20 * num_batches} times'):
-      memory.sample_index_batch(5 * num_batches)
+      memory.sample_index_batch(5, num_batches)
     assert memory.checked == 20 * num_batches
 
 
