@@ -49,6 +49,11 @@ def capacity(memory):
   return memory._replay_capacity
 
 
+def rings(memory):
+  """What `windows` knows of a replay memory."""
+  return memory._rings()
+
+
 def is_valid(memory, indices):
   """Which transitions of a replay memory may be sampled, as an array."""
   return memory._is_valid(indices)

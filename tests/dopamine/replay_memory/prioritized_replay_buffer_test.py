@@ -61,6 +61,9 @@ class Recorder:
     self.memory.add_final_observation(observation)
     self.log.append(0.0)
 
+  def cut_episode(self):
+    self.memory.cut_episode()
+
   def by_slot(self):
     capacity = inside.capacity(self.memory)
     result = np.zeros(capacity)
@@ -103,13 +106,7 @@ def test_samples_what_has_a_priority_and_is_valid_and_all_of_it(
   oracle.play(played, recorder)
   replays.assert_holds(memory, oracle)
   expected = recorder.by_slot()
-  last, _ = (oracle.log and oracle.log[-1]) or (None, 0)
-  for position, start in list(enumerate(oracle.log))[-oracle.capacity :]:
-    # What a cut left without its next state, once another episode began.
-    episode, t = start or (last, 0)
-    if episode is not last and episode['end'] == 'cut':
-      is_lost = t + oracle.horizon >= len(episode['steps'])
-      expected[position % oracle.capacity] *= not is_lost
+  expected[list(oracle.lost())] = 0.0
   np.testing.assert_array_equal(_priorities(memory), expected)
   some = {i for i in oracle.valid() if expected[i] > 0}
   memory._max_sample_attempts = 10**6 if some else 10
@@ -338,6 +335,15 @@ def test_every_batch_is_stratified_over_the_whole_buffer(num_batches):
       assert sorted(batch // 100) == list(range(8))
       orders.add(tuple(batch // 100))
   assert len(orders) == 10 * num_batches
+
+
+def test_a_multiple_of_the_batch_size_is_one_batch():
+  memory = _memory(replay_capacity=900, batch_size=8)
+  for i in range(801):
+    memory.add(i, 0, 0.0, False, priority=float(i < 800))
+  assert sorted(memory.sample_index_batch(16) // 50) == list(range(16))
+  indices = memory.sample_transition_batch(16)[-2]
+  assert sorted(indices // 50) == list(range(16))
 
 
 def test_batches_of_another_size_are_not_the_oldest_and_the_newest():
