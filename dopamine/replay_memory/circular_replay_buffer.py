@@ -5,18 +5,16 @@ the next slot. `K` is the stack size, `N` the update horizon, `B` the batch.
 """
 
 import collections
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 import contextlib
 import functools
-import gzip
 import inspect
-import io
 import json
 import math
 import os
 import re
 import time
-from typing import IO, Any, cast
+from typing import IO, Any
 import uuid
 
 from absl import logging
@@ -29,20 +27,19 @@ from dopamine import memory
 from dopamine import safe_pickle
 from dopamine import seeding
 from dopamine import storage
+from dopamine.replay_memory import data_set
 from dopamine.replay_memory import windows
 
 ReplayElement = collections.namedtuple(  # type: ignore[name-match]
   'shape_type', ['name', 'shape', 'type']
 )
 
-# Files of the stored arrays start with this: `$store$_action_ckpt.7.gz`.
-STORE_FILENAME_PREFIX = '$store$_'
-
-# How many checkpoints stay on disk.
-CHECKPOINT_DURATION = 4
-
-# The file beside the public ones that says where episodes start and end.
-_MARKERS_NAME = 'episode_markers'
+# Reachable here, as they always were.
+STORE_FILENAME_PREFIX = data_set.STORE_FILENAME_PREFIX
+CHECKPOINT_DURATION = data_set.CHECKPOINT_DURATION
+NotFoundError = data_set.NotFoundError
+_MARKERS_NAME = data_set.MARKERS_NAME
+_filename = data_set.filename
 
 # Where the files are that a `replay_ckpt.N.npz` names, as seen from there.
 _FOLDERS = ('.', 'replay', os.path.join('..', 'replay'))
@@ -64,10 +61,6 @@ _OF_THE_LAST_BATCH = {
   'terminals': 'terminal',
   'indices': 'indices',
 }
-
-
-class NotFoundError(FileNotFoundError):
-  """Files of a checkpoint are missing."""
 
 
 class NothingToSampleError(RuntimeError):
@@ -989,19 +982,10 @@ class OutOfGraphReplayBuffer:
     if not os.path.isdir(checkpoint_dir):
       return
     elements = self._checkpointable_elements()
-    elements[_MARKERS_NAME] = np.array(
-      (self._markers, self._next_experience_is_episode_start),
-      dtype=[
-        ('markers', np.uint8, self._markers.shape),
-        ('next_is_episode_start', np.bool_),
-      ],
+    elements[data_set.MARKERS_NAME] = data_set.markers_record(
+      self._markers, self._next_experience_is_episode_start
     )
-    stale_number = iteration_number - CHECKPOINT_DURATION
-    for name, value in elements.items():
-      _write(_filename(checkpoint_dir, name, iteration_number), value)
-      stale = _filename(checkpoint_dir, name, stale_number)
-      if os.path.exists(stale):
-        os.remove(stale)
+    data_set.save(checkpoint_dir, iteration_number, elements)
 
   def load(self, checkpoint_dir: str | os.PathLike, suffix: int | str) -> None:
     """Reads what `save` wrote, or a data set written by Dopamine 3.
@@ -1014,32 +998,14 @@ class OutOfGraphReplayBuffer:
       NotFoundError: naming the files that are missing. Nothing was changed.
       storage.DamagedError: naming the file that is. The buffer is empty.
     """
-    names = self._checkpointable_elements()
-    files = {name: _filename(checkpoint_dir, name, suffix) for name in names}
-    missing = {n: file for n, file in files.items() if not os.path.exists(file)}
-    for name in self._not_in_data_sets & missing.keys():
-      del missing[name], files[name]
-    if missing:
-      raise NotFoundError(f'Missing files: {", ".join(missing.values())}')
-    stored = [n for n in files if n.startswith(STORE_FILENAME_PREFIX)]
-    small = {n: _read(f) for n, f in files.items() if n not in stored}
-    count = np.asarray(small['add_count'])
-    if count.dtype.kind not in 'iu' or (count < 0).any():
-      raise storage.DamagedError(
-        f'{files["add_count"]} holds {count}, which is no number of transitions'
-      )
-    markers, is_episode_start = np.zeros(self._replay_capacity, np.uint8), True
-    markers_file = _filename(checkpoint_dir, _MARKERS_NAME, suffix)
-    if os.path.exists(markers_file):
-      saved = _read(markers_file)
-      try:
-        is_episode_start = bool(saved['next_is_episode_start'])
-        markers[:] = saved['markers']
-      except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise storage.DamagedError(
-          f'{markers_file} does not fit replay_capacity='
-          f'{self._replay_capacity} ({error})'
-        ) from error
+    elements = self._checkpointable_elements()
+    files = data_set.find(
+      checkpoint_dir, suffix, elements, self._not_in_data_sets
+    )
+    small = data_set.read_small(files)
+    markers, next_is_start = data_set.read_markers(
+      checkpoint_dir, suffix, self._replay_capacity
+    )
     try:
       self._restore_elements(small)
     except ValueError as error:
@@ -1047,14 +1013,14 @@ class OutOfGraphReplayBuffer:
       raise
     self.rewrite_checkpoints()
     try:
-      for name in stored:
-        array = _read(files[name], into=names[name])
+      for name in [name for name in files if name not in small]:
+        array = data_set.read(files[name], into=elements[name])
         self._store[name.removeprefix(STORE_FILENAME_PREFIX)] = array
     except BaseException:
       self._empty()
       raise
     self._markers = markers
-    self._next_experience_is_episode_start = is_episode_start
+    self._next_experience_is_episode_start = next_is_start
 
   def _empty(self) -> None:
     """Forgets all transitions."""
@@ -1069,20 +1035,14 @@ class OutOfGraphReplayBuffer:
 
     Files that are missing are left to `load`.
     """
-    for name, shape, dtype in self.get_storage_signature():
-      name = STORE_FILENAME_PREFIX + name
-      file = _filename(checkpoint_dir, name, suffix)
-      if not os.path.exists(file):
-        continue
-      expected = (self._replay_capacity, *shape), _numpy_dtype(dtype)
-      found = _read_header(file)
-      if found != expected:
-        raise ValueError(
-          f'{file} holds {name} of shape {found[0]} and dtype {found[1]}, but '
-          f'this buffer was built for shape {expected[0]} and dtype '
-          f'{expected[1]}. Build it as the saved one was (replay_capacity is '
-          'the first number of the shape), or start in an empty directory.'
-        )
+    expected = {
+      STORE_FILENAME_PREFIX + name: (
+        (self._replay_capacity, *shape),
+        _numpy_dtype(dtype),
+      )
+      for name, shape, dtype in self.get_storage_signature()
+    }
+    data_set.check_shapes(checkpoint_dir, suffix, expected)
 
 
 class _Chunks:
@@ -1249,83 +1209,6 @@ def _check_record(record: dict[str, Any], elements: dict[str, Any]) -> None:
   for shape, _ in record['buffer'].values():
     if {type(n) for n in shape} != {int}:
       raise ValueError(f'{shape} is no shape')
-
-
-def _filename(checkpoint_dir, name: str, suffix: int | str) -> str:
-  return os.path.join(checkpoint_dir, f'{name}_ckpt.{suffix}.gz')
-
-
-def _write(filename: str, value: Any) -> None:
-  """Writes one gzipped file that is there only when it is complete."""
-
-  def write(file: IO[bytes]) -> None:
-    with gzip.GzipFile('', 'wb', compresslevel=1, fileobj=file) as zipped:
-      if isinstance(value, np.ndarray):
-        # Into a file that is not the system's, NumPy writes 16 MB at a time.
-        np.save(zipped, value, allow_pickle=False)
-      else:
-        zipped.write(safe_pickle.dumps(value))
-
-  storage.write_file(filename, write)
-
-
-@contextlib.contextmanager
-def _open_zipped(filename: str) -> Iterator[gzip.GzipFile]:
-  """Opens a gzipped file; what it raises if it is damaged names it."""
-  try:
-    with gzip.open(filename, 'rb') as file:
-      yield file
-  except safe_pickle.RefusedError as error:
-    raise safe_pickle.RefusedError(f'{filename}: {error}') from error
-  except Exception as error:  # What a broken file raises is anything.
-    is_of_the_disk = isinstance(error, OSError | storage.DamagedError)
-    if is_of_the_disk and not isinstance(error, gzip.BadGzipFile):
-      raise
-    raise storage.DamagedError(f'{filename} is damaged ({error!r})') from error
-
-
-def _read(filename: str, into: np.ndarray | None = None) -> Any:
-  """Returns the array or the pickled value in a gzipped file.
-
-  Args:
-    filename: of the file.
-    into: gets the values of an array of its shape and dtype, and is returned.
-  """
-  with _open_zipped(filename) as file:
-    if file.peek(6)[:6] != np.lib.format.MAGIC_PREFIX:
-      # What is zipped may be a thousand times as large, and built from it more.
-      limit = int(min(memory.of_the_machine() / 50, 2**40))
-      content = io.BytesIO(file.read(limit))
-      if file.read(1):
-        raise ValueError(f'it holds a pickle of more than {limit / 1e6:.0f} MB')
-      value = safe_pickle.load(content)
-      file = cast(gzip.GzipFile, content)
-    elif (
-      (header := storage.read_array_header(cast(IO[bytes], file)))
-      and into is not None
-      and header == (into.shape, False, into.dtype)
-    ):
-      value, view = into, _bytes(into)
-      while count := file.readinto(view[: 2**20]):
-        view = view[count:]
-      if len(view):
-        raise EOFError('it ends before the array does')
-    else:
-      file.seek(0)
-      # In Fortran's order, an array is of no use to `checkpoint`.
-      value = np.asarray(np.load(file, allow_pickle=False), order='C')
-    if into is not None and not isinstance(value, np.ndarray):
-      raise ValueError(f'it holds no array, but {type(value).__name__}')
-    if file.read(1):  # Else the checksum at the end would not be looked at.
-      raise EOFError('there is more in it than an array')
-    return value
-
-
-def _read_header(filename: str) -> tuple[tuple[int, ...], np.dtype]:
-  """Returns shape and dtype of the array in a gzipped file."""
-  with _open_zipped(filename) as file:
-    shape, _, dtype = storage.read_array_header(cast(IO[bytes], file))
-    return shape, dtype
 
 
 def _is_overridden(memory: Any, *names: str) -> bool:

@@ -13,9 +13,9 @@ from absl import logging
 import gin
 import numpy as np
 
-from dopamine import safe_pickle
 from dopamine import storage
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import data_set
 from dopamine.replay_memory import sum_tree
 from dopamine.replay_memory import windows
 
@@ -191,24 +191,15 @@ class OutOfGraphPrioritizedReplayBuffer(
     """Bytes of memory that the buffer takes once it is full."""
     return super().nbytes + self.sum_tree.nbytes
 
-  @property
-  def _sum_tree_dtype(self) -> np.dtype:
-    """The dtype of the one record that the saved tree is."""
-    return _tree_dtype((self._replay_capacity,))
-
   # A data set that a uniform buffer saved gets equal priorities.
   _not_in_data_sets = frozenset(('sum_tree',))
 
   def _checkpointable_elements(self) -> dict[str, Any]:
-    """Returns what is saved, by name: of the tree, what the rest follows from.
-
-    `sum_tree` is an array of no dimensions, with the fields `priorities`, one
-    per slot, and `max_recorded_priority`. Dopamine 3 pickled its tree.
-    """
+    """Returns what is saved, by name: `sum_tree` too, as `data_set` has it."""
     elements = super()._checkpointable_elements()
     leaves = self.sum_tree.nodes[-1][: self._replay_capacity]
-    elements['sum_tree'] = np.array(
-      (leaves, self.sum_tree.max_recorded_priority), self._sum_tree_dtype
+    elements['sum_tree'] = data_set.tree_record(
+      leaves, self.sum_tree.max_recorded_priority
     )
     return elements
 
@@ -224,10 +215,8 @@ class OutOfGraphPrioritizedReplayBuffer(
         'The transitions come without priorities: all are as likely'
       )
       priorities = np.arange(self._replay_capacity) < elements['add_count']
-      saved = np.array((priorities, 1.0), self._sum_tree_dtype)
-    if isinstance(saved, safe_pickle.SavedSumTree):
-      saved = self._converted(saved)
-    self._check_sum_tree(_dtype_of(saved), 'sum_tree')
+      saved = data_set.tree_record(priorities, 1.0)
+    saved = data_set.fitting_tree(saved, self._replay_capacity)
     largest = float(saved['max_recorded_priority'])
     if not 0 < largest < np.inf:
       raise ValueError(f'sum_tree has max_recorded_priority={largest}')
@@ -273,21 +262,6 @@ class OutOfGraphPrioritizedReplayBuffer(
     super()._empty()
     self.sum_tree.set(np.arange(self._replay_capacity), 0.0)
 
-  def _converted(self, tree: safe_pickle.SavedSumTree) -> np.ndarray | None:
-    """What a tree of Dopamine 3 is as saved here; None if it is none.
-
-    Its leaves are padded to a power of two, which is all there is to tell the
-    capacity by.
-    """
-    try:
-      leaves = np.array(tree.nodes[-1], np.float64)
-      largest = float(tree.max_recorded_priority)
-    except (AttributeError, IndexError, TypeError, ValueError):
-      return None
-    if leaves.shape == self.sum_tree.nodes[-1].shape:
-      leaves = leaves[: self._replay_capacity]
-    return np.array((leaves, largest), _tree_dtype(leaves.shape))
-
   def check_shapes(
     self, checkpoint_dir: str | os.PathLike, suffix: int | str
   ) -> None:
@@ -296,44 +270,7 @@ class OutOfGraphPrioritizedReplayBuffer(
     Files that are missing are left to `load`.
     """
     super().check_shapes(checkpoint_dir, suffix)
-    file = circular_replay_buffer._filename(checkpoint_dir, 'sum_tree', suffix)
-    if os.path.exists(file):
-      dtype: np.dtype | None
-      try:
-        _, dtype = circular_replay_buffer._read_header(file)
-      except ValueError:  # No array: Dopamine 3 pickled its tree.
-        tree = circular_replay_buffer._read(file)
-        if isinstance(tree, safe_pickle.SavedSumTree):
-          tree = self._converted(tree)
-        dtype = _dtype_of(tree)
-      self._check_sum_tree(dtype, file)
-
-  def _check_sum_tree(self, dtype: np.dtype | None, name: str) -> None:
-    if dtype == self._sum_tree_dtype:
-      return
-    if dtype is not None and dtype.names == self._sum_tree_dtype.names:
-      found = f'{dtype["priorities"].shape[0]} priorities'
-    else:
-      found = 'no tree that was saved here'
-    raise ValueError(
-      f'{name} holds {found}, but this buffer was built for '
-      f'replay_capacity={self._replay_capacity}. Build it as the saved one '
-      'was, or start in an empty directory.'
-    )
-
-
-def _dtype_of(tree: Any) -> np.dtype | None:
-  """That of an array; None of whatever else a file may hold."""
-  return tree.dtype if isinstance(tree, (np.ndarray, np.void)) else None
-
-
-def _tree_dtype(shape: tuple[int, ...]) -> np.dtype:
-  return np.dtype(
-    [
-      ('priorities', np.float64, shape),
-      ('max_recorded_priority', np.float64),
-    ]
-  )
+    data_set.check_tree(checkpoint_dir, suffix, self._replay_capacity)
 
 
 def _check_indices(indices: np.ndarray) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import data_set
 from dopamine.replay_memory import prioritized_replay_buffer
 from tests.support import inside
 
@@ -348,9 +349,9 @@ def test_the_newest_do_not_keep_a_small_memory_from_being_sampled(
 # Files -----------------------------------------------------------------------
 
 
-def _write_tree(directory, memory, priorities):
+def _write_tree(directory, priorities):
   """Writes a tree with mass anywhere, as versions before this wrote it."""
-  tree = np.array((priorities, 5.0), memory._sum_tree_dtype)
+  tree = data_set.tree_record(priorities, 5.0)
   with gzip.open(os.path.join(directory, 'sum_tree_ckpt.3.gz'), 'wb') as file:
     np.save(file, tree)
 
@@ -362,7 +363,7 @@ def test_data_sets_whose_trees_have_mass_anywhere(tmp_path, with_markers):
   #         zeros  - -  terminal  zeros  - - cut  zeros  -  -
   _play(memory, ['-', '-', 'terminal', '-', '-', 'cut', '-', '-'])
   memory.save(tmp_path, 3)
-  _write_tree(tmp_path, memory, np.arange(1.0, 21.0))
+  _write_tree(tmp_path, np.arange(1.0, 21.0))
   if not with_markers:
     os.remove(tmp_path / 'episode_markers_ckpt.3.gz')
   loaded = _memory(stack_size=3, update_horizon=2, replay_capacity=20)
