@@ -1392,10 +1392,14 @@ class WrappedReplayBuffer:
     return 'num_batches' in inspect.signature(method).parameters
 
   def _sample_indices(self, num_batches: int) -> np.ndarray:
-    sample, size = self.memory.sample_index_batch, self.batch_size
+    sample, size = self.memory.sample_index_batch, num_batches * self.batch_size
     if self._takes_num_batches:
-      return np.asarray(sample(size, num_batches), np.int64)
-    return np.asarray(sample(num_batches * size), np.int64)
+      indices = sample(self.batch_size, num_batches)
+    else:
+      indices = sample(size)
+    if len(indices) != size:
+      raise ValueError(f'batch_size={size} but {len(indices)} indices')
+    return np.asarray(indices, np.int64)
 
   @property
   def transition(self) -> collections.OrderedDict[str, np.ndarray]:

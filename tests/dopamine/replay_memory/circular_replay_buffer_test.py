@@ -924,6 +924,10 @@ def test_an_override_of_what_is_drawn_may_know_of_several_batches_or_not():
   assert new.indices.tolist() == [[4] * 5] * 3
   assert asked == [(8,), (5, 3)]
   assert len(Old((2,), 3, 50, 4).sample_transition_batch(6)[0]) == 6
+  few = _filled(wrapped_memory=Old((2,), 3, 50, 4))
+  few.memory.sample_index_batch = lambda batch_size: [3]
+  with pytest.raises(ValueError, match='batch_size=8 but 1 indices'):
+    few.sample(2)
 
 
 def test_a_batch_follows_its_transitions_once(monkeypatch):
