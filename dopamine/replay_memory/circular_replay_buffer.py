@@ -5,25 +5,22 @@ the next slot. `K` is the stack size, `N` the update horizon, `B` the batch.
 """
 
 import collections
-from collections.abc import Callable, Iterator, Sequence
-import contextlib
+from collections.abc import Callable, Sequence
 import functools
-import gzip
-import io
+import inspect
 import math
 import os
-from typing import IO, Any, NamedTuple, cast
+from typing import Any
 
 from absl import logging
-import cv2
 import gin
 import numpy as np
 
 from dopamine import memory
 from dopamine import seeding
-from dopamine.files import atomic
-from dopamine.files import safe_pickle
+from dopamine.replay_memory import data_set
 from dopamine.replay_memory import ring_files
+from dopamine.replay_memory import windows
 from dopamine.settings import checks
 from dopamine.settings import errors
 
@@ -31,21 +28,13 @@ ReplayElement = collections.namedtuple(  # type: ignore[name-match]
   'shape_type', ['name', 'shape', 'type']
 )
 
-# Files of the stored arrays start with this: `$store$_action_ckpt.7.gz`.
-STORE_FILENAME_PREFIX = '$store$_'
+# Reachable here, as they always were.
+STORE_FILENAME_PREFIX = data_set.STORE_FILENAME_PREFIX
+CHECKPOINT_DURATION = data_set.CHECKPOINT_DURATION
+NotFoundError = data_set.NotFoundError
+_MARKERS_NAME = data_set.MARKERS_NAME
+_filename = data_set.filename
 
-# How many checkpoints stay on disk.
-CHECKPOINT_DURATION = 4
-
-# The file beside the public ones that says where episodes start and end.
-_MARKERS_NAME = 'episode_markers'
-
-# What a slot is, beside an ordinary transition. The order matters: up to _CUT
-# a slot may be a start, from _FINAL on it never is.
-_NONE = 0
-_CUT = 1  # the episode ended here, not terminal, and nobody saw what came next
-_FINAL = 2  # no transition: the observation that a time-out cut the episode at
-_PADDING = 3  # no transition: the zeros before the first observation
 
 _SCALARS = frozenset((bool, int, float))
 
@@ -68,25 +57,9 @@ _OF_THE_LAST_BATCH = {
   'indices': 'indices',
 }
 
-# What cv2 can interleave.
-_CV2_DTYPES = frozenset('uint8 int8 uint16 int16 int32 float32 float64'.split())
-
-
-NotFoundError = ring_files.NotFoundError
-
 
 class NothingToSampleError(errors.StateError):
   """The buffer holds no transition that can be sampled, or hardly one."""
-
-
-class _Window(NamedTuple):
-  """The steps that the transitions starting at some indices are made of."""
-
-  start: np.ndarray  # [B] slot of the first step
-  slots: np.ndarray  # [B, N] slots of the steps, those not taken included
-  steps: np.ndarray  # [B] k, how many steps were really taken
-  terminal: np.ndarray  # [B] whether the last of them ended in a terminal
-  next: np.ndarray  # [B] slot of the next observation
 
 
 def modulo_range(start: int, length: int, modulo: int):
@@ -384,7 +357,9 @@ class OutOfGraphReplayBuffer:
     if self._next_experience_is_episode_start:
       self._start_episode()
     is_end = bool(transition[3])
-    self._append(_CUT if episode_end and not is_end else _NONE, transition)
+    self._append(
+      windows.CUT if episode_end and not is_end else windows.NONE, transition
+    )
     self._next_experience_is_episode_start = is_end or bool(episode_end)
 
   def add_final_observation(self, observation) -> None:
@@ -398,13 +373,13 @@ class OutOfGraphReplayBuffer:
     there is nothing to end.
     """
     last, is_over = self.cursor() - 1, self._next_experience_is_episode_start
-    if is_over and (self.add_count == 0 or self._markers[last] != _CUT):
+    if is_over and (self.add_count == 0 or self._markers[last] != windows.CUT):
       return
     transition = (_as_numpy(observation), *self._add_zeros[1:])
     self._check_add(transition)
     if is_over:
-      self._markers[last] = _NONE  # What came next is known after all.
-    self._append(_FINAL, transition)
+      self._markers[last] = windows.NONE  # What came next is known after all.
+    self._append(windows.FINAL, transition)
     self._next_experience_is_episode_start = True
 
   def cut_episode(self) -> None:
@@ -417,9 +392,9 @@ class OutOfGraphReplayBuffer:
   def _start_episode(self) -> None:
     """Adds the K - 1 slots of zeros that keep stacks within the episode."""
     if self._is_abandoned():
-      self._markers[self.cursor() - 1] = _CUT
+      self._markers[self.cursor() - 1] = windows.CUT
     for _ in range(self._stack_size - 1):
-      self._append(_PADDING, self._add_zeros)
+      self._append(windows.PADDING, self._add_zeros)
     self._next_experience_is_episode_start = False
 
   def _is_abandoned(self) -> bool:
@@ -432,7 +407,7 @@ class OutOfGraphReplayBuffer:
     return bool(
       self._next_experience_is_episode_start
       and self.add_count > 0
-      and self._markers[last] == _NONE
+      and self._markers[last] == windows.NONE
       and not self._store['terminal'][last]
     )
 
@@ -514,14 +489,14 @@ class OutOfGraphReplayBuffer:
   @property
   def invalid_range(self) -> np.ndarray:
     """The indices around the cursor that cannot be sampled: `[K + N]`."""
-    if self._invalid_range is None:
-      self._invalid_range = invalid_range(
-        self.cursor(),
-        self._replay_capacity,
-        self._stack_size,
-        self._update_horizon,
-      )
-    return self._invalid_range
+    if self._invalid_range is not None:  # It was set.
+      return self._invalid_range
+    return invalid_range(
+      self.cursor(),
+      self._replay_capacity,
+      self._stack_size,
+      self._update_horizon,
+    )
 
   @invalid_range.setter
   def invalid_range(self, value: np.ndarray) -> None:
@@ -582,81 +557,55 @@ class OutOfGraphReplayBuffer:
 
   # Which starts are valid ----------------------------------------------------
 
+  @property
+  def _sizes(self) -> windows.Sizes:
+    return windows.Sizes(
+      self._replay_capacity, self._stack_size, self._update_horizon
+    )
+
+  def _rings(self) -> windows.Rings:
+    return windows.Rings(
+      self._store['terminal'],
+      self._markers,
+      int(self.add_count),
+      self._is_abandoned(),
+    )
+
+  def _window(self, indices: Sequence[int] | np.ndarray) -> windows.Window:
+    """Follows the transitions that start at `[B]` indices to their ends."""
+    start = np.asarray(indices, dtype=np.int64) % self._replay_capacity
+    return windows.window(start, self._rings(), self._sizes)
+
   def is_valid_transition(self, index: int) -> bool:
     """Returns whether the transition that starts at `index` may be sampled."""
     return bool(self._is_valid(np.array([index]))[0])
 
-  def _valid(self, indices: np.ndarray) -> np.ndarray:
-    """`is_valid_transition` of an array, a subclass's override included."""
-    ours = OutOfGraphReplayBuffer.is_valid_transition
-    if getattr(self.is_valid_transition, '__func__', None) is ours:
-      return self._is_valid(indices)
-    return np.array([bool(self.is_valid_transition(i)) for i in indices], bool)
-
   def _is_valid(self, indices: np.ndarray) -> np.ndarray:
     """Returns which transitions may be sampled: `[B]` for indices `[B]`."""
-    capacity = self._replay_capacity
-    inside = (indices >= 0) & (indices < capacity)
-    if not self.is_full():
-      inside &= indices >= self._stack_size - 1
-      inside &= indices < self.cursor() - self._update_horizon
-    barred = (indices[:, None] == self.invalid_range).any(axis=1)
-    # Data sets without markers: padding is known by the terminal before it.
-    before = indices[:, None] - np.arange(1, self._stack_size)  # [B, K-1]
-    crosses = (self._store['terminal'][before % capacity] != 0).any(axis=1)
-    return inside & ~barred & ~crosses & ~self._is_lost(indices % capacity)
-
-  def _is_lost(self, slots: np.ndarray) -> np.ndarray:
-    """Returns of which slots `[B]` no later step can make a valid start: `[B]`.
-
-    Padding, final observations, and transitions that need what followed a cut.
-    Nothing followed the last slot yet: where that was cut, a final observation
-    may still come.
-    """
-    ahead, capacity = np.arange(self._update_horizon), self._replay_capacity
-    window = (slots[:, None] + ahead) % capacity  # [B, N]
-    markers = self._markers[window]
-    # How many slots were added after; never below 0, for unsigned slots.
-    later = (self.cursor() + capacity - 1 - slots) % capacity  # [B]
-    if self._is_abandoned():
-      markers[later[:, None] == ahead] = _CUT
-      later += 1
-    ends = (markers != _NONE) | (self._store['terminal'][window] != 0)
-    first = ends.argmax(axis=1)  # 0 also where there is none.
-    cut = (markers[np.arange(len(slots)), first] == _CUT) & (first < later)
-    lost = cut | (markers[:, 0] >= _FINAL)
-    return lost & (slots < self.add_count)  # An empty slot is none yet.
-
-  def _window(self, start: np.ndarray) -> _Window:
-    """Follows the transitions that start at slots `[B]` to their ends."""
-    n, capacity = self._update_horizon, self._replay_capacity
-    slots = (start[:, None] + np.arange(n)) % capacity  # [B, N]
-    terminal = self._store['terminal'][slots] != 0
-    final = self._markers[slots] == _FINAL
-    # A terminal ends the step it is stored with; a final observation is not a
-    # step. Without either, N steps are taken.
-    to_terminal = np.where(
-      terminal.any(axis=1), terminal.argmax(axis=1) + 1, n + 1
-    )
-    to_final = np.where(final.any(axis=1), final.argmax(axis=1), n)
-    steps = np.minimum(to_terminal, to_final)
-    return _Window(
-      start, slots, steps, to_terminal <= to_final, (start + steps) % capacity
-    )
+    slots = indices % self._replay_capacity
+    valid = windows.is_valid(slots, self._rings(), self._sizes)
+    if self._invalid_range is not None:  # Somebody set another.
+      barred = slots[:, None] == self._invalid_range
+      valid = valid & ~barred.any(axis=1)
+    return valid & (slots == indices)
 
   # Sampling ------------------------------------------------------------------
 
-  def sample_index_batch(self, batch_size: int) -> np.ndarray:
-    """Returns `[batch_size]` valid indices, uniform and with replacement.
+  def sample_index_batch(
+    self, batch_size: int, num_batches: int = 1
+  ) -> np.ndarray:
+    """Returns valid indices, batch after batch: `[num_batches * batch_size]`.
 
-    A call for several batches may draw as many invalid ones as single calls.
+    Uniform and with replacement. Of several batches, one may use up the
+    attempts of all.
     """
     low, high = self._start_range()
 
     def draw(count: int) -> np.ndarray:
       return self._rng.integers(low, high, count) % self._replay_capacity
 
-    return self._redraw_invalid(draw(batch_size), draw)
+    indices = draw(num_batches * batch_size)
+    return self._redraw_invalid(indices, num_batches, draw)
 
   def _start_range(self) -> tuple[int, int]:
     """Returns between which slots, modulo the capacity, all valid ones are.
@@ -665,13 +614,7 @@ class OutOfGraphReplayBuffer:
       NothingToSampleError: if there are none yet.
       RuntimeError: if there never will be any.
     """
-    if self.is_full():
-      # The whole ring but `invalid_range`.
-      low = self.cursor() + self._stack_size
-      high = self.cursor() + self._replay_capacity - self._update_horizon
-    else:
-      low = self._stack_size - 1
-      high = self.cursor() - self._update_horizon
+    low, high = map(int, windows.start_range(int(self.add_count), self._sizes))
     if high <= low and self.is_full():
       raise errors.StateError(
         f'replay_capacity={self._replay_capacity} never holds a transition '
@@ -687,21 +630,23 @@ class OutOfGraphReplayBuffer:
     return low, high
 
   def _redraw_invalid(
-    self, indices: np.ndarray, *draws: Callable[[int], np.ndarray]
+    self,
+    indices: np.ndarray,
+    num_batches: int,
+    *draws: Callable[[int], np.ndarray],
   ) -> np.ndarray:
     """Returns indices with those that are invalid drawn again until valid.
 
     Args:
       indices: `[B]`, written to.
+      num_batches: of how many batches they are.
       *draws: return as many new indices as they are asked for; of two, the
         second takes over after half of the attempts.
 
     Raises:
       NothingToSampleError: after `max_sample_attempts` invalid ones per batch.
     """
-    max_attempts = self._max_sample_attempts * max(
-      1, len(indices) // self._batch_size
-    )
+    max_attempts = self._max_sample_attempts * num_batches
     attempts = 0
     missing = np.flatnonzero(~self._valid(indices))
     while len(missing):
@@ -718,6 +663,12 @@ class OutOfGraphReplayBuffer:
       indices[missing] = draw(len(missing))
       missing = missing[~self._valid(indices[missing])]
     return indices
+
+  def _valid(self, indices: np.ndarray) -> np.ndarray:
+    """`is_valid_transition` of an array, a subclass's override included."""
+    if not _is_overridden(self, 'is_valid_transition'):
+      return self._is_valid(indices)
+    return np.array([bool(self.is_valid_transition(i)) for i in indices], bool)
 
   def sample_transition_batch(
     self,
@@ -739,26 +690,36 @@ class OutOfGraphReplayBuffer:
     if indices is None:
       batch_size = self._batch_size if batch_size is None else batch_size
       indices = self.sample_index_batch(batch_size)
-    start = np.asarray(indices, dtype=np.int64)
-    if batch_size not in (None, len(start)):
-      raise ValueError(f'batch_size={batch_size} but {len(start)} indices')
-    window = self._window(start % self._replay_capacity)
+    if batch_size not in (None, len(indices)):
+      raise ValueError(f'batch_size={batch_size} but {len(indices)} indices')
+    indices = np.asarray(indices, dtype=np.int64)
+    return self._transition(indices, self._window(indices))
+
+  def _transition(
+    self, indices: np.ndarray, window: windows.Window
+  ) -> tuple[np.ndarray, ...]:
+    """Returns the batch at `indices`, whose window is given."""
     # One allocation for both: two of 0.9 MB each go back to the system when
     # freed, and 450 page faults per Atari batch cost 0.4 ms.
-    states = self._stacks(np.concatenate((window.start, window.next)))
+    states = windows.stacks(
+      self._store['observation'],
+      np.concatenate((window.start, window.next)),
+      self._sizes,
+    )
+    rewards = self._store['reward']
     values = {
-      'state': states[: len(start)],
+      'state': states[: len(indices)],
       'action': self._store['action'][window.start],
-      'reward': self._n_step_reward(window),
-      'next_state': states[len(start) :],
+      'reward': windows.n_step_return(rewards, window, self._gamma),
+      'next_state': states[len(indices) :],
       'next_action': self._store['action'][window.next],
-      'next_reward': self._store['reward'][window.next],
+      'next_reward': rewards[window.next],
       'terminal': window.terminal,
-      'indices': start,
+      'indices': indices,
     }
     return tuple(
       self._element(element, values, window.start)
-      for element in self.get_transition_elements(len(start))
+      for element in self.get_transition_elements(len(indices))
     )
 
   def discounts(
@@ -773,10 +734,7 @@ class OutOfGraphReplayBuffer:
       gamma: by default the buffer's own.
     """
     gamma = self._gamma if gamma is None else gamma
-    start = np.asarray(indices, dtype=np.int64) % self._replay_capacity
-    window = self._window(start)
-    discount = np.float64(gamma) ** window.steps
-    return np.where(window.terminal, 0.0, discount).astype(np.float32)
+    return windows.discounts(self._window(indices), gamma)
 
   def _element(
     self, element: ReplayElement, values: dict[str, Any], start: np.ndarray
@@ -792,38 +750,6 @@ class OutOfGraphReplayBuffer:
     if element.name in self._store:
       return self._store[element.name][start].astype(dtype, copy=False)
     return np.zeros(element.shape, dtype)
-
-  def _n_step_reward(self, window: _Window) -> np.ndarray:
-    """Returns the sum of gamma^j r_j over the steps taken: `[B, ...]`.
-
-    Summed in float64, then cast to the reward's dtype.
-    """
-    rewards = self._store['reward'][window.slots]  # [B, N, ...]
-    offsets = np.arange(self._update_horizon)
-    taken = offsets < window.steps[:, None]  # [B, N]
-    taken = taken.reshape(taken.shape + (1,) * (rewards.ndim - 2))
-    # Not weights of zero: what is not taken may be NaN.
-    rewards = np.where(taken, rewards, 0)
-    discounts = np.float64(self._gamma) ** offsets  # [N]
-    total = np.einsum('n,bn...->b...', discounts, rewards)
-    return total.astype(self._store['reward'].dtype)
-
-  def _stacks(self, slots: np.ndarray) -> np.ndarray:
-    """Returns the states at slots `[B]`, oldest frame first: `[B, ..., K]`."""
-    frames, k = self._store['observation'], self._stack_size
-    if k == 1:
-      return frames[slots][..., None]
-    planes = [
-      frames[(slots - k + 1 + j) % self._replay_capacity] for j in range(k)
-    ]
-    if (
-      frames.dtype.name not in _CV2_DTYPES or frames.ndim == 1 or not len(slots)
-    ):
-      return np.stack(planes, axis=-1)
-    # 0.25 ms for 64 Atari stacks; writing frame by frame into a strided array
-    # takes 0.68, np.stack 2.5.
-    merged = cv2.merge([p.reshape(-1, p.shape[-1]) for p in planes])
-    return merged.reshape(*planes[0].shape, k)
 
   # Checkpoints of a run -------------------------------------------------------
 
@@ -929,19 +855,10 @@ class OutOfGraphReplayBuffer:
     if not os.path.isdir(checkpoint_dir):
       return
     elements = self._checkpointable_elements()
-    elements[_MARKERS_NAME] = np.array(
-      (self._markers, self._next_experience_is_episode_start),
-      dtype=[
-        ('markers', np.uint8, self._markers.shape),
-        ('next_is_episode_start', np.bool_),
-      ],
+    elements[data_set.MARKERS_NAME] = data_set.markers_record(
+      self._markers, self._next_experience_is_episode_start
     )
-    stale_number = iteration_number - CHECKPOINT_DURATION
-    for name, value in elements.items():
-      _write(_filename(checkpoint_dir, name, iteration_number), value)
-      stale = _filename(checkpoint_dir, name, stale_number)
-      if os.path.exists(stale):
-        os.remove(stale)
+    data_set.save(checkpoint_dir, iteration_number, elements)
 
   def load(self, checkpoint_dir: str | os.PathLike, suffix: int | str) -> None:
     """Reads what `save` wrote, or a data set written by Dopamine 3.
@@ -954,32 +871,14 @@ class OutOfGraphReplayBuffer:
       NotFoundError: naming the files that are missing. Nothing was changed.
       atomic.DamagedError: naming the file that is. The buffer is empty.
     """
-    names = self._checkpointable_elements()
-    files = {name: _filename(checkpoint_dir, name, suffix) for name in names}
-    missing = {n: file for n, file in files.items() if not os.path.exists(file)}
-    for name in self._not_in_data_sets & missing.keys():
-      del missing[name], files[name]
-    if missing:
-      raise NotFoundError(f'Missing files: {", ".join(missing.values())}')
-    stored = [n for n in files if n.startswith(STORE_FILENAME_PREFIX)]
-    small = {n: _read(f) for n, f in files.items() if n not in stored}
-    count = np.asarray(small['add_count'])
-    if count.dtype.kind not in 'iu' or (count < 0).any():
-      raise atomic.DamagedError(
-        f'{files["add_count"]} holds {count}, which is no number of transitions'
-      )
-    markers, is_episode_start = np.zeros(self._replay_capacity, np.uint8), True
-    markers_file = _filename(checkpoint_dir, _MARKERS_NAME, suffix)
-    if os.path.exists(markers_file):
-      saved = _read(markers_file)
-      try:
-        is_episode_start = bool(saved['next_is_episode_start'])
-        markers[:] = saved['markers']
-      except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise atomic.DamagedError(
-          f'{markers_file} does not fit replay_capacity='
-          f'{self._replay_capacity} ({error})'
-        ) from error
+    elements = self._checkpointable_elements()
+    files = data_set.find(
+      checkpoint_dir, suffix, elements, self._not_in_data_sets
+    )
+    small = data_set.read_small(files)
+    markers, next_is_start = data_set.read_markers(
+      checkpoint_dir, suffix, self._replay_capacity
+    )
     try:
       self._restore_elements(small)
     except ValueError as error:
@@ -987,14 +886,14 @@ class OutOfGraphReplayBuffer:
       raise
     self.rewrite_checkpoints()
     try:
-      for name in stored:
-        array = _read(files[name], into=names[name])
+      for name in [name for name in files if name not in small]:
+        array = data_set.read(files[name], into=elements[name])
         self._store[name.removeprefix(STORE_FILENAME_PREFIX)] = array
     except BaseException:
       self._empty()
       raise
     self._markers = markers
-    self._next_experience_is_episode_start = is_episode_start
+    self._next_experience_is_episode_start = next_is_start
 
   def _empty(self) -> None:
     """Forgets all transitions."""
@@ -1012,102 +911,23 @@ class OutOfGraphReplayBuffer:
 
     Files that are missing are left to `load`.
     """
-    for name, shape, dtype in self.get_storage_signature():
-      name = STORE_FILENAME_PREFIX + name
-      file = _filename(checkpoint_dir, name, suffix)
-      if not os.path.exists(file):
-        continue
-      expected = (self._replay_capacity, *shape), _numpy_dtype(dtype)
-      found = _read_header(file)
-      if found != expected:
-        raise errors.SettingError(
-          f'{file} holds {name} of shape {found[0]} and dtype {found[1]}, but '
-          f'this buffer was built for shape {expected[0]} and dtype '
-          f'{expected[1]}. Build it as the saved one was (replay_capacity is '
-          'the first number of the shape), or start in an empty directory.'
-        )
+    expected = {
+      STORE_FILENAME_PREFIX + name: (
+        (self._replay_capacity, *shape),
+        _numpy_dtype(dtype),
+      )
+      for name, shape, dtype in self.get_storage_signature()
+    }
+    data_set.check_shapes(checkpoint_dir, suffix, expected)
 
 
-def _bytes(array: np.ndarray) -> memoryview:
-  """The bytes of a contiguous array, not copied."""
-  return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-
-
-def _filename(checkpoint_dir, name: str, suffix: int | str) -> str:
-  return os.path.join(checkpoint_dir, f'{name}_ckpt.{suffix}.gz')
-
-
-def _write(filename: str, value: Any) -> None:
-  """Writes one gzipped file that is there only when it is complete."""
-
-  def write(file: IO[bytes]) -> None:
-    with gzip.GzipFile('', 'wb', compresslevel=1, fileobj=file) as zipped:
-      if isinstance(value, np.ndarray):
-        # Into a file that is not the system's, NumPy writes 16 MB at a time.
-        np.save(zipped, value, allow_pickle=False)
-      else:
-        zipped.write(safe_pickle.dumps(value))
-
-  atomic.write_file(filename, write)
-
-
-@contextlib.contextmanager
-def _open_zipped(filename: str) -> Iterator[gzip.GzipFile]:
-  """Opens a gzipped file; what it raises if it is damaged names it."""
-  try:
-    with gzip.open(filename, 'rb') as file:
-      yield file
-  except safe_pickle.RefusedError as error:
-    raise safe_pickle.RefusedError(f'{filename}: {error}') from error
-  except Exception as error:  # What a broken file raises is anything.
-    is_of_the_disk = isinstance(error, OSError | atomic.DamagedError)
-    if is_of_the_disk and not isinstance(error, gzip.BadGzipFile):
-      raise
-    raise atomic.DamagedError(f'{filename} is damaged ({error!r})') from error
-
-
-def _read(filename: str, into: np.ndarray | None = None) -> Any:
-  """Returns the array or the pickled value in a gzipped file.
-
-  Args:
-    filename: of the file.
-    into: gets the values of an array of its shape and dtype, and is returned.
-  """
-  with _open_zipped(filename) as file:
-    if file.peek(6)[:6] != np.lib.format.MAGIC_PREFIX:
-      # What is zipped may be a thousand times as large, and built from it more.
-      limit = int(min(memory.of_the_machine() / 50, 2**40))
-      content = io.BytesIO(file.read(limit))
-      if file.read(1):
-        raise ValueError(f'it holds a pickle of more than {limit / 1e6:.0f} MB')
-      value = safe_pickle.load(content)
-      file = cast(gzip.GzipFile, content)
-    elif (
-      (header := atomic.read_array_header(cast(IO[bytes], file)))
-      and into is not None
-      and header == (into.shape, False, into.dtype)
-    ):
-      value, view = into, _bytes(into)
-      while count := file.readinto(view[: 2**20]):
-        view = view[count:]
-      if len(view):
-        raise EOFError('it ends before the array does')
-    else:
-      file.seek(0)
-      # In Fortran's order, an array is of no use to `checkpoint`.
-      value = np.asarray(np.load(file, allow_pickle=False), order='C')
-    if into is not None and not isinstance(value, np.ndarray):
-      raise ValueError(f'it holds no array, but {type(value).__name__}')
-    if file.read(1):  # Else the checksum at the end would not be looked at.
-      raise EOFError('there is more in it than an array')
-    return value
-
-
-def _read_header(filename: str) -> tuple[tuple[int, ...], np.dtype]:
-  """Returns shape and dtype of the array in a gzipped file."""
-  with _open_zipped(filename) as file:
-    shape, _, dtype = atomic.read_array_header(cast(IO[bytes], file))
-    return shape, dtype
+def _is_overridden(memory: Any, *names: str) -> bool:
+  """Whether a memory has methods other than `OutOfGraphReplayBuffer`'s."""
+  return any(
+    getattr(getattr(memory, name), '__func__', None)
+    is not getattr(OutOfGraphReplayBuffer, name)
+    for name in names
+  )
 
 
 def _saves_its_own_way(memory: Any) -> bool:
@@ -1258,17 +1078,40 @@ class WrappedReplayBuffer:
     Its fields are the memory's transition elements, and `discount`; `reward`
     and `discount` are float32, as the networks are.
     """
-    size = num_batches * self.batch_size
-    transition = self.memory.sample_transition_batch(size)
-    batch = self._batch_type(*transition, discount=None)
+    memory = self.memory
+    if _is_overridden(memory, 'sample_transition_batch', 'discounts'):
+      arrays = memory.sample_transition_batch(num_batches * self.batch_size)
+      batch = self._batch_type(*arrays, discount=None)
+      discount = memory.discounts(batch.indices, self.gamma)
+    else:
+      indices = self._sample_indices(num_batches)
+      window = memory._window(indices)
+      arrays = memory._transition(indices, window)
+      batch = self._batch_type(*arrays, discount=None)
+      discount = windows.discounts(window, self.gamma)
     batch = batch._replace(
-      reward=batch.reward.astype(np.float32, copy=False),
-      discount=self.memory.discounts(batch.indices, self.gamma),
+      reward=batch.reward.astype(np.float32, copy=False), discount=discount
     )
     self._batch = self._batch_type(
       *(x.reshape(num_batches, self.batch_size, *x.shape[1:]) for x in batch)
     )
     return self._batch
+
+  @functools.cached_property
+  def _takes_num_batches(self) -> bool:
+    """Whether the memory can be asked for the indices of several batches."""
+    method = self.memory.sample_index_batch  # May be overridden.
+    return 'num_batches' in inspect.signature(method).parameters
+
+  def _sample_indices(self, num_batches: int) -> np.ndarray:
+    sample, size = self.memory.sample_index_batch, num_batches * self.batch_size
+    if self._takes_num_batches:
+      indices = sample(self.batch_size, num_batches)
+    else:
+      indices = sample(size)
+    if len(indices) != size:
+      raise ValueError(f'batch_size={size} but {len(indices)} indices')
+    return np.asarray(indices, np.int64)
 
   @property
   def transition(self) -> collections.OrderedDict[str, np.ndarray]:

@@ -14,9 +14,10 @@ import gin
 import numpy as np
 
 from dopamine.files import atomic
-from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import data_set
 from dopamine.replay_memory import sum_tree
+from dopamine.replay_memory import windows
 from dopamine.settings import errors
 
 ReplayElement = circular_replay_buffer.ReplayElement
@@ -105,7 +106,7 @@ class OutOfGraphPrioritizedReplayBuffer(
     cursor = self.cursor()
     self.sum_tree.set(cursor, priority)
     super()._add(*stored)
-    if self._markers[cursor - 1] == circular_replay_buffer._CUT:
+    if self._markers[cursor - 1] == windows.CUT:
       self._zero_lost(self._newest())
 
   def cut_episode(self) -> None:
@@ -120,7 +121,7 @@ class OutOfGraphPrioritizedReplayBuffer(
 
   def _zero_lost(self, slots: np.ndarray) -> None:
     """Gives priority 0 to those of the slots that can never be valid again."""
-    lost = slots[self._is_lost(slots)]
+    lost = slots[windows.is_lost(slots, self._rings(), self._sizes)]
     if len(lost):
       self.sum_tree.set(lost, 0.0)
 
@@ -146,16 +147,15 @@ class OutOfGraphPrioritizedReplayBuffer(
 
   # Sampling ------------------------------------------------------------------
 
-  def sample_index_batch(self, batch_size: int) -> np.ndarray:
-    """Returns `[batch_size]` valid indices, in proportion to their priorities.
+  def sample_index_batch(
+    self, batch_size: int, num_batches: int = 1
+  ) -> np.ndarray:
+    """Returns valid indices, batch after batch: `[num_batches * batch_size]`.
 
-    They are stratified: one from each of B equal parts of the total (Schaul et
-    al., 2016, appendix B.2.1), in random order. An invalid one is drawn again
-    from the whole.
-
-    A multiple of the buffer's own batch size is as many batches, one after the
-    other, each stratified by itself. Because of the random order, batches of
-    any other size that are cut from the result are unbiased too.
+    They are drawn in proportion to their priorities, each batch stratified: one
+    from each of B equal parts of the total (Schaul et al., 2016, appendix
+    B.2.1), in random order, so that what is cut from it is unbiased too. An
+    invalid one is drawn again from the whole.
     """
     self._start_range()
     if not self.sum_tree._sums[1] > 0.0:
@@ -163,14 +163,11 @@ class OutOfGraphPrioritizedReplayBuffer(
         'Cannot sample from an empty sum tree: nothing that can be sampled has '
         'a priority above 0.'
       )
-    num_batches = 1
-    if batch_size % self._batch_size == 0:
-      num_batches = max(1, batch_size // self._batch_size)
-    size = batch_size // num_batches
-    drawn = self.sum_tree.stratified_sample(size, num_batches)
-    drawn = self._rng.permuted(drawn.reshape(num_batches, size), axis=1)
+    drawn = self.sum_tree.stratified_sample(batch_size, num_batches)
+    drawn = self._rng.permuted(drawn.reshape(num_batches, batch_size), axis=1)
     return self._redraw_invalid(
       drawn.ravel(),
+      num_batches,
       lambda n: self.sum_tree.sample(self._rng.random(n)),
       self._draw_unbarred,
     )
@@ -197,24 +194,15 @@ class OutOfGraphPrioritizedReplayBuffer(
     """Bytes of memory that the buffer takes once it is full."""
     return super().nbytes + self.sum_tree.nbytes
 
-  @property
-  def _sum_tree_dtype(self) -> np.dtype:
-    """The dtype of the one record that the saved tree is."""
-    return _tree_dtype((self._replay_capacity,))
-
   # A data set that a uniform buffer saved gets equal priorities.
   _not_in_data_sets = frozenset(('sum_tree',))
 
   def _checkpointable_elements(self) -> dict[str, Any]:
-    """Returns what is saved, by name: of the tree, what the rest follows from.
-
-    `sum_tree` is an array of no dimensions, with the fields `priorities`, one
-    per slot, and `max_recorded_priority`. Dopamine 3 pickled its tree.
-    """
+    """Returns what is saved, by name: `sum_tree` too, as `data_set` has it."""
     elements = super()._checkpointable_elements()
     leaves = self.sum_tree.nodes[-1][: self._replay_capacity]
-    elements['sum_tree'] = np.array(
-      (leaves, self.sum_tree.max_recorded_priority), self._sum_tree_dtype
+    elements['sum_tree'] = data_set.tree_record(
+      leaves, self.sum_tree.max_recorded_priority
     )
     return elements
 
@@ -230,10 +218,8 @@ class OutOfGraphPrioritizedReplayBuffer(
         'The transitions come without priorities: all are as likely'
       )
       priorities = np.arange(self._replay_capacity) < elements['add_count']
-      saved = np.array((priorities, 1.0), self._sum_tree_dtype)
-    if isinstance(saved, safe_pickle.SavedSumTree):
-      saved = self._converted(saved)
-    self._check_sum_tree(_dtype_of(saved), 'sum_tree')
+      saved = data_set.tree_record(priorities, 1.0)
+    saved = data_set.fitting_tree(saved, self._replay_capacity)
     largest = float(saved['max_recorded_priority'])
     if not 0 < largest < np.inf:
       raise errors.SettingError(f'sum_tree has max_recorded_priority={largest}')
@@ -271,28 +257,13 @@ class OutOfGraphPrioritizedReplayBuffer(
     later = (self.cursor() - 1 - ends) % capacity  # Slots added after them.
     for j in range(1, self._stack_size):
       padding = (ends[later >= j] + j) % capacity
-      self._markers[padding] = circular_replay_buffer._PADDING
+      self._markers[padding] = windows.PADDING
       if count - capacity < j <= count:
-        self._markers[j - 1] = circular_replay_buffer._PADDING
+        self._markers[j - 1] = windows.PADDING
 
   def _empty(self) -> None:
     super()._empty()
     self.sum_tree.set(np.arange(self._replay_capacity), 0.0)
-
-  def _converted(self, tree: safe_pickle.SavedSumTree) -> np.ndarray | None:
-    """What a tree of Dopamine 3 is as saved here; None if it is none.
-
-    Its leaves are padded to a power of two, which is all there is to tell the
-    capacity by.
-    """
-    try:
-      leaves = np.array(tree.nodes[-1], np.float64)
-      largest = float(tree.max_recorded_priority)
-    except (AttributeError, IndexError, TypeError, ValueError):
-      return None
-    if leaves.shape == self.sum_tree.nodes[-1].shape:
-      leaves = leaves[: self._replay_capacity]
-    return np.array((leaves, largest), _tree_dtype(leaves.shape))
 
   def check_shapes(
     self, checkpoint_dir: str | os.PathLike, suffix: int | str
@@ -302,44 +273,7 @@ class OutOfGraphPrioritizedReplayBuffer(
     Files that are missing are left to `load`.
     """
     super().check_shapes(checkpoint_dir, suffix)
-    file = circular_replay_buffer._filename(checkpoint_dir, 'sum_tree', suffix)
-    if os.path.exists(file):
-      dtype: np.dtype | None
-      try:
-        _, dtype = circular_replay_buffer._read_header(file)
-      except ValueError:  # No array: Dopamine 3 pickled its tree.
-        tree = circular_replay_buffer._read(file)
-        if isinstance(tree, safe_pickle.SavedSumTree):
-          tree = self._converted(tree)
-        dtype = _dtype_of(tree)
-      self._check_sum_tree(dtype, file)
-
-  def _check_sum_tree(self, dtype: np.dtype | None, name: str) -> None:
-    if dtype == self._sum_tree_dtype:
-      return
-    if dtype is not None and dtype.names == self._sum_tree_dtype.names:
-      found = f'{dtype["priorities"].shape[0]} priorities'
-    else:
-      found = 'no tree that was saved here'
-    raise errors.SettingError(
-      f'{name} holds {found}, but this buffer was built for '
-      f'replay_capacity={self._replay_capacity}. Build it as the saved one '
-      'was, or start in an empty directory.'
-    )
-
-
-def _dtype_of(tree: Any) -> np.dtype | None:
-  """That of an array; None of whatever else a file may hold."""
-  return tree.dtype if isinstance(tree, (np.ndarray, np.void)) else None
-
-
-def _tree_dtype(shape: tuple[int, ...]) -> np.dtype:
-  return np.dtype(
-    [
-      ('priorities', np.float64, shape),
-      ('max_recorded_priority', np.float64),
-    ]
-  )
+    data_set.check_tree(checkpoint_dir, suffix, self._replay_capacity)
 
 
 def _check_indices(indices: np.ndarray) -> None:

@@ -24,6 +24,7 @@ from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import pending
 from dopamine.files import safe_pickle
+from dopamine.replay_memory import data_set
 from dopamine.settings import errors
 
 # Of 64 segments, four checkpoints with hardly anything new between them hold
@@ -40,10 +41,6 @@ _FOLDERS = ('.', 'replay', os.path.join('..', 'replay'))
 _ELEMENT = 'element/'
 
 Store = Mapping[str, np.ndarray]  # Name -> what every slot holds, by slot.
-
-
-class NotFoundError(errors.MissingFileError):
-  """Files of a checkpoint are missing."""
 
 
 class Saved(NamedTuple):
@@ -363,7 +360,7 @@ def check_fit(saved: Saved, store: Store) -> None:
     if found.get(name) != expected:
       shape, dtype = found.get(name, (None, None))
       raise errors.SettingError(
-        f'{saved.path} holds $store$_{name} of shape '
+        f'{saved.path} holds {data_set.STORE_FILENAME_PREFIX}{name} of shape '
         f'{shape and tuple(shape)} and dtype {dtype}, but this buffer was '
         f'built for shape {tuple(expected[0])} and dtype {expected[1]}. '
         'Build it as the saved one was (replay_capacity is the first number '
@@ -385,7 +382,7 @@ def read(checkpoint_dir: str | os.PathLike, number: int) -> Saved:
   """
   path = record_path(checkpoint_dir, number)
   if not os.path.exists(path):
-    raise NotFoundError(f'Missing files: {path}')
+    raise data_set.NotFoundError(f'Missing files: {path}')
   elements: dict[str, Any] = {
     name.removeprefix(_ELEMENT): value
     for name, value in atomic.read_npz(path).items()

@@ -61,6 +61,16 @@ def capacity(memory):
   return memory._replay_capacity
 
 
+def rings(memory):
+  """What `windows` knows of a replay memory."""
+  return memory._rings()
+
+
+def is_valid(memory, indices):
+  """Which transitions of a replay memory may be sampled, as an array."""
+  return memory._is_valid(indices)
+
+
 def generator(owner):
   """The random generator of an agent, or of a replay memory."""
   return owner._rng

@@ -7,7 +7,7 @@ from dopamine.replay_memory import circular_replay_buffer
 
 GAMMA = 0.9
 EXTRAS = [circular_replay_buffer.ReplayElement('note', (2,), np.int64)]
-ENDS = ['terminal', 'cut', 'time-out', 'time-out']
+ENDS = ['terminal', 'cut', 'abandoned', 'time-out', 'time-out']
 PUBLIC_FILES = {
   f'{name}_ckpt.3.gz'
   for name in (
@@ -55,6 +55,9 @@ class Episodes:
       self.log.append(None)
       for memory in memories:
         memory.add_final_observation(self.episode['frames'][-1])
+    if end == 'abandoned':
+      for memory in memories:
+        memory.cut_episode()
     if end is not None:
       self.end()
 
@@ -62,6 +65,28 @@ class Episodes:
     for length, end in lengths_and_ends:
       for t in range(length):
         self.step(end if t == length - 1 else None, *memories)
+
+  def needs_more(self, episode, t):
+    """Whether a transition needs what followed, which nobody saw."""
+    reaches = t + self.horizon >= len(episode['steps'])
+    return reaches and episode['end'] in ('cut', 'abandoned')
+
+  def lost(self):
+    """Returns the slots that nothing which is added makes valid starts."""
+    result = set()
+    newest = len(self.log) - 1
+    for position in range(max(0, newest + 1 - self.capacity), newest + 1):
+      start = self.log[position]
+      if start is not None and self.needs_more(*start):
+        # Of one that was cut just now, a final observation may still come.
+        is_last = self.log[newest] is not None and (
+          self.log[newest][0] is start[0]
+        )
+        if not is_last or start[0]['end'] == 'abandoned':
+          start = None
+      if start is None:
+        result.add(position % self.capacity)
+    return result
 
   def valid(self):
     """Returns `{slot: (episode, t)}` of the starts that may be sampled."""
@@ -73,7 +98,7 @@ class Episodes:
       if age > self.capacity - self.stack_size:
         continue  # Overwritten, or barred by invalid_range.
       episode, t = start
-      if episode['end'] == 'cut' and t + self.horizon >= len(episode['steps']):
+      if self.needs_more(episode, t):
         continue
       result[position % self.capacity] = start
     return result

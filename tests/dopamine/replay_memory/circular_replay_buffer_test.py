@@ -15,6 +15,7 @@ import pytest
 
 from dopamine.files import atomic
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import windows
 from tests.support import inside
 from tests.support import replays
 
@@ -495,7 +496,7 @@ def test_attempts_grow_with_the_number_of_batches():
   memory = _memory(max_sample_attempts=20, replay_capacity=1000)
   for i in range(1000):
     memory.add(i, 0, 0.0, False, episode_end=i % 2 == 0)
-  assert len(memory.sample_index_batch(400)) == 400
+  assert len(memory.sample_index_batch(2, num_batches=200)) == 400
 
 
 def test_batch_size_and_indices():
@@ -902,6 +903,45 @@ def test_sample_goes_through_overrides_of_the_memory():
 
   replay = _filled(wrapped_memory=Memory((2,), 3, 50, 4))
   assert set(replay.sample(2).action.flat) == {77}
+
+
+def test_an_override_of_what_is_drawn_may_know_of_several_batches_or_not():
+  asked = []
+
+  class Old(circular_replay_buffer.OutOfGraphReplayBuffer):
+    def sample_index_batch(self, batch_size):
+      asked.append((batch_size,))
+      return [3] * (batch_size - 1) + [-4]
+
+  class New(circular_replay_buffer.OutOfGraphReplayBuffer):
+    def sample_index_batch(self, batch_size, num_batches=1):
+      asked.append((batch_size, num_batches))
+      return super().sample_index_batch(batch_size, num_batches) * 0 + 4
+
+  old = _filled(wrapped_memory=Old((2,), 3, 50, 4)).sample(2)
+  assert old.indices.tolist() == [[3] * 4, [3] * 3 + [-4]]
+  new = _filled(wrapped_memory=New((2,), 3, 50, 4), batch_size=5).sample(3)
+  assert new.indices.tolist() == [[4] * 5] * 3
+  assert asked == [(8,), (5, 3)]
+  assert len(Old((2,), 3, 50, 4).sample_transition_batch(6)[0]) == 6
+  few = _filled(wrapped_memory=Old((2,), 3, 50, 4))
+  few.memory.sample_index_batch = lambda batch_size: [3]
+  with pytest.raises(ValueError, match='batch_size=8 but 1 indices'):
+    few.sample(2)
+
+
+def test_a_batch_follows_its_transitions_once(monkeypatch):
+  followed = []
+
+  def window(*args):
+    followed.append(args)
+    return follow(*args)
+
+  follow = windows.window
+  replay = _filled()
+  monkeypatch.setattr(windows, 'window', window)
+  replay.sample(3)
+  assert len(followed) == 1
 
 
 def test_transition_and_properties():

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import data_set
 from dopamine.replay_memory import prioritized_replay_buffer
+from tests.support import inside
 
 pytestmark = pytest.mark.no_backend
 
@@ -106,7 +108,7 @@ class Episodes:
   def check(self, memory):
     assert memory.add_count == len(self.log)
     expected = np.zeros(self.capacity)
-    is_valid = memory._valid(np.arange(self.capacity))
+    is_valid = inside.is_valid(memory, np.arange(self.capacity))
     for slot in range(self.capacity):
       position = self.position(slot)
       if position is None:
@@ -209,7 +211,7 @@ def test_what_some_later_operation_can_make_valid_keeps_its_priority(
     possible = np.zeros(60, bool)
     for later in (memory, with_final):
       _play(later, ['-'] * (horizon + 1))
-      possible |= later._valid(np.arange(60))
+      possible |= inside.is_valid(later, np.arange(60))
     possible[count:] = False  # Of what was added only then.
     np.testing.assert_array_equal(priorities > 0, possible, str(ends))
 
@@ -339,7 +341,7 @@ def test_the_newest_do_not_keep_a_small_memory_from_being_sampled(
     if i >= 20:
       before = _priorities(memory)
       indices = memory.sample_index_batch(32)
-      assert memory._is_valid(indices).all()
+      assert inside.is_valid(memory, indices).all()
       assert _priorities(memory) == before
       _set(memory, indices, [1e-3] * 32)
 
@@ -347,9 +349,9 @@ def test_the_newest_do_not_keep_a_small_memory_from_being_sampled(
 # Files -----------------------------------------------------------------------
 
 
-def _write_tree(directory, memory, priorities):
+def _write_tree(directory, priorities):
   """Writes a tree with mass anywhere, as versions before this wrote it."""
-  tree = np.array((priorities, 5.0), memory._sum_tree_dtype)
+  tree = data_set.tree_record(priorities, 5.0)
   with gzip.open(os.path.join(directory, 'sum_tree_ckpt.3.gz'), 'wb') as file:
     np.save(file, tree)
 
@@ -361,7 +363,7 @@ def test_data_sets_whose_trees_have_mass_anywhere(tmp_path, with_markers):
   #         zeros  - -  terminal  zeros  - - cut  zeros  -  -
   _play(memory, ['-', '-', 'terminal', '-', '-', 'cut', '-', '-'])
   memory.save(tmp_path, 3)
-  _write_tree(tmp_path, memory, np.arange(1.0, 21.0))
+  _write_tree(tmp_path, np.arange(1.0, 21.0))
   if not with_markers:
     os.remove(tmp_path / 'episode_markers_ckpt.3.gz')
   loaded = _memory(stack_size=3, update_horizon=2, replay_capacity=20)

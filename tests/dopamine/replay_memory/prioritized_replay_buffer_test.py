@@ -61,6 +61,9 @@ class Recorder:
     self.memory.add_final_observation(observation)
     self.log.append(0.0)
 
+  def cut_episode(self):
+    self.memory.cut_episode()
+
   def by_slot(self):
     capacity = inside.capacity(self.memory)
     result = np.zeros(capacity)
@@ -103,13 +106,7 @@ def test_samples_what_has_a_priority_and_is_valid_and_all_of_it(
   oracle.play(played, recorder)
   replays.assert_holds(memory, oracle)
   expected = recorder.by_slot()
-  last, _ = (oracle.log and oracle.log[-1]) or (None, 0)
-  for position, start in list(enumerate(oracle.log))[-oracle.capacity :]:
-    # What a cut left without its next state, once another episode began.
-    episode, t = start or (last, 0)
-    if episode is not last and episode['end'] == 'cut':
-      is_lost = t + oracle.horizon >= len(episode['steps'])
-      expected[position % oracle.capacity] *= not is_lost
+  expected[list(oracle.lost())] = 0.0
   np.testing.assert_array_equal(_priorities(memory), expected)
   some = {i for i in oracle.valid() if expected[i] > 0}
   memory._max_sample_attempts = 10**6 if some else 10
@@ -311,7 +308,7 @@ def test_sampling_is_proportional_to_the_priorities_of_what_is_valid():
   # As one batch, as batches of two, and one by one.
   draws = [
     memory.sample_index_batch(99_999),
-    memory.sample_index_batch(100_000),
+    memory.sample_index_batch(2, num_batches=50_000),
     np.concatenate([memory.sample_index_batch(1) for _ in range(3000)]),
   ]
   for drawn in draws:
@@ -332,12 +329,21 @@ def test_every_batch_is_stratified_over_the_whole_buffer(num_batches):
     memory.add(i, 0, 0.0, False, priority=float(i < 800))
   orders = set()
   for _ in range(10):
-    drawn = memory.sample_index_batch(8 * num_batches)
+    drawn = memory.sample_index_batch(8, num_batches)
     assert drawn.shape == (8 * num_batches,)
     for batch in drawn.reshape(num_batches, 8):
       assert sorted(batch // 100) == list(range(8))
       orders.add(tuple(batch // 100))
   assert len(orders) == 10 * num_batches
+
+
+def test_a_multiple_of_the_batch_size_is_one_batch():
+  memory = _memory(replay_capacity=900, batch_size=8)
+  for i in range(801):
+    memory.add(i, 0, 0.0, False, priority=float(i < 800))
+  assert sorted(memory.sample_index_batch(16) // 50) == list(range(16))
+  indices = memory.sample_transition_batch(16)[-2]
+  assert sorted(indices // 50) == list(range(16))
 
 
 def test_batches_of_another_size_are_not_the_oldest_and_the_newest():
@@ -382,7 +388,7 @@ def test_what_is_drawn_again_is_as_unbiased_in_every_batch():
     # Half of the total, in the middle, is of slots that are barred.
     priority = [1.0, 4.0, 1.0, 0.0][(i > 3) + (i > 5) + (i > 9)]
     memory.add(i, 0, 0.0, False, priority=priority)
-  drawn = np.stack([memory.sample_index_batch(20) for _ in range(100)])
+  drawn = np.stack([memory.sample_index_batch(10, 2) for _ in range(100)])
   # Of 1000 in a batch, 500 are from the first four slots, give or take 16.
   for batches in (drawn[:, :10], drawn[:, 10:]):
     assert abs((batches < 4).sum() - 500) < 5 * 16
@@ -442,7 +448,7 @@ def test_budget_of_attempts_is_shared_by_a_batch():
     for i in range(30):
       memory.add(i, 0, 0.0, False, priority=1.0)
     with pytest.raises(RuntimeError, match=f'Tried {20 * num_batches} times'):
-      memory.sample_index_batch(5 * num_batches)
+      memory.sample_index_batch(5, num_batches)
     assert memory.checked == 20 * num_batches
 
 
