@@ -81,9 +81,21 @@ class RingFiles:
     slot = sum(array.nbytes for array in store.values()) // self._capacity
     least = max(-(-self._capacity // SEGMENTS), SMALLEST // max(slot, 1), 1)
     self.length = min(length or least, self._capacity)
+    self._expect_none()
+    self.forget()
+
+  def _expect_none(self) -> None:
     self._progress = threading.Condition()
     self._unwritten: list[_Part] = []
-    self.forget()
+
+  def __getstate__(self) -> dict[str, Any]:
+    """What a copy has: what is being written is not the copy's."""
+    own = '_progress', '_unwritten'
+    return {n: value for n, value in vars(self).items() if n not in own}
+
+  def __setstate__(self, state: dict[str, Any]) -> None:
+    vars(self).update(state)
+    self._expect_none()
 
   def forget(self) -> None:
     """Has the next checkpoint write every segment anew."""

@@ -1,7 +1,9 @@
 """Tests of what a replay memory puts in the checkpoints of a run."""
 
+import copy
 import gzip
 import json
+import pickle
 import threading
 import time
 
@@ -197,6 +199,23 @@ def test_a_checkpoint_that_is_never_written_does_not_block_the_memory(tmp_path):
   memory.checkpoint(tmp_path, 1)
   other.restore(tmp_path, 1)
   _assert_same(other, _contents(memory))
+
+
+def test_a_copy_of_a_memory_waits_for_nothing(tmp_path):
+  memory, other = _pair(False)
+  inside.cut_ring(memory, 10)
+  rng = np.random.default_rng(0)
+  _play(memory, 90, rng)
+  checkpoint = pending.Checkpoint(str(tmp_path), str(tmp_path))
+  with checkpoint.open():
+    memory.checkpoint(tmp_path, 0)
+    copies = copy.deepcopy(memory), pickle.loads(pickle.dumps(memory))
+  for number, copied in enumerate(copies, 1):
+    _play(copied, 100, rng)
+    copied.checkpoint(tmp_path, number)
+    other.restore(tmp_path, number)
+    _assert_same(other, _contents(copied))
+  checkpoint.close()
 
 
 def test_slots_that_were_changed_are_written_on_request(tmp_path):
