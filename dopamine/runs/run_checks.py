@@ -16,7 +16,7 @@ from dopamine import memory
 from dopamine import seeding
 from dopamine.discrete_domains import gym_lib
 from dopamine.files import atomic
-from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import ring
 from dopamine.runs import progress
 from dopamine.runs import run_record
 from dopamine.settings import errors
@@ -201,7 +201,7 @@ def check_memory(agent: Any) -> str:
       f'this run will need about {peak / 1e9:.1f} GB of memory, '
       f'{replay / 1e9:.1f} GB of them for the replay memory when it is full, '
       f'and {limit.owner} {limit.size / 1e9:.1f} GB: lower '
-      f'{circular_replay_buffer.CAPACITY_SETTINGS}'
+      f'{ring.CAPACITY_SETTINGS}'
     )
   text = f'about {peak / 1e9:.1f} GB at the peak'
   if replay:

@@ -45,6 +45,7 @@ from dopamine.files import atomic
 from dopamine.files import pending
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import elements
 from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.settings import checks
 from dopamine.settings import errors
@@ -616,7 +617,7 @@ class DQNAgent:
     if not is_array and not isinstance(observation, (list, tuple)):
       return
     if not is_array or observation.dtype != dtype:
-      fitting = circular_replay_buffer.as_stored(
+      fitting = elements.as_stored(
         observation,
         dtype,
         'the environment gave an observation',

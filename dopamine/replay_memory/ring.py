@@ -1,0 +1,442 @@
+"""A ring of slots: what is stored, and what is added to it."""
+
+from collections.abc import Sequence
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from dopamine import memory
+from dopamine import seeding
+from dopamine.replay_memory import elements
+from dopamine.replay_memory import ring_files
+from dopamine.replay_memory import windows
+from dopamine.settings import checks
+from dopamine.settings import errors
+
+# Where the size of a replay memory is set, for messages.
+CAPACITY_SETTINGS = (
+  'replay_capacity of WrappedReplayBuffer, WrappedPrioritizedReplayBuffer or '
+  'OutOfGraphReplayBuffer, whichever the gin file sets'
+)
+
+
+def invalid_range(
+  cursor: int, replay_capacity: int, stack_size: int, update_horizon: int
+) -> np.ndarray:
+  """Returns the `[K + N]` indices around the cursor that cannot be sampled.
+
+  The N slots before the cursor lack their next state; the stacks of those from
+  the cursor on mix the newest with the oldest. (Of the latter K - 1 would do:
+  the published range is one slot too careful.)
+  """
+  return np.array(
+    [
+      (cursor - update_horizon + i) % replay_capacity
+      for i in range(stack_size + update_horizon)
+    ]
+  )
+
+
+class Ring:
+  """The slots of an `OutOfGraphReplayBuffer`, which says what they are."""
+
+  SETTINGS = {
+    'stack_size': checks.integer(1),
+    'replay_capacity': checks.integer(1),
+    'batch_size': checks.integer(1),
+    'update_horizon': checks.integer(1),
+    'gamma': checks.real(0, 1),
+    'max_sample_attempts': checks.integer(1),
+    'observation_dtype': checks.dtype,
+    'terminal_dtype': checks.dtype,
+    'action_shape': checks.size,
+    'action_dtype': checks.dtype,
+    'reward_shape': checks.size,
+    'reward_dtype': checks.dtype,
+  }
+
+  def __init__(
+    self,
+    observation_shape: tuple[int, ...],
+    stack_size: int,
+    replay_capacity: int = 1_000_000,
+    batch_size: int = 32,
+    update_horizon: int = 1,
+    gamma: float = 0.99,
+    max_sample_attempts: int = 1000,
+    extra_storage_types: Sequence[elements.ReplayElement] | None = None,
+    observation_dtype=np.uint8,
+    terminal_dtype=np.uint8,
+    action_shape: tuple[int, ...] = (),
+    action_dtype=np.int32,
+    reward_shape: tuple[int, ...] = (),
+    reward_dtype=np.float32,
+    seed: int | None = None,
+  ):
+    """Allocates the buffer; the system commits its memory as it fills.
+
+    Args:
+      observation_shape: of one frame.
+      stack_size: K, the frames in a state.
+      replay_capacity: slots, padding included.
+      batch_size: how many transitions are sampled unless said otherwise.
+      update_horizon: N, the steps of a transition.
+      gamma: discount of one step.
+      max_sample_attempts: draws per batch that may turn out invalid.
+      extra_storage_types: further values of a transition; `add` takes them
+        after `terminal`, in this order.
+      observation_dtype: as all dtypes, NumPy's or TensorFlow's.
+      terminal_dtype: of the terminal flag.
+      action_shape: of one action.
+      action_dtype: of actions.
+      reward_shape: of one reward.
+      reward_dtype: of rewards, and of the n-step sum that is returned.
+      seed: of what is sampled; by default the run's seed, or a fresh one.
+    """
+    assert isinstance(observation_shape, tuple), (
+      f'observation_shape={observation_shape!r} must be a tuple'
+    )
+    self._observation_shape = observation_shape
+    self._stack_size = stack_size
+    self._replay_capacity = replay_capacity
+    self._batch_size = batch_size
+    self._update_horizon = update_horizon
+    self._gamma = gamma
+    self._max_sample_attempts = max_sample_attempts
+    self._observation_dtype = observation_dtype
+    self._terminal_dtype = terminal_dtype
+    self._action_shape, self._action_dtype = action_shape, action_dtype
+    self._reward_shape, self._reward_dtype = reward_shape, reward_dtype
+    checks.check(self)
+    if replay_capacity < update_horizon + stack_size:
+      raise errors.SettingError(
+        'There is not enough capacity to cover update_horizon and stack_size. '
+        f'replay_capacity={replay_capacity} must be at least '
+        f'update_horizon={update_horizon} plus stack_size={stack_size}: raise '
+        f'{CAPACITY_SETTINGS}'
+      )
+
+    self._state_shape = observation_shape + (self._stack_size,)
+    if not isinstance(extra_storage_types, (list, tuple, type(None))) or any(
+      len(t) != 3 if isinstance(t, tuple) else True
+      for t in extra_storage_types or ()
+    ):
+      checks.fail(
+        self,
+        'extra_storage_types',
+        extra_storage_types,
+        'a list of elements.ReplayElement(name, shape, type)',
+      )
+    self._extra_storage_types = list(extra_storage_types or ())
+    self._rng = seeding.generator(seeding.resolve(seed), 'replay')
+
+    # Public attributes are what `save` writes, beside the store.
+    self.add_count = np.array(0, dtype=np.int64)
+    self._invalid_range: np.ndarray | None = None
+    self._next_experience_is_episode_start = True
+    self._check_memory()
+    self._markers = np.zeros(self._replay_capacity, dtype=np.uint8)
+    self._store: dict[str, np.ndarray] = {}
+    self._create_storage()
+    self._ring = ring_files.RingFiles(self._store)
+
+  def _create_storage(self) -> None:
+    for name, shape, dtype in self.get_storage_signature():
+      self._store[name] = np.zeros(
+        (self._replay_capacity, *shape), elements.numpy_dtype(dtype)
+      )
+
+  def _check_memory(self) -> None:
+    """Refuses a buffer that could not be filled."""
+    slot = sum(
+      math.prod(shape) * elements.numpy_dtype(dtype).itemsize
+      for _, shape, dtype in self.get_storage_signature()
+    )
+    needed, limit = slot * self._replay_capacity, memory.tightest()
+    used = memory.resident()
+    available = max(limit.size - used, 0)
+    if needed > available:
+      raise errors.SettingError(
+        f'a replay memory of replay_capacity={self._replay_capacity} '
+        f'transitions needs {needed / 1e9:.1f} GB when it is full, beside the '
+        f'{used / 1e9:.1f} GB that are in use, and {limit.owner} '
+        f'{limit.size / 1e9:.1f} GB, enough for at most '
+        f'{int(available // slot)}: lower '
+        f'{CAPACITY_SETTINGS}'
+      )
+
+  # What a transition is made of ----------------------------------------------
+
+  def get_storage_signature(self) -> list[elements.ReplayElement]:
+    """Returns name, shape and dtype of what a slot holds."""
+    return [
+      elements.ReplayElement(
+        'observation', self._observation_shape, self._observation_dtype
+      ),
+      elements.ReplayElement('action', self._action_shape, self._action_dtype),
+      elements.ReplayElement('reward', self._reward_shape, self._reward_dtype),
+      elements.ReplayElement('terminal', (), self._terminal_dtype),
+      *self._extra_storage_types,
+    ]
+
+  def get_add_args_signature(self) -> list[elements.ReplayElement]:
+    """Returns what `add` takes, in its order. Read once, at the first add."""
+    return self.get_storage_signature()
+
+  def get_transition_elements(
+    self, batch_size: int | None = None
+  ) -> list[elements.ReplayElement]:
+    """Returns what `sample_transition_batch` returns, in its order."""
+    batch_size = self._batch_size if batch_size is None else batch_size
+    state = (batch_size, *self._state_shape), self._observation_dtype
+    action = (batch_size, *self._action_shape), self._action_dtype
+    reward = (batch_size, *self._reward_shape), self._reward_dtype
+    return [
+      elements.ReplayElement('state', *state),
+      elements.ReplayElement('action', *action),
+      elements.ReplayElement('reward', *reward),
+      elements.ReplayElement('next_state', *state),
+      elements.ReplayElement('next_action', *action),
+      elements.ReplayElement('next_reward', *reward),
+      elements.ReplayElement('terminal', (batch_size,), self._terminal_dtype),
+      elements.ReplayElement('indices', (batch_size,), np.dtype(np.int32)),
+      *(
+        elements.ReplayElement(
+          name, (batch_size, *shape), elements.numpy_dtype(dtype)
+        )
+        for name, shape, dtype in self._extra_storage_types
+      ),
+    ]
+
+  # Adding --------------------------------------------------------------------
+
+  def add(
+    self,
+    observation,
+    action,
+    reward,
+    terminal,
+    *args,
+    priority: float | None = None,
+    episode_end: bool = False,
+  ) -> None:
+    """Stores o_t, a_t and the r_{t+1} and terminal_{t+1} that followed.
+
+    Args:
+      observation: the frame that was acted on.
+      action: what was done.
+      reward: what it gave.
+      terminal: whether the episode really ended with it.
+      *args: the values of `extra_storage_types`.
+      priority: appended to `args` if given (prioritised buffers take it).
+      episode_end: whether the episode was cut here. After a time-out whose last
+        observation is known, use `add_final_observation` instead.
+    """
+    values = (observation, action, reward, terminal, *args)
+    if priority is not None:
+      values += (priority,)
+    transition = tuple(map(elements.as_numpy, values))
+    self._check_add(transition)
+    if self._next_experience_is_episode_start:
+      self._start_episode()
+    is_end = bool(transition[3])
+    self._append(
+      windows.CUT if episode_end and not is_end else windows.NONE, transition
+    )
+    self._next_experience_is_episode_start = is_end or bool(episode_end)
+
+  def add_final_observation(self, observation) -> None:
+    """Ends the episode at the observation that a time-out cut it at.
+
+    The last transition comes first, with `add(..., terminal=False)`. The
+    observation gets a slot of its own, zero in all else, that is never sampled
+    as a start. A window that reaches it stops there: the return is that of
+    the k steps really taken, discounted with gamma^k (Pardo et al., 2018).
+    It may have been added with `episode_end=True`. Where no episode is open
+    there is nothing to end.
+    """
+    last, is_over = self.cursor() - 1, self._next_experience_is_episode_start
+    if is_over and (self.add_count == 0 or self._markers[last] != windows.CUT):
+      return
+    transition = (elements.as_numpy(observation), *self._add_zeros[1:])
+    self._check_add(transition)
+    if is_over:
+      self._markers[last] = windows.NONE  # What came next is known after all.
+    self._append(windows.FINAL, transition)
+    self._next_experience_is_episode_start = True
+
+  def cut_episode(self) -> None:
+    """Ends an episode that is still open, as `episode_end=True` would have.
+
+    For one that was abandoned: what comes next is not what followed.
+    """
+    self._next_experience_is_episode_start = True
+
+  def _start_episode(self) -> None:
+    """Adds the K - 1 slots of zeros that keep stacks within the episode."""
+    if self._is_abandoned():
+      self._markers[self.cursor() - 1] = windows.CUT
+    for _ in range(self._stack_size - 1):
+      self._append(windows.PADDING, self._add_zeros)
+    self._next_experience_is_episode_start = False
+
+  def _is_abandoned(self) -> bool:
+    """Returns whether nobody can say any more what followed the last slot.
+
+    After `cut_episode`, or after a data set without markers was loaded. The
+    next episode marks the slot as cut.
+    """
+    last = self.cursor() - 1
+    return bool(
+      self._next_experience_is_episode_start
+      and self.add_count > 0
+      and self._markers[last] == windows.NONE
+      and not self._store['terminal'][last]
+    )
+
+  def _append(self, marker: int, transition: tuple) -> None:
+    cursor = self.cursor()
+    self._ring.before_adding(cursor)
+    self._markers[cursor] = marker
+    self._invalid_range = None
+    self._add(*transition)
+
+  def _add(self, *args) -> None:
+    """Writes one slot, padding and final observations included.
+
+    A subclass that keeps more per slot overrides this and passes up what is in
+    the store: `self.cursor()` is the slot before `super()._add` is called.
+    """
+    cursor = self.cursor()
+    self._ring.before_adding(cursor)
+    for name, arg in zip(self._add_shapes, args, strict=False):
+      self._store[name][cursor] = arg
+    self.add_count += 1
+
+  @functools.cached_property
+  def _add_shapes(self) -> dict[str, tuple[int, ...]]:
+    return {e.name: tuple(e.shape) for e in self.get_add_args_signature()}
+
+  @functools.cached_property
+  def _add_zeros(self) -> tuple[np.ndarray, ...]:
+    return tuple(
+      np.zeros(e.shape, elements.numpy_dtype(e.type))
+      for e in self.get_add_args_signature()
+    )
+
+  @functools.cached_property
+  def _exact_types(self) -> dict[str, np.dtype]:
+    """The dtypes that change nothing; a reward may well be rounded."""
+    types = {
+      e.name: elements.numpy_dtype(e.type)
+      for e in self.get_add_args_signature()
+    }
+    return {
+      name: dtype
+      for name, dtype in types.items()
+      if dtype.kind in ('biuf' if name == 'observation' else 'biu')
+    }
+
+  def _check_add(self, args: tuple) -> None:
+    shapes = self._add_shapes
+    if len(args) != len(shapes):
+      raise errors.SettingError(
+        f'Add expects {len(shapes)} elements, received {len(args)}'
+      )
+    for arg, (name, expected) in zip(args, shapes.items(), strict=True):
+      shape = () if type(arg) in elements.SCALARS else np.shape(arg)
+      if shape != expected:
+        raise errors.SettingError(
+          f'arg has shape {shape}, expected {expected} ({name})'
+        )
+      dtype = self._exact_types.get(name)
+      if dtype is None or type(arg) in (int, bool):
+        continue  # NumPy itself refuses an int that does not fit.
+      if getattr(arg, 'dtype', float) != dtype:
+        setting = f'{type(self).__name__}.{name}_dtype'
+        elements.as_stored(arg, dtype, f'add was given {name}', setting)
+
+  # Where the buffer stands ---------------------------------------------------
+
+  def is_empty(self) -> bool:
+    """Returns whether nothing was added yet."""
+    return bool(self.add_count == 0)
+
+  def is_full(self) -> bool:
+    """Returns whether new slots overwrite old ones."""
+    return bool(self.add_count >= self._replay_capacity)
+
+  def cursor(self) -> int:
+    """Returns the slot that is written next."""
+    return int(self.add_count) % self._replay_capacity
+
+  @property
+  def invalid_range(self) -> np.ndarray:
+    """The indices around the cursor that cannot be sampled: `[K + N]`."""
+    if self._invalid_range is not None:  # It was set.
+      return self._invalid_range
+    return invalid_range(
+      self.cursor(),
+      self._replay_capacity,
+      self._stack_size,
+      self._update_horizon,
+    )
+
+  @invalid_range.setter
+  def invalid_range(self, value: np.ndarray) -> None:
+    self._invalid_range = value
+
+  @property
+  def nbytes(self) -> int:
+    """Bytes of memory that the buffer takes once it is full."""
+    arrays = (*self._store.values(), self._markers)
+    return sum(array.nbytes for array in arrays)
+
+  @property
+  def generator_state(self) -> dict[str, Any]:
+    """The state of the generator that sampling draws from."""
+    return dict(self._rng.bit_generator.state)
+
+  @generator_state.setter
+  def generator_state(self, state: dict[str, Any]) -> None:
+    self._rng.bit_generator.state = state
+
+  def __repr__(self):
+    return (
+      f'{type(self).__name__}({self.add_count} added, '
+      f'replay_capacity={self._replay_capacity}, '
+      f'{self.nbytes / 2**20:,.1f} MiB when full)'
+    )
+
+  # Reading single slots ------------------------------------------------------
+
+  def get_range(
+    self, array: np.ndarray, start_index: int, end_index: int
+  ) -> np.ndarray:
+    """Returns `array[start_index:end_index]`, wrapping around its end."""
+    assert end_index > start_index, 'end_index must be larger than start_index'
+    assert end_index >= 0, f'end_index={end_index} is negative'
+    assert start_index < self._replay_capacity, (
+      f'start_index={start_index} is not below {self._replay_capacity}'
+    )
+    if not self.is_full():
+      assert end_index <= self.cursor(), (
+        f'Index {max(start_index, self.cursor())} has not been added.'
+      )
+    return array[np.arange(start_index, end_index) % self._replay_capacity]
+
+  def get_observation_stack(self, index: int) -> np.ndarray:
+    """Returns the state at `index`, oldest frame first: `[..., K]`."""
+    frames = self._get_element_stack(index, 'observation')
+    return np.moveaxis(frames, 0, -1)
+
+  def get_terminal_stack(self, index: int) -> np.ndarray:
+    """Returns the terminal flags of the frames of a state: `[K]`."""
+    return self._get_element_stack(index, 'terminal')
+
+  def _get_element_stack(self, index: int, name: str) -> np.ndarray:
+    return self.get_range(
+      self._store[name], index - self._stack_size + 1, index + 1
+    )

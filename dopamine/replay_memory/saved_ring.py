@@ -1,0 +1,188 @@
+"""A ring of slots on the disk: in checkpoints of a run, and as data sets."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from dopamine.replay_memory import data_set
+from dopamine.replay_memory import elements as replay_elements
+from dopamine.replay_memory import ring
+from dopamine.replay_memory import ring_files
+from dopamine.settings import errors
+
+
+class SavedRing(ring.Ring):
+  """A ring that can be saved."""
+
+  # Checkpoints of a run -------------------------------------------------------
+
+  def checkpoint(
+    self, checkpoint_dir: str | os.PathLike, iteration_number: int
+  ) -> None:
+    """Saves what is new since the last time, for `restore`.
+
+    Slots go to files that the checkpoints of a run share: see `ring_files`.
+    What was added stays as it is until it is overwritten (who changes it calls
+    `rewrite_checkpoints`). All else is in `replay_ckpt.N.npz`. What a Runner
+    saves is written later; until then `add` waits where it would overwrite it.
+
+    Args:
+      checkpoint_dir: an existing folder.
+      iteration_number: names the file.
+    """
+    self._ring.save(
+      checkpoint_dir,
+      iteration_number,
+      self._store,
+      int(self.add_count),
+      self._elements_beside_the_store()
+      | {data_set.MARKERS_NAME: self._markers},
+      next_is_episode_start=self._next_experience_is_episode_start,
+    )
+
+  def restore(
+    self, checkpoint_dir: str | os.PathLike, iteration_number: int
+  ) -> None:
+    """Reads what `checkpoint` saved.
+
+    Raises:
+      NotFoundError: there is no such checkpoint.
+      DamagedError: naming the file. Nothing is left in the buffer.
+      ValueError: naming the array that does not fit. Nothing was changed.
+    """
+    saved = ring_files.read(checkpoint_dir, iteration_number)
+    ring_files.check_fit(saved, self._store)
+    names = [*self._elements_beside_the_store(), data_set.MARKERS_NAME]
+    lacking = [name for name in names if name not in saved.elements]
+    if lacking:
+      raise errors.SettingError(
+        f'{saved.path} was saved by another kind of replay memory: it has no '
+        f'{", ".join(lacking)}. Build the one that saved it, or start in an '
+        'empty directory.'
+      )
+    if self.add_count > 0:
+      self._empty()
+    try:
+      self._ring.restore(saved, self._store)
+      elements = {name: saved.elements[name] for name in names}
+      self._markers = elements.pop(data_set.MARKERS_NAME)
+      self._restore_elements(elements)
+    except BaseException:
+      self._empty()
+      raise
+    self._next_experience_is_episode_start = saved.record[
+      'next_is_episode_start'
+    ]
+
+  def rewrite_checkpoints(self) -> None:
+    """Makes the next checkpoint save every slot anew, for who changed some."""
+    self._ring.forget()
+
+  # Saving --------------------------------------------------------------------
+
+  # What `load` can do without.
+  _not_in_data_sets: frozenset[str] = frozenset()
+
+  def _checkpointable_elements(self) -> dict[str, Any]:
+    """Returns what is saved, by name: the store and the public attributes."""
+    elements = {
+      data_set.STORE_FILENAME_PREFIX + k: v for k, v in self._store.items()
+    }
+    elements['invalid_range'] = self.invalid_range
+    elements.update(
+      (name, value)
+      for name, value in vars(self).items()
+      if not name.startswith('_')
+    )
+    return elements
+
+  def _elements_beside_the_store(self) -> dict[str, Any]:
+    return {
+      name: value
+      for name, value in self._checkpointable_elements().items()
+      if not name.startswith(data_set.STORE_FILENAME_PREFIX)
+    }
+
+  def _restore_elements(self, elements: dict[str, Any]) -> None:
+    """Takes over what `_checkpointable_elements` returned."""
+    for name, value in elements.items():
+      if name.startswith(data_set.STORE_FILENAME_PREFIX):
+        self._store[name.removeprefix(data_set.STORE_FILENAME_PREFIX)] = value
+      else:
+        setattr(self, name, value)
+
+  def save(self, checkpoint_dir: str | os.PathLike, iteration_number: int):
+    """Writes one file per array, and removes those of an old checkpoint.
+
+    Arrays are gzipped `.npy` files, what else is public is pickled. That of
+    iteration `iteration_number - CHECKPOINT_DURATION` is removed. Does nothing
+    if the directory does not exist.
+    """
+    if not os.path.isdir(checkpoint_dir):
+      return
+    elements = self._checkpointable_elements()
+    elements[data_set.MARKERS_NAME] = data_set.markers_record(
+      self._markers, self._next_experience_is_episode_start
+    )
+    data_set.save(checkpoint_dir, iteration_number, elements)
+
+  def load(self, checkpoint_dir: str | os.PathLike, suffix: int | str) -> None:
+    """Reads what `save` wrote, or a data set written by Dopamine 3.
+
+    Arrays are read into those of the buffer where they fit, so that there are
+    not two of each. A checkpoint without markers (Dopamine's have none) knows
+    its episodes by their terminals alone, and the next `add` starts an episode.
+
+    Raises:
+      NotFoundError: naming the files that are missing. Nothing was changed.
+      atomic.DamagedError: naming the file that is. The buffer is empty.
+    """
+    elements = self._checkpointable_elements()
+    files = data_set.find(
+      checkpoint_dir, suffix, elements, self._not_in_data_sets
+    )
+    small = data_set.read_small(files)
+    markers, next_is_start = data_set.read_markers(
+      checkpoint_dir, suffix, self._replay_capacity
+    )
+    try:
+      self._restore_elements(small)
+    except ValueError as error:
+      error.add_note(f'in {checkpoint_dir}, checkpoint {suffix}')
+      raise
+    self.rewrite_checkpoints()
+    try:
+      for name in [name for name in files if name not in small]:
+        array = data_set.read(files[name], into=elements[name])
+        self._store[name.removeprefix(data_set.STORE_FILENAME_PREFIX)] = array
+    except BaseException:
+      self._empty()
+      raise
+    self._markers = markers
+    self._next_experience_is_episode_start = next_is_start
+
+  def _empty(self) -> None:
+    """Forgets all transitions."""
+    for array in self._store.values():
+      array[...] = 0
+    self._ring.forget()
+    self.add_count = np.array(0)
+    self._markers = np.zeros(self._replay_capacity, np.uint8)
+    self._next_experience_is_episode_start = True
+
+  def check_shapes(
+    self, checkpoint_dir: str | os.PathLike, suffix: int | str
+  ) -> None:
+    """Raises ValueError if saved arrays do not fit; reads only their headers.
+
+    Files that are missing are left to `load`.
+    """
+    expected = {
+      data_set.STORE_FILENAME_PREFIX + name: (
+        (self._replay_capacity, *shape),
+        replay_elements.numpy_dtype(dtype),
+      )
+      for name, shape, dtype in self.get_storage_signature()
+    }
+    data_set.check_shapes(checkpoint_dir, suffix, expected)
