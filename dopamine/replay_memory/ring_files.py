@@ -149,49 +149,26 @@ class RingFiles:
       else value.copy()
       for name, value in elements.items()
     }
-    part = _Part(self, record_path(checkpoint_dir, number), about, arrays)
-    part.take(store, _Files(folder, count, self._known(folder, count)))
+    path = record_path(checkpoint_dir, number)
+    part = _Part(self, store, path, _Files(folder, count, {}), about, arrays)
     self._unwritten.append(part)
     pending.add(checkpoint_dir, part)
-
-  def _known(self, folder: str, count: int) -> dict[int, dict[str, Any]]:
-    """The files of the last checkpoint that hold what the store does."""
-    if self._files.folder != folder or self._files.added > count:
-      return {}
-    changed = self.changed(count)
-    return {
-      index: segment
-      for index, segment in self._files.segments.items()
-      if index not in changed and _is_there(folder, segment)
-    }
-
-  def changed(self, count: int) -> set[int]:
-    """Which segments something was added to since the last checkpoint."""
-    capacity = self._capacity
-    new = min(count - self._files.added, capacity)
-    start = (count - new) % capacity
-    spans = (start, min(start + new, capacity)), (0, start + new - capacity)
-    return {
-      i
-      for low, high in spans
-      for i in range(low // self.length, -(-high // self.length))
-    }
 
   def slots(self, index: int, count: int) -> tuple[int, int]:
     """The first slot of a segment, and the end of what is filled of it."""
     first = index * self.length
     return first, min(first + self.length, self._capacity, count)
 
-  def order(self, count: int) -> list[int]:
-    """The segments that hold something, the one in use first."""
-    number = -(-min(count, self._capacity) // self.length)
-    in_use = min(self.in_use(count)[0], number)
-    return [*range(in_use, number), *range(in_use)]
-
-  def in_use(self, count: int) -> tuple[int, int]:
-    """The segment that is added to next, and the slot."""
-    cursor = count % self._capacity
-    return cursor // self.length, cursor
+  def is_saved(self, index: int, folder: str, count: int) -> bool:
+    """Whether the last checkpoint has a file of what a segment holds now."""
+    segment = self._files.segments.get(index)
+    if segment is None or self._files.folder != folder:
+      return False
+    first, end = self.slots(index, count)
+    newest = (count - 1) % self._capacity
+    slot = newest if first <= newest < end else end - 1
+    added = count - (newest - slot) % self._capacity  # Up to that slot.
+    return added <= self._files.added <= count and _is_there(folder, segment)
 
   # Restoring ------------------------------------------------------------------
 
@@ -233,31 +210,42 @@ class _Part:
   """
 
   def __init__(
-    self, ring: RingFiles, path: str, about: dict, arrays: dict
-  ) -> None:
-    self._ring, self._path = ring, path
-    self._about, self._arrays = about, arrays
-    self._written: list[str] = []
-    self._is_complete = False
-
-  def take(self, store: Store, files: _Files) -> None:
+    self,
+    ring: RingFiles,
+    store: Store,
+    path: str,
+    files: _Files,
+    about: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+  ):
     """Notes what is to be written, and copies what is overwritten soonest.
 
     That is of the segment in use what the ring held there before.
     """
-    self._store, self._files, self._before = store, files, self._ring._files
-    known = files.segments
-    self._order = [i for i in self._ring.order(files.added) if i not in known]
+    self._ring, self._before = ring, ring._files
+    self._store, self._path, self._files = store, path, files
+    self._about, self._arrays = about, arrays
+    self._written: list[str] = []
+    self._is_complete = False
+    capacity = about['replay_capacity']
+    self._cursor = files.added % capacity
+    self._in_use = self._cursor // ring.length
+    number = -(-min(files.added, capacity) // ring.length)
+    self._order = []
+    # The one in use first, then those that come to be overwritten after it.
+    for index in (*range(self._in_use, number), *range(self._in_use)):
+      if ring.is_saved(index, files.folder, files.added):
+        files.segments[index] = self._before.segments[index]
+      else:
+        self._order.append(index)
+        first, end = ring.slots(index, files.added)
+        # No checkpoint of another process, a damaged one say, has this name.
+        name = f'{first}-{end}-{uuid.uuid4().hex[:8]}.zst'
+        files.segments[index] = {'first': first, 'end': end, 'file': name}
     self.left = set(self._order)
     self._copy: list[np.ndarray] = []
-    # No checkpoint of another process, a damaged one say, has these names.
-    for index in self._order:
-      first, end = self._ring.slots(index, files.added)
-      name = f'{first}-{end}-{uuid.uuid4().hex[:8]}.zst'
-      known[index] = {'first': first, 'end': end, 'file': name}
-    self._in_use, self._cursor = self._ring.in_use(files.added)
     if self._in_use in self.left:
-      first, end = self._ring.slots(self._in_use, files.added)
+      first, end = ring.slots(self._in_use, files.added)
       self._copy = [a[self._cursor : end].copy() for a in store.values()]
       if self._cursor == first:
         self.left.remove(self._in_use)
