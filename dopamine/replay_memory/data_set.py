@@ -213,7 +213,7 @@ def _converted(tree: Any, capacity: int) -> Any:
     largest = float(tree.max_recorded_priority)
   except (AttributeError, IndexError, TypeError, ValueError):
     return None
-  if leaves.shape == (2 ** (capacity - 1).bit_length(),):
+  if leaves.shape == (2 ** (int(capacity) - 1).bit_length(),):
     leaves = leaves[:capacity]
   return tree_record(leaves, largest)
 

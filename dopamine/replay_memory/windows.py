@@ -110,7 +110,7 @@ def is_lost(slots: Array, rings: Rings, sizes: Sizes) -> Array:
   ends = cut | (markers != NONE) | (rings.terminal[window] != 0)
   first = ends.argmax(axis=1)[:, None]  # 0 also where there is none.
   is_cut = (cut & (ahead == first)).any(axis=1)
-  is_added = (start % sizes.length < count)[:, 0]  # Else it is none yet.
+  is_added = (newer < count)[:, 0]  # Else the slot is empty yet.
   return is_added & (is_cut | (markers[:, 0] >= FINAL))
 
 
