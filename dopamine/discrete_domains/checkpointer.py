@@ -7,7 +7,7 @@ values, beside what the agent puts there, `NAME_ckpt.N.EXT`; then as
 names them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 import contextlib
 import json
 import os
@@ -202,7 +202,7 @@ class Checkpointer:
     iteration_number: int,
     pickled: bytes,
     checkpoint: pending.Checkpoint,
-    about: Mapping[str, Any] | None = None,
+    place: tuple[int, int] | None = None,
   ) -> None:
     """Writes what was collected, the pickle, the manifest and the sentinel.
 
@@ -210,7 +210,7 @@ class Checkpointer:
       iteration_number: of the checkpoint.
       pickled: its pickle.
       checkpoint: what else belongs to it; it is closed.
-      about: what the manifest says of it beside its files.
+      place: the iteration that it was taken in, and a number that grows.
 
     Raises:
       OSError: something could not be written. The checkpoints that are there
@@ -221,7 +221,7 @@ class Checkpointer:
     try:
       files = [file for part in checkpoint.parts for file in part.files]
       self._check_files(iteration_number, files)
-      self._write(iteration_number, pickled, checkpoint, files, about or {})
+      self._write(iteration_number, pickled, checkpoint, files, place)
     except BaseException:
       if iteration_number not in self.numbers():
         self._remove_files(iteration_number)
@@ -249,15 +249,15 @@ class Checkpointer:
     pickled: bytes,
     checkpoint: pending.Checkpoint,
     files: list[str],
-    about: Mapping[str, Any],
+    place: tuple[int, int] | None,
   ) -> None:
     self.discard(iteration_number)  # Of a damaged one: it is replaced now.
     checkpoint.write()
     path = self._path(self._checkpoint_file_prefix, iteration_number)
     _write_file(path, pickled)
     manifest = {
-      **about,
       'format': FORMAT,
+      **({'place': place} if place else {}),
       'files': {
         os.path.basename(file): [os.path.getsize(file), atomic.checksum(file)]
         for file in (*files, path)
@@ -397,6 +397,9 @@ class Checkpointer:
         raise atomic.DamagedError(
           f'{path} is damaged: {name!r} is no file of this checkpoint'
         )
+    place = manifest.get('place', [0, 0])
+    if not isinstance(place, list) or [*map(type, place)] != [int, int]:
+      raise atomic.DamagedError(f'{path} is damaged: {place!r} is no place')
     for name in shared:
       file = os.path.basename(name) if isinstance(name, str) else ''
       is_ours = re.fullmatch(parity.SHARED_FILE, file)

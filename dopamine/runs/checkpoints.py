@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import threading
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dopamine.compat import old_records
 from dopamine.discrete_domains import checkpointer
@@ -96,13 +96,10 @@ class RunCheckpoints:
     found = []
     for saver in self._checkpointers()[1:]:
       for number in saver.numbers():
-        manifest: dict[str, Any] = {}
+        place = sys.maxsize, number  # Tried first, and found to be damaged.
         with contextlib.suppress(atomic.DamagedError):
-          manifest = saver.manifest(number)
-        place = manifest.get('place', old_records.place(number))
-        is_place = isinstance(place, list | tuple) and len(place) == 2
-        if not manifest or not is_place or {*map(type, place)} != {int}:
-          place = sys.maxsize, number
+          if manifest := saver.manifest(number):
+            place = manifest.get('place') or old_records.place(number)
         found.append(Place(*place, saver, number))
     return sorted(found, key=lambda place: place[:2])
 
@@ -150,8 +147,8 @@ class RunCheckpoints:
 
     def work() -> None:
       try:
-        about = {'place': place[:2]} if place.part else {}
-        place.checkpointer.write(place.number, pickled, checkpoint, about)
+        taken = (place.iteration, place.part) if place.part else None
+        place.checkpointer.write(place.number, pickled, checkpoint, taken)
         self.remove_unneeded()
       except BaseException as error:
         if isinstance(error, OSError):

@@ -633,3 +633,72 @@ def test_old_checkpoints_within_iterations_go(tmp_path):
     for segment in ring_files.read(folder, i).record['segments']
   }
   assert {p.name for p in (folder / 'replay').iterdir()} == needed
+
+
+# Format 1 ---------------------------------------------------------------------
+
+
+def number_as_before(folder):
+  """Gives checkpoints within iterations the numbers that format 1 had."""
+  for sentinel in list(folder.glob('sentinel_checkpoint_complete.[01]')):
+    old = sentinel.suffix[1:]
+    path = folder / f'manifest_ckpt.{old}.json'
+    manifest = json.loads(path.read_bytes().partition(b'\n')[0])
+    iteration, part = manifest['place']
+    new = str(iteration * 1_000_000 + part)
+
+    def change(manifest, old=old, new=new):
+      del manifest['place']
+      manifest['format'] = 1
+      manifest['files'] = {
+        name.replace(f'ckpt.{old}', f'ckpt.{new}'): described
+        for name, described in manifest['files'].items()
+      }
+
+    rewrite(path, change)
+    for file in list(folder.iterdir()):
+      name = file.name.replace(f'ckpt.{old}', f'ckpt.{new}')
+      name = name.replace(f'complete.{old}', f'complete.{new}')
+      file.rename(folder / name)
+
+
+@pytest.mark.parametrize('stops', [[5], [5, 11], [25], [25, 30], [44, 55]])
+def test_a_run_within_an_iteration_of_format_1_goes_on(tmp_path, stops):
+  for at_step in stops:
+    stop(tmp_path, at_step)
+  folder = tmp_path / 'checkpoints' / 'mid_iteration'
+  number_as_before(folder)
+  numbers = {int(path.suffix[1:]) for path in folder.glob('ckpt.*')}
+  assert {n // 1_000_000 for n in numbers} == {n // 21 for n in stops}
+  # The next ones are in slots, and of all that are there the newest two stay.
+  for at_step in (stops[-1] + 1, stops[-1] + 2):
+    with make_runner(tmp_path) as runner:
+      assert runner._agent.steps == at_step
+    stop(tmp_path, at_step)
+  assert {p.name for p in folder.glob('ckpt.*')} == {'ckpt.0', 'ckpt.1'}
+  assert run(tmp_path)._agent.steps == 63
+
+
+def test_the_newer_of_two_slots_goes_on(tmp_path):
+  for at_step in (5, 9, 13, 25, 26):
+    stop(tmp_path, at_step)
+    with make_runner(tmp_path) as runner:
+      assert runner._agent.steps == at_step + 1
+  folder = tmp_path / 'checkpoints' / 'mid_iteration'
+  assert {p.name for p in folder.glob('ckpt.*')} == {'ckpt.0', 'ckpt.1'}
+
+
+@pytest.mark.parametrize('place', [3, [], [1], ['1', 2], {'a': 1}, None])
+@pytest.mark.parametrize('slot', [0, 1])
+def test_a_slot_that_does_not_say_where_it_was_taken_is_skipped(
+  tmp_path, capsys, slot, place
+):
+  stop(tmp_path, 5)
+  stop(tmp_path, 9)
+  rewrite(
+    tmp_path / f'checkpoints/mid_iteration/manifest_ckpt.{slot}.json',
+    lambda manifest: manifest.update(place=place),
+  )
+  capsys.readouterr()
+  assert make_runner(tmp_path)._agent.steps == (10 if slot == 0 else 6)
+  assert f'manifest_ckpt.{slot}.json is damaged' in capsys.readouterr().out
