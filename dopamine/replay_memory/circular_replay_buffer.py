@@ -239,7 +239,7 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
 
   def _element(
     self,
-    element: elements.ReplayElement,
+    element: ReplayElement,
     values: dict[str, Any],
     start: np.ndarray,
   ) -> np.ndarray:

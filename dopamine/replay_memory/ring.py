@@ -15,6 +15,8 @@ from dopamine.replay_memory import windows
 from dopamine.settings import checks
 from dopamine.settings import errors
 
+ReplayElement = elements.ReplayElement
+
 # Where the size of a replay memory is set, for messages.
 CAPACITY_SETTINGS = (
   'replay_capacity of WrappedReplayBuffer, WrappedPrioritizedReplayBuffer or '
@@ -66,7 +68,7 @@ class Ring:
     update_horizon: int = 1,
     gamma: float = 0.99,
     max_sample_attempts: int = 1000,
-    extra_storage_types: Sequence[elements.ReplayElement] | None = None,
+    extra_storage_types: Sequence[ReplayElement] | None = None,
     observation_dtype=np.uint8,
     terminal_dtype=np.uint8,
     action_shape: tuple[int, ...] = (),
@@ -127,7 +129,7 @@ class Ring:
         self,
         'extra_storage_types',
         extra_storage_types,
-        'a list of elements.ReplayElement(name, shape, type)',
+        'a list of ReplayElement(name, shape, type)',
       )
     self._extra_storage_types = list(extra_storage_types or ())
     self._rng = seeding.generator(seeding.resolve(seed), 'replay')
@@ -169,43 +171,41 @@ class Ring:
 
   # What a transition is made of ----------------------------------------------
 
-  def get_storage_signature(self) -> list[elements.ReplayElement]:
+  def get_storage_signature(self) -> list[ReplayElement]:
     """Returns name, shape and dtype of what a slot holds."""
     return [
-      elements.ReplayElement(
+      ReplayElement(
         'observation', self._observation_shape, self._observation_dtype
       ),
-      elements.ReplayElement('action', self._action_shape, self._action_dtype),
-      elements.ReplayElement('reward', self._reward_shape, self._reward_dtype),
-      elements.ReplayElement('terminal', (), self._terminal_dtype),
+      ReplayElement('action', self._action_shape, self._action_dtype),
+      ReplayElement('reward', self._reward_shape, self._reward_dtype),
+      ReplayElement('terminal', (), self._terminal_dtype),
       *self._extra_storage_types,
     ]
 
-  def get_add_args_signature(self) -> list[elements.ReplayElement]:
+  def get_add_args_signature(self) -> list[ReplayElement]:
     """Returns what `add` takes, in its order. Read once, at the first add."""
     return self.get_storage_signature()
 
   def get_transition_elements(
     self, batch_size: int | None = None
-  ) -> list[elements.ReplayElement]:
+  ) -> list[ReplayElement]:
     """Returns what `sample_transition_batch` returns, in its order."""
     batch_size = self._batch_size if batch_size is None else batch_size
     state = (batch_size, *self._state_shape), self._observation_dtype
     action = (batch_size, *self._action_shape), self._action_dtype
     reward = (batch_size, *self._reward_shape), self._reward_dtype
     return [
-      elements.ReplayElement('state', *state),
-      elements.ReplayElement('action', *action),
-      elements.ReplayElement('reward', *reward),
-      elements.ReplayElement('next_state', *state),
-      elements.ReplayElement('next_action', *action),
-      elements.ReplayElement('next_reward', *reward),
-      elements.ReplayElement('terminal', (batch_size,), self._terminal_dtype),
-      elements.ReplayElement('indices', (batch_size,), np.dtype(np.int32)),
+      ReplayElement('state', *state),
+      ReplayElement('action', *action),
+      ReplayElement('reward', *reward),
+      ReplayElement('next_state', *state),
+      ReplayElement('next_action', *action),
+      ReplayElement('next_reward', *reward),
+      ReplayElement('terminal', (batch_size,), self._terminal_dtype),
+      ReplayElement('indices', (batch_size,), np.dtype(np.int32)),
       *(
-        elements.ReplayElement(
-          name, (batch_size, *shape), elements.numpy_dtype(dtype)
-        )
+        ReplayElement(name, (batch_size, *shape), elements.numpy_dtype(dtype))
         for name, shape, dtype in self._extra_storage_types
       ),
     ]
