@@ -25,6 +25,7 @@ ReplayElement = elements.ReplayElement
 STORE_FILENAME_PREFIX = data_set.STORE_FILENAME_PREFIX
 CHECKPOINT_DURATION = data_set.CHECKPOINT_DURATION
 NotFoundError = data_set.NotFoundError
+as_stored = elements.as_stored
 invalid_range = ring.invalid_range
 
 

@@ -64,7 +64,7 @@ def test_an_episode_beyond_the_limit_ends_with_its_next_step(
   runner = plain.make_runner(
     tmp_path, Bounded, Agent, max_steps_per_episode=limit, **steps
   )
-  assert f'step 20 of its {phase} phase' in runner._start_text
+  assert f'step 20 of its {phase} phase' in str(runner._restored)
   runner.run_experiment()
   lengths = runner._logger.data['iteration_0'][f'{phase}_episode_lengths']
   assert lengths[0] == max(limit, 21)

@@ -14,6 +14,7 @@ import pytest
 
 from dopamine.agents.dqn import dqn_agent
 from dopamine.replay_memory import circular_replay_buffer
+from dopamine.replay_memory import elements
 from dopamine.replay_memory import prioritized_replay_buffer
 from tests.support import small
 
@@ -268,7 +269,7 @@ def test_pixels_are_not_looked_at(monkeypatch):
   def fail(*args):
     raise AssertionError('pixels were cast')
 
-  monkeypatch.setattr(circular_replay_buffer, 'as_stored', fail)
+  monkeypatch.setattr(elements, 'as_stored', fail)
   agent.step(0.0, pixels)
   agent.end_episode(0.0, False, pixels)
   with pytest.raises(AssertionError):
