@@ -1,6 +1,6 @@
 """Files that repair themselves, which several checkpoints share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
 import os
 from typing import IO
@@ -19,17 +19,19 @@ _BLOCKS = 32
 SHARED_FILE = r'[0-9]+-[0-9]+-[0-9a-f]{8}\.zst'
 
 
-def write_shared(path: str, payload: bytes) -> list[int]:
+def write_shared(path: str, payload: bytes | bytearray) -> list[int]:
   """Writes `payload` and its parity; returns what `read_shared` needs."""
-  blocks = _blocks(payload)
-  parity = np.bitwise_xor.reduce(blocks, axis=0)
+  rows = np.zeros(_block_size(len(payload)), np.uint8)
+  for block in _blocks(payload):
+    rows ^= np.frombuffer(block, np.uint8)
+  parity = rows.tobytes()
 
   def write(file: IO[bytes]) -> None:
     file.write(payload)
-    file.write(parity.tobytes())
+    file.write(parity)
 
   atomic.write_file(path, write)
-  return [zlib.crc32(block) for block in (*blocks, parity)]
+  return [zlib.crc32(block) for block in (*_blocks(payload), parity)]
 
 
 def has_shared(path: str, size: int) -> bool:
@@ -64,9 +66,10 @@ def read_shared(path: str, size: int, checksums: Sequence[int]) -> bytes:
   if len(content) < size - width or len(checksums) != _BLOCKS + 1:
     raise atomic.DamagedError(f'{path} is damaged')
   payload = content[:size]
-  blocks = _blocks(payload.ljust(size, b'\0'))
-  parity = np.frombuffer(content[size:][:width].ljust(width, b'\0'), np.uint8)
-  rows = np.concatenate((blocks, parity[None]))
+  blocks = *_blocks(payload.ljust(size, b'\0')), content[size:][:width]
+  rows = np.stack(
+    [np.frombuffer(b.ljust(width, b'\0'), np.uint8) for b in blocks]
+  )
   bad = [i for i, row in enumerate(rows) if zlib.crc32(row) != checksums[i]]
   if not bad and len(content) == size + width:
     return payload
@@ -86,9 +89,8 @@ def _block_size(size: int) -> int:
   return max(1, -(-size // _BLOCKS))
 
 
-def _blocks(payload: bytes) -> np.ndarray:
-  """The payload as `[_BLOCKS, width]` bytes, with zeros at its end."""
+def _blocks(payload: bytes | bytearray) -> Iterator[bytes]:
+  """The payload in `_BLOCKS` parts, with zeros at the end of the last."""
   width = _block_size(len(payload))
-  padded = np.zeros(_BLOCKS * width, np.uint8)
-  padded[: len(payload)] = np.frombuffer(payload, np.uint8)
-  return padded.reshape(_BLOCKS, width)
+  for i in range(_BLOCKS):
+    yield bytes(payload[i * width : (i + 1) * width]).ljust(width, b'\0')

@@ -8,59 +8,45 @@ that nobody has opened, it is written at once.
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import os
-from typing import IO, NamedTuple, Protocol
+from typing import IO
 
 from dopamine.files import atomic
 
 
-class Part(Protocol):
-  """A part of a checkpoint.
+class Part:
+  """A part of a checkpoint, which subclasses write.
 
   Attributes:
     files: paths of what belongs to this checkpoint alone.
     shared: paths of what it shares with others.
   """
 
-  @property
-  def files(self) -> Sequence[str]: ...
-
-  @property
-  def shared(self) -> Sequence[str]: ...
+  def __init__(self, files: Sequence[str], shared: Sequence[str] = ()):
+    self.files, self.shared = files, shared
 
   def write(self) -> None:
     """Writes it."""
+    raise NotImplementedError
 
   def close(self) -> None:
-    """Lets go of what it holds, also if it was never written. Called once."""
+    """Lets go of what it holds, also if it was never written."""
 
 
-class File(NamedTuple):
+class File(Part):
   """A part that is one file.
 
-  Attributes:
+  Args:
     path: where it goes.
     content: is given the open file; what it writes must not change meanwhile.
   """
 
-  path: str
-  content: Callable[[IO[bytes]], object]
-
-  @property
-  def files(self) -> Sequence[str]:
-    """Its path."""
-    return [self.path]
-
-  @property
-  def shared(self) -> Sequence[str]:
-    """Nothing."""
-    return []
+  def __init__(self, path: str, content: Callable[[IO[bytes]], object]):
+    super().__init__([path])
+    self._content = content
 
   def write(self) -> None:
     """Writes the file."""
-    atomic.write_file(self.path, self.content)
-
-  def close(self) -> None:
-    """Does nothing."""
+    atomic.write_file(self.files[0], self._content)
 
 
 class Checkpoint:
@@ -75,19 +61,19 @@ class Checkpoint:
   def __init__(self, folder: str, shared_folder: str):
     self.folder, self.shared_folder = folder, shared_folder
     self.parts: list[Part] = []
-    self._is_written = False
 
   @contextlib.contextmanager
   def open(self) -> Iterator[None]:
     """Takes what is put in the folder meanwhile."""
-    _open.append(self)
     try:
+      _open.append(self)
       yield
     except BaseException:
       self.close()
       raise
     finally:
-      _open.remove(self)
+      while self in _open:
+        _open.remove(self)
 
   def takes(self, folder: str) -> bool:
     """Whether what is put in a folder belongs to it, be it in a wrong place."""

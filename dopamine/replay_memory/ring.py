@@ -310,7 +310,7 @@ class Ring:
     the store: `self.cursor()` is the slot before `super()._add` is called.
     """
     cursor = self.cursor()
-    self._ring.before_adding(cursor)
+    self._ring.before_adding(cursor)  # Here too: some call only this.
     for name, arg in zip(self._add_shapes, args, strict=False):
       self._store[name][cursor] = arg
     self.add_count += 1

@@ -7,7 +7,7 @@ it overwrites in the segment in use is copied before, and `before_adding` waits
 at the beginning of one that is not written yet.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import contextlib
 import json
 import os
@@ -31,8 +31,8 @@ from dopamine.settings import errors
 # three to six more than the ring, and the copy of one in use is a hundredth.
 SEGMENTS = 64
 
-# Bytes of a segment, at least: smaller files would cost more than they spare.
-SMALLEST = 2**13
+# Bytes of a segment, at least: a block of a disk.
+SMALLEST = 2**12
 
 # Where the files are that a record names, as seen from it.
 _FOLDERS = ('.', 'replay', os.path.join('..', 'replay'))
@@ -75,7 +75,7 @@ class RingFiles:
 
     Args:
       store: of the ring.
-      length: by default a 64th of the capacity, or what makes 8 kB.
+      length: by default a 64th of the capacity, or what makes 4 kB.
     """
     self._capacity = len(next(iter(store.values())))
     slot = sum(array.nbytes for array in store.values()) // self._capacity
@@ -150,25 +150,54 @@ class RingFiles:
       for name, value in elements.items()
     }
     path = record_path(checkpoint_dir, number)
-    part = _Part(self, store, path, _Files(folder, count, {}), about, arrays)
-    self._unwritten.append(part)
-    pending.add(checkpoint_dir, part)
+    part = _Part(self, store, path, *self._plan(folder, count), about, arrays)
+    try:
+      self._unwritten.append(part)
+      pending.add(checkpoint_dir, part)
+    except BaseException:
+      part.close()
+      raise
+
+  def _plan(self, folder: str, count: int) -> tuple['_Files', list[int]]:
+    """The files of a checkpoint, and the segments that are to be written.
+
+    These in the order in which they will be overwritten, where a copy of what
+    comes first is taken: so the one in use is the last.
+    """
+    number = -(-min(count, self._capacity) // self.length)
+    after = count % self._capacity // self.length + 1
+    files, order = _Files(folder, count, {}), []
+    for index in (*range(after, number), *range(min(after, number))):
+      first, end = self.slots(index, count)
+      if self._is_saved(index, folder, count):
+        files.segments[index] = self._files.segments[index]
+      else:
+        # No checkpoint of another process, a damaged one say, has this name.
+        name = f'{first}-{end}-{uuid.uuid4().hex[:8]}.zst'
+        files.segments[index] = {'first': first, 'end': end, 'file': name}
+        order.append(index)
+    return files, order
+
+  def _is_saved(self, index: int, folder: str, count: int) -> bool:
+    """Whether the last checkpoint has a file of what a segment holds now."""
+    segment = self._files.segments.get(index)
+    first, end = self.slots(index, count)
+    newest = (count - 1) % self._capacity
+    last = newest if first <= newest < end else end - 1
+    added = count - (newest - last) % self._capacity  # Up to that slot.
+    return (
+      segment is not None
+      and added <= self._files.added <= count
+      and self._files.folder == folder
+      and parity.has_shared(
+        os.path.join(folder, segment['file']), segment['size']
+      )
+    )
 
   def slots(self, index: int, count: int) -> tuple[int, int]:
     """The first slot of a segment, and the end of what is filled of it."""
     first = index * self.length
     return first, min(first + self.length, self._capacity, count)
-
-  def is_saved(self, index: int, folder: str, count: int) -> bool:
-    """Whether the last checkpoint has a file of what a segment holds now."""
-    segment = self._files.segments.get(index)
-    if segment is None or self._files.folder != folder:
-      return False
-    first, end = self.slots(index, count)
-    newest = (count - 1) % self._capacity
-    slot = newest if first <= newest < end else end - 1
-    added = count - (newest - slot) % self._capacity  # Up to that slot.
-    return added <= self._files.added <= count and _is_there(folder, segment)
 
   # Restoring ------------------------------------------------------------------
 
@@ -202,7 +231,7 @@ class _Files(NamedTuple):
   segments: dict[int, dict[str, Any]]
 
 
-class _Part:
+class _Part(pending.Part):
   """The part of a checkpoint that a ring is.
 
   Attributes:
@@ -215,90 +244,84 @@ class _Part:
     store: Store,
     path: str,
     files: _Files,
+    order: list[int],
     about: dict[str, Any],
     arrays: dict[str, np.ndarray],
   ):
-    """Notes what is to be written, and copies what is overwritten soonest.
+    """Copies what is overwritten before it can have been written.
 
-    That is of the segment in use what the ring held there before.
+    That is what the segment in use held before; where hardly anything is left
+    of it, the next one too.
     """
-    self._ring, self._before = ring, ring._files
-    self._store, self._path, self._files = store, path, files
+    names = (segment['file'] for segment in files.segments.values())
+    super().__init__([path], [os.path.join(files.folder, n) for n in names])
+    self._ring, self._before, self._store = ring, ring._files, store
+    self._saved, self._order = files, order
     self._about, self._arrays = about, arrays
     self._written: list[str] = []
     self._is_complete = False
+    self.left = set(order)
+    # By segment: the slot from which on there is a copy, and the copy.
+    self._copies: dict[int, tuple[int, list[np.ndarray]]] = {}
     capacity = about['replay_capacity']
-    self._cursor = files.added % capacity
-    self._in_use = self._cursor // ring.length
-    number = -(-min(files.added, capacity) // ring.length)
-    self._order = []
-    # The one in use first, then those that come to be overwritten after it.
-    for index in (*range(self._in_use, number), *range(self._in_use)):
-      if ring.is_saved(index, files.folder, files.added):
-        files.segments[index] = self._before.segments[index]
-      else:
-        self._order.append(index)
-        first, end = ring.slots(index, files.added)
-        # No checkpoint of another process, a damaged one say, has this name.
-        name = f'{first}-{end}-{uuid.uuid4().hex[:8]}.zst'
-        files.segments[index] = {'first': first, 'end': end, 'file': name}
-    self.left = set(self._order)
-    self._copy: list[np.ndarray] = []
-    if self._in_use in self.left:
-      first, end = ring.slots(self._in_use, files.added)
-      self._copy = [a[self._cursor : end].copy() for a in store.values()]
-      if self._cursor == first:
-        self.left.remove(self._in_use)
+    cursor = files.added % capacity
+    in_use = cursor // ring.length
+    self._copy(in_use, cursor)
+    end = min((in_use + 1) * ring.length, capacity)
+    if end - cursor < ring.length // 4:
+      self._copy(end % capacity // ring.length, end % capacity)
 
-  @property
-  def files(self) -> Sequence[str]:
-    return [self._path]
-
-  @property
-  def shared(self) -> Sequence[str]:
-    folder = self._files.folder
-    return [os.path.join(folder, s['file']) for s in self._sorted()]
-
-  def _sorted(self) -> list[dict[str, Any]]:
-    return [s for _, s in sorted(self._files.segments.items())]
+  def _copy(self, index: int, start: int) -> None:
+    if index in self.left:
+      segment = self._saved.segments[index]
+      arrays = self._store.values()
+      copies = [array[start : segment['end']].copy() for array in arrays]
+      self._copies[index] = start, copies
+      if start == segment['first']:
+        self.left.remove(index)
 
   def write(self) -> None:
     for index in self._order:
       self._write_segment(index)
-      with self._ring._progress:
-        self.left.discard(index)
-        self._ring._progress.notify_all()
-    for segment in self._sorted():
-      if not _is_there(self._files.folder, segment):
-        raise FileNotFoundError(f'{segment["file"]} has vanished')
-    atomic.write_file(self._path, self._write_record)
+    for path, segment in zip(
+      self.shared, self._saved.segments.values(), strict=True
+    ):
+      if not parity.has_shared(path, segment['size']):
+        raise FileNotFoundError(f'{path} has vanished')
+    atomic.write_file(self.files[0], self._write_record)
     self._is_complete = True
 
   def _write_segment(self, index: int) -> None:
-    segment = self._files.segments[index]
-    slots = slice(segment['first'], segment['end'])
-    arrays = [array[slots] for array in self._store.values()]
-    if index == self._in_use:
-      kept = self._cursor - segment['first']
-      parts = zip(arrays, self._copy, strict=True)
-      arrays = [part for array, copy in parts for part in (array[:kept], copy)]
-      self._copy = []
-    compressor = zstandard.ZstdCompressor(level=1).compressobj()
-    payload = [compressor.compress(_bytes(array)) for array in arrays]
-    content = b''.join([*payload, compressor.flush()])
-    path = os.path.join(self._files.folder, segment['file'])
+    segment = self._saved.segments[index]
+    content = self._compressed(index, segment['first'], segment['end'])
+    with self._ring._progress:  # It is read, if not yet on the disk.
+      self.left.discard(index)
+      self._ring._progress.notify_all()
+    path = os.path.join(self._saved.folder, segment['file'])
     self._written.append(path)
     segment['checksums'] = parity.write_shared(path, content)
     segment['size'] = len(content)
 
+  def _compressed(self, index: int, first: int, end: int) -> bytearray:
+    start, copies = self._copies.pop(index, (end, []))
+    compressor = zstandard.ZstdCompressor(level=1).compressobj()
+    content = bytearray()
+    for i, array in enumerate(self._store.values()):
+      for part in (array[first:start], *copies[i : i + 1]):
+        content += compressor.compress(_bytes(part))
+    return content + compressor.flush()
+
   def _write_record(self, file: IO[bytes]) -> None:
-    record = json.dumps(self._about | {'segments': self._sorted()}).encode()
+    segments = [s for _, s in sorted(self._saved.segments.items())]
+    record = json.dumps(self._about | {'segments': segments}).encode()
     text = np.frombuffer(record, np.uint8)
     np.savez_compressed(file, record=text, **self._arrays)  # type: ignore
 
   def close(self) -> None:
     ring = self._ring
     with ring._progress:
+      if self not in ring._unwritten:
+        return  # It is closed.
       ring._unwritten.remove(self)
       ring._progress.notify_all()
     if not self._is_complete:
@@ -306,12 +329,7 @@ class _Part:
         with contextlib.suppress(OSError):
           os.remove(path)
     elif ring._files is self._before:  # Nobody asked for all to be written.
-      ring._files = self._files
-
-
-def _is_there(folder: str, segment: Mapping[str, Any]) -> bool:
-  path = os.path.join(folder, segment['file'])
-  return parity.has_shared(path, segment['size'])
+      ring._files = self._saved
 
 
 def _bytes(array: np.ndarray) -> memoryview:
@@ -383,12 +401,12 @@ def read(checkpoint_dir: str | os.PathLike, number: int) -> Saved:
   path = record_path(checkpoint_dir, number)
   if not os.path.exists(path):
     raise data_set.NotFoundError(f'Missing files: {path}')
-  elements: dict[str, Any] = {
-    name.removeprefix(_ELEMENT): value
-    for name, value in atomic.read_npz(path).items()
-  }
+  arrays = atomic.read_npz(path)
   try:
-    record = atomic.json_object(elements.pop('record').tobytes(), path)
+    record = atomic.json_object(arrays.pop('record').tobytes(), path)
+    elements: dict[str, Any] = {
+      name.removeprefix(_ELEMENT): value for name, value in arrays.items()
+    }
     for name in record['pickled']:
       elements[name] = safe_pickle.loads(elements[name].tobytes())
     _check(record, elements)

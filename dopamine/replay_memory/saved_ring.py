@@ -98,10 +98,11 @@ class SavedRing(ring.Ring):
     return elements
 
   def _elements_beside_the_store(self) -> dict[str, Any]:
+    stored = {data_set.STORE_FILENAME_PREFIX + name for name in self._store}
     return {
       name: value
       for name, value in self._checkpointable_elements().items()
-      if not name.startswith(data_set.STORE_FILENAME_PREFIX)
+      if name not in stored
     }
 
   def _restore_elements(self, elements: dict[str, Any]) -> None:
