@@ -337,7 +337,7 @@ class Runner(run.Run):
         self._save_iteration(iteration, statistics)
         self._next_iteration = iteration + 1
         if self._next_iteration < self._num_iterations:
-          self._saver.stop_after(iteration, self._state)
+          self._saver.stop_after(iteration, self._state, self._checkpointer)
     finally:
       self._stop_request.since = None
       self._close()

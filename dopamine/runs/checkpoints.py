@@ -8,6 +8,7 @@ share is in `replay`.
 from collections.abc import Callable
 from concurrent import futures
 import contextlib
+import functools
 import os
 import re
 import sys
@@ -21,6 +22,13 @@ from dopamine.files import parity
 from dopamine.files import pending
 
 SLOTS = 0, 1
+
+# The part of a place that does not say where it was taken: it is damaged, tried
+# first, and the first to go.
+_UNKNOWN = sys.maxsize
+
+# Names of shared files that are being written, in whatever run of this process.
+_unfinished: list[set[str]] = []
 
 # A file that checkpoints share, or what a process that was killed had of it.
 _SHARED_FILE = re.compile(parity.SHARED_FILE + r'(\.tmp)?')
@@ -74,9 +82,10 @@ class RunCheckpoints:
   def _checkpointers(self) -> list[checkpointer.Checkpointer]:
     """Those that have a folder."""
     has_slots = os.path.isdir(self._within_directory)
-    return [self.complete] + ([self._make_within()] if has_slots else [])
+    return [self.complete] + ([self._within] if has_slots else [])
 
-  def _make_within(self) -> checkpointer.Checkpointer:
+  @functools.cached_property
+  def _within(self) -> checkpointer.Checkpointer:
     return checkpointer.Checkpointer(
       self._within_directory,
       self._prefix,
@@ -92,11 +101,11 @@ class RunCheckpoints:
     return sorted([*complete, *self._places_within()], key=lambda p: p[:2])
 
   def _places_within(self) -> list[Place]:
-    """Those within iterations, in order; what says not where comes last."""
+    """Those within iterations, in order."""
     found = []
     for saver in self._checkpointers()[1:]:
       for number in saver.numbers():
-        place = sys.maxsize, number  # Tried first, and found to be damaged.
+        place = max(self.complete.numbers(), default=-1) + 1, _UNKNOWN
         with contextlib.suppress(atomic.DamagedError):
           if manifest := saver.manifest(number):
             place = manifest.get('place') or old_records.place(number)
@@ -114,13 +123,14 @@ class RunCheckpoints:
       OSError: its folder cannot be made, or its slot not be emptied.
     """
     places = self._places_within()
-    used = [place.number for place in places if place.number in SLOTS]
+    os.makedirs(self._within_directory, exist_ok=True)
+    sound = [place for place in places if place.part != _UNKNOWN]
+    used = [place.number for place in sound if place.number in SLOTS]
     free = [number for number in SLOTS if number not in used]
     number = (free or used)[0]  # Of two in use, the older one.
-    parts = [place.part for place in places if place.iteration == iteration]
-    saver = self._make_within()
-    saver.remove(number)
-    return Place(iteration, 1 + max(parts, default=0), saver, number)
+    self._within.remove(number)
+    parts = [place.part for place in sound if place.iteration == iteration]
+    return Place(iteration, 1 + max(parts, default=0), self._within, number)
 
   # Writing --------------------------------------------------------------------
 
@@ -144,11 +154,21 @@ class RunCheckpoints:
       checkpoint: what else belongs to it.
       on_error: called beside training if it cannot be written.
     """
+    future = futures.Future[None]()
+    shared = {
+      os.path.basename(f) for part in checkpoint.parts for f in part.shared
+    }
 
     def work() -> None:
+      if not future.set_running_or_notify_cancel():
+        return
       try:
+        _unfinished.append(shared)
         taken = (place.iteration, place.part) if place.part else None
-        place.checkpointer.write(place.number, pickled, checkpoint, taken)
+        try:
+          place.checkpointer.write(place.number, pickled, checkpoint, taken)
+        finally:
+          _unfinished.remove(shared)
         self.remove_unneeded()
       except BaseException as error:
         if isinstance(error, OSError):
@@ -157,21 +177,24 @@ class RunCheckpoints:
       else:
         future.set_result(None)
 
-    # Before the thread is started, where Ctrl-C may come in.
-    future = self._pending = futures.Future[None]()
     # Of no pool: it would take nothing from a run that is in a thread, once the
     # script has come to its end.
     try:
+      self._pending = future
       threading.Thread(target=work, name='checkpoint').start()
-    except RuntimeError as error:  # The system has no more of them.
-      checkpoint.close()
-      failure = OSError(f'it takes a thread ({error})')
+    except BaseException as error:
+      if future.cancel():  # It has not begun.
+        checkpoint.close()
+      if not isinstance(error, RuntimeError):  # Ctrl-C.
+        raise
+      failure = OSError(f'it takes a thread ({error})')  # There are no more.
+      self._pending = futures.Future()
+      self._pending.set_exception(failure)
       on_error(failure)
-      future.set_exception(failure)
 
   def wait(self) -> OSError | None:
     """Returns when nothing is being written, with what went wrong, if any."""
-    if self._pending is None:
+    if self._pending is None or self._pending.cancelled():
       return None
     error = self._pending.exception()
     self._pending = None  # Not before: Ctrl-C may end the wait.
@@ -199,10 +222,10 @@ class RunCheckpoints:
     shares.
     """
     newer = self.complete.numbers()[-2:]
-    within = self._places_within()
-    for place in within:
+    sound = [p for p in self._places_within() if p.part != _UNKNOWN]
+    for place in sound:
       is_old = len(newer) == 2 and place.iteration <= newer[0]
-      if is_old or place not in within[-len(SLOTS) :]:
+      if is_old or place not in sound[-len(SLOTS) :]:
         place.checkpointer.try_to_remove(place.number)
     try:
       needed = {
@@ -215,7 +238,7 @@ class RunCheckpoints:
     if not os.path.realpath(self._shared).startswith(home + os.sep):
       stale &= self._known  # By a link: others may share what is there.
     self._known |= needed
-    for name in stale:
+    for name in stale.difference(*_unfinished):
       if _SHARED_FILE.fullmatch(name):
         with contextlib.suppress(OSError):
           os.remove(os.path.join(self._shared, name))

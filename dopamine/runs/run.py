@@ -14,6 +14,7 @@ from dopamine import seeding
 from dopamine.compat import adapters
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import logger
+from dopamine.files import lock
 from dopamine.runs import bundles
 from dopamine.runs import checkpoints
 from dopamine.runs import event_writer
@@ -156,16 +157,22 @@ class Run:
     base_dir = os.path.expanduser(self._base_dir)
     self._base_dir = run_checks.check_base_dir(base_dir)
     with run_checks.writing_to(self._base_dir):
-      self._create_directories()
-      self._summary_writer = event_writer.SummaryWriter(self._base_dir)
-      return saver.Saver(
-        self._base_dir,
-        self._checkpoint_dir,
-        self._checkpoint_file_prefix,
-        self._checkpoint_minutes,
-        self._summary_writer,
-        self._stop_request,
-      )
+      folder = lock.Lock(self._base_dir)
+      try:
+        self._create_directories()
+        self._summary_writer = event_writer.SummaryWriter(self._base_dir)
+        return saver.Saver(
+          folder,
+          self._base_dir,
+          self._checkpoint_dir,
+          self._checkpoint_file_prefix,
+          self._checkpoint_minutes,
+          self._summary_writer,
+          self._stop_request,
+        )
+      except BaseException:
+        folder.release()
+        raise
 
   def _create_directories(self) -> None:
     """Makes the folders under `base_dir`."""
@@ -298,6 +305,7 @@ class Run:
       iteration,
       lambda: self._log_experiment(iteration, statistics),
       lambda: self._checkpoint_experiment(iteration),
+      self._checkpointer,
       is_last=iteration >= self._num_iterations - 1,
     )
 

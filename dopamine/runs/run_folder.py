@@ -15,9 +15,9 @@ import sys
 from typing import Any
 
 from dopamine.discrete_domains import atari_lib
-from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
+from dopamine.runs import checkpoints
 from dopamine.runs import run_checks
 from dopamine.settings import gin_files
 
@@ -133,7 +133,7 @@ def _holds_the_same(base_dir: str) -> bool:
   if not os.path.isdir(f'{base_dir}/checkpoints'):
     return False
   try:
-    places = checkpointer.RunCheckpoints(f'{base_dir}/checkpoints').places()
+    places = checkpoints.RunCheckpoints(f'{base_dir}/checkpoints').places()
     place = places[-1]
     saved = place.checkpointer.load_checkpoint(place.number)['run']
     seed = _bound('seed', *_RUNNERS)

@@ -5,7 +5,6 @@ when an iteration is complete.
 """
 
 from collections.abc import Callable
-import functools
 import math
 import time
 from typing import Any, NoReturn
@@ -97,6 +96,7 @@ class Saver(NoSaver):
 
   def __init__(
     self,
+    folder: lock.Lock,
     base_dir: str,
     checkpoint_dir: str,
     prefix: str,
@@ -104,9 +104,10 @@ class Saver(NoSaver):
     writer: event_writer.SummaryWriter,
     stop_request: StopRequest,
   ):
-    """Takes the folder.
+    """Takes what is there.
 
     Args:
+      folder: the lock of `base_dir`; it is let go of at the end.
       base_dir: of the run.
       checkpoint_dir: of its checkpoints.
       prefix: of the pickles in there.
@@ -115,16 +116,12 @@ class Saver(NoSaver):
       stop_request: may come in at any time.
 
     Raises:
-      ValueError: another process has it.
+      ValueError: a later release wrote there.
     """
     self._base_dir, self._minutes, self._writer = base_dir, minutes, writer
     self._stop_request = stop_request
-    self._lock = lock.Lock(base_dir)
-    try:
-      self.checkpoints = checkpoints.RunCheckpoints(checkpoint_dir, prefix)
-    except BaseException:
-      self._lock.release()
-      raise
+    self._lock = folder
+    self.checkpoints = checkpoints.RunCheckpoints(checkpoint_dir, prefix)
     self._next = math.inf  # Checkpoint, by `time.monotonic`.
     self._saves_mid_episode: bool | None = None  # Nobody has asked yet.
     # What is dropped from the folder once there is something to write: points
@@ -175,6 +172,11 @@ class Saver(NoSaver):
         progress.say(f'Skipping {damages[place]}')
         continue
       self._damaged, self._event_sizes = list(damages), restored.event_files
+      logging.info(
+        'Reloaded checkpoint and will start from iteration %d (%s)',
+        restored.iteration,
+        restored,
+      )
       return restored
     raise errors.SettingError(
       f'base_dir={self._base_dir} holds a run, but no checkpoint of it is '
@@ -187,10 +189,8 @@ class Saver(NoSaver):
 
   def _chosen(self) -> list[checkpoints.Place]:
     """Where there are checkpoints, or the one that gin chooses."""
-    find, complete = (
-      checkpointer.get_latest_checkpoint_number,
-      self.checkpoints.complete,
-    )
+    find = checkpointer.get_latest_checkpoint_number
+    complete = self.checkpoints.complete
     if gin_files.bound_values(find).get('override_number') is None:
       return self.checkpoints.places()
     latest = find(complete.directory)
@@ -267,21 +267,24 @@ class Saver(NoSaver):
     self.checkpoints.wait()
     start = time.monotonic()
     self.begin_writing()
-    with place.checkpointer.collect() as checkpoint:
-      data = bundle(place)
+    checkpoint = None
+    try:
+      with place.checkpointer.collect() as checkpoint:
+        data = bundle(place)
       pickled = safe_pickle.dumps(data) if data else None
-    now = time.monotonic()
-    self._next = math.inf
-    if self._minutes is not None:
-      interval = 60 * self._minutes
-      if now - start > 1:  # Training waited for an agent's own files: seldom.
-        interval = max(interval, 100 * (now - start))
-      self._next = now + interval
-    if pickled is None:
-      checkpoint.close()
-      return False
-    self.checkpoints.write(place, pickled, checkpoint, self._retry_soon)
-    return True
+      now = time.monotonic()
+      self._next = math.inf
+      if self._minutes is not None:
+        interval = 60 * self._minutes
+        if now - start > 1:  # Training waited for an agent's own files: seldom.
+          interval = max(interval, 100 * (now - start))
+        self._next = now + interval
+      if pickled is not None:
+        self.checkpoints.write(place, pickled, checkpoint, self._retry_soon)
+      return pickled is not None
+    finally:  # Ctrl-C may have come in anywhere.
+      if checkpoint is not None and not self.checkpoints.is_writing:
+        checkpoint.close()
 
   def save_within(
     self,
@@ -325,6 +328,7 @@ class Saver(NoSaver):
     iteration: int,
     log: Callable[[], None],
     checkpoint: Callable[[], None],
+    saver: checkpointer.Checkpointer,
     is_last: bool,
   ) -> None:
     """Logs and saves a complete iteration; a full disk does not end the run.
@@ -334,22 +338,29 @@ class Saver(NoSaver):
       log: writes its statistics.
       checkpoint: saves it. One that does so at once, by `save_checkpoint`,
         saves with it what an agent puts in the checkpoint that is open.
+      saver: where `checkpoint` does so.
       is_last: whether the run ends with it.
 
     Raises:
       OSError: the last one could not be saved.
     """
     self.checkpoints.wait()
-    todo = [log, functools.partial(self._checkpoint, checkpoint, is_last)]
+    is_logged = is_saved = False
     for attempt in range(3 if is_last else 1):
       time.sleep(attempt)
       error: OSError | None = None
-      for function in tuple(todo):
-        try:
-          function()
-          todo.remove(function)
-        except OSError as caught:
-          error = caught
+      try:
+        if not is_logged:
+          log()
+        is_logged = True
+      except OSError as caught:
+        error = caught
+      try:
+        if not is_saved:
+          self._checkpoint(checkpoint, saver, is_last)
+        is_saved = True
+      except OSError as caught:
+        error = caught
       if error is None:
         return
       if not is_last:
@@ -361,8 +372,13 @@ class Saver(NoSaver):
       f'{self.how_to_go_on()}'
     ) from error
 
-  def _checkpoint(self, function: Callable[[], None], is_last: bool) -> None:
-    with self.checkpoints.complete.collect() as collected:
+  def _checkpoint(
+    self,
+    function: Callable[[], None],
+    saver: checkpointer.Checkpointer,
+    is_last: bool,
+  ) -> None:
+    with saver.collect() as collected:
       function()
     collected.close()
     if not self.checkpoints.is_writing:
@@ -401,11 +417,22 @@ class Saver(NoSaver):
       is_saved,
     )
 
-  def stop_after(self, iteration: int, state: run_state.RunState) -> None:
-    """Ends the run at the end of an iteration, if that was asked for."""
+  def stop_after(
+    self,
+    iteration: int,
+    state: run_state.RunState,
+    saver: checkpointer.Checkpointer,
+  ) -> None:
+    """Ends the run at the end of an iteration, if that was asked for.
+
+    Args:
+      iteration: that is complete.
+      state: where the run stands.
+      saver: has the iteration's checkpoint.
+    """
     if self._stop_request.since is not None:
       self.checkpoints.wait()
-      is_saved = iteration in self.checkpoints.complete.numbers()
+      is_saved = iteration in saver.numbers()
       self.stop(state, is_saved, f'the end of iteration {iteration}')
 
   def how_to_go_on(self) -> str:

@@ -3,6 +3,9 @@
 import json
 import os
 import pathlib
+import subprocess
+import sys
+import threading
 import zlib
 
 import numpy as np
@@ -16,6 +19,7 @@ from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import ring_files
+from dopamine.runs import checkpoints
 from tests.support import plain
 
 pytestmark = pytest.mark.no_backend
@@ -702,3 +706,189 @@ def test_a_slot_that_does_not_say_where_it_was_taken_is_skipped(
   capsys.readouterr()
   assert make_runner(tmp_path)._agent.steps == (10 if slot == 0 else 6)
   assert f'manifest_ckpt.{slot}.json is damaged' in capsys.readouterr().out
+
+
+# Damage, full disks and stops within an iteration -----------------------------
+
+
+def damage(path):
+  content = bytearray(path.read_bytes())
+  content[3] ^= 1
+  path.write_bytes(content)
+
+
+class Partial(Agent):
+  """Goes on from whatever is left."""
+
+  allow_partial_reload = True
+
+  def unbundle(self, checkpoint_dir, iteration, bundle):
+    return bundle is None or super().unbundle(checkpoint_dir, iteration, bundle)
+
+
+def test_a_slot_that_is_damaged_is_no_iteration_of_its_own(tmp_path):
+  run(tmp_path, num_iterations=1)
+  stop(tmp_path, 25)
+  damage(tmp_path / 'checkpoints' / 'mid_iteration' / 'manifest_ckpt.0.json')
+  runner = make_runner(tmp_path, agent=Partial)
+  assert runner._start_iteration == 1
+  runner.run_experiment()
+  assert runner._next_iteration == 3
+
+
+@pytest.mark.parametrize('slot', [0, 1])
+def test_a_damaged_slot_is_the_first_to_go(tmp_path, slot):
+  stop(tmp_path, 5)
+  stop(tmp_path, 9)
+  folder = tmp_path / 'checkpoints' / 'mid_iteration'
+  damage(folder / f'manifest_ckpt.{slot}.json')
+  of_run = checkpoints.RunCheckpoints(str(tmp_path / 'checkpoints'))
+  assert of_run.within(0).number == slot
+  assert (folder / f'sentinel_checkpoint_complete.{1 - slot}').exists()
+
+
+def test_a_disk_that_has_no_room_for_a_folder_ends_no_run(
+  tmp_path, monkeypatch, capsys
+):
+  makedirs = os.makedirs
+
+  def full(path, *args, **kwargs):
+    if 'mid_iteration' in str(path):
+      raise OSError(28, 'No space left on device', path)
+    makedirs(path, *args, **kwargs)
+
+  monkeypatch.setattr(os, 'makedirs', full)
+  assert run(tmp_path, checkpoint_minutes=1e-9)._agent.steps == 63
+  assert 'could not be written: [Errno 28]' in capsys.readouterr().out
+
+
+class OwnFolder(run_experiment.Runner):
+  """Has a checkpointer of its own, as some did for Dopamine 3."""
+
+  def _initialize_checkpointer_and_maybe_resume(self, checkpoint_file_prefix):
+    self._checkpointer = checkpointer.Checkpointer(
+      os.path.join(self._base_dir, 'own'), checkpoint_file_prefix
+    )
+    self._start_iteration = 0
+
+  def _checkpoint_experiment(self, iteration):
+    data = self._agent.bundle_and_checkpoint(
+      self._checkpointer.directory, iteration
+    )
+    self._checkpointer.save_checkpoint(iteration, data)
+    self.request_stop()
+
+
+def test_a_checkpointer_of_a_runners_own_has_all_of_a_checkpoint(tmp_path):
+  with pytest.raises(run_experiment.Stopped, match='is complete'):
+    run(tmp_path, cls=OwnFolder)
+  manifest = json.loads(
+    (tmp_path / 'own/manifest_ckpt.0.json').read_bytes().partition(b'\n')[0]
+  )
+  assert {*manifest['files']} == {
+    *('ckpt.0', 'replay_ckpt.0.npz', 'steps_ckpt.0.txt')
+  }
+  assert manifest['shared']
+
+
+class Preparing(run_experiment.Runner):
+  def _create_directories(self):
+    self.prepared.append(self._base_dir)
+    super()._create_directories()
+
+
+def test_a_folder_that_is_in_use_is_left_to_its_process(tmp_path):
+  holder = subprocess.Popen(
+    [
+      *(sys.executable, '-c'),
+      'import sys; from dopamine.files import lock; '
+      f'held = lock.Lock({str(tmp_path)!r}); print(flush=True); '
+      'sys.stdin.read()',
+    ],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+  )
+  Preparing.prepared = []
+  try:
+    assert holder.stdout.readline() == b'\n'
+    with pytest.raises(ValueError, match='in use by process'):
+      make_runner(tmp_path, cls=Preparing)
+  finally:
+    holder.kill()
+    holder.communicate()
+  assert not Preparing.prepared
+  make_runner(tmp_path, cls=Preparing)
+  assert Preparing.prepared == [str(tmp_path)]
+
+
+def test_two_savers_of_a_folder_leave_each_other_its_files(
+  tmp_path, monkeypatch
+):
+  memory = Agent().memory
+  for i in range(90):
+    memory.add([i], 0, 0.0, False)
+  first, second = (checkpoints.RunCheckpoints(str(tmp_path)) for _ in 'ab')
+  write_file = atomic.write_file
+
+  def write_and_save(path, write):
+    if path.endswith('replay_ckpt.5.npz') and not second.complete.numbers():
+      place = second.after(3)
+      with place.checkpointer.collect() as checkpoint:
+        pass
+      second.write(place, b'', checkpoint, pytest.fail)
+      assert second.wait() is None
+    write_file(path, write)
+
+  monkeypatch.setattr(atomic, 'write_file', write_and_save)
+  place = first.after(5)
+  with place.checkpointer.collect() as checkpoint:
+    memory.checkpoint(place.checkpointer.directory, 5)
+  first.write(place, b'', checkpoint, pytest.fail)
+  assert first.wait() is None
+  assert first.complete.numbers() == [3, 5]
+  restored = Agent().memory
+  restored.restore(tmp_path, 5)
+  np.testing.assert_equal(stored(restored), stored(memory))
+
+
+@pytest.mark.parametrize('has_begun', [False, True])
+def test_ctrl_c_where_a_thread_starts_blocks_nothing(
+  tmp_path, monkeypatch, has_begun
+):
+  memory = Agent().memory
+  for i in range(90):
+    memory.add([i], 0, 0.0, False)
+  of_run = checkpoints.RunCheckpoints(str(tmp_path))
+  start = threading.Thread.start
+
+  def interrupted(thread):
+    if has_begun:
+      start(thread)
+    raise KeyboardInterrupt
+
+  place = of_run.after(0)
+  with place.checkpointer.collect() as checkpoint:
+    memory.checkpoint(place.checkpointer.directory, 0)
+  with monkeypatch.context() as patch:
+    patch.setattr(threading.Thread, 'start', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+      of_run.write(place, b'', checkpoint, pytest.fail)
+  assert of_run.wait() is None
+  assert not memory._ring._unwritten
+  assert of_run.complete.numbers() in ([], [0])
+
+
+def test_a_system_without_threads_is_an_error_of_the_checkpoint(
+  tmp_path, monkeypatch
+):
+  def refuse(thread):
+    raise RuntimeError("can't start new thread")
+
+  of_run = checkpoints.RunCheckpoints(str(tmp_path))
+  place, told = of_run.after(0), []
+  with place.checkpointer.collect() as checkpoint:
+    pass
+  monkeypatch.setattr(threading.Thread, 'start', refuse)
+  of_run.write(place, b'', checkpoint, told.append)
+  assert "can't start new thread" in str(told[0])
+  assert isinstance(of_run.wait(), OSError)

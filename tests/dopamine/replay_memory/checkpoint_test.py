@@ -218,6 +218,48 @@ def test_a_copy_of_a_memory_waits_for_nothing(tmp_path):
   checkpoint.close()
 
 
+def test_what_a_subclass_keeps_may_have_any_name(tmp_path):
+  class Own(circular_replay_buffer.OutOfGraphReplayBuffer):
+    def __init__(self, *args, **kwargs):
+      super().__init__(*args, **kwargs)
+      self.record = np.zeros(3)
+
+    def _checkpointable_elements(self):
+      own = {'$store$_x': self.record + 1}
+      return super()._checkpointable_elements() | own
+
+    def _restore_elements(self, elements):
+      assert np.all(elements.pop('$store$_x') == self.record + 8)
+      super()._restore_elements(elements)
+
+  memory, other = (Own((3, 2), 1, 60, 4) for _ in range(2))
+  _play(memory, 30, np.random.default_rng(0))
+  memory.record += 7
+  memory.checkpoint(tmp_path, 0)
+  other.restore(tmp_path, 0)
+  _assert_same(other, _contents(memory))
+  assert np.all(other.record == 7)
+
+
+@pytest.mark.parametrize('count', [69, 70])
+def test_adding_waits_for_no_segment_that_comes_at_once(tmp_path, count):
+  """Also where all segments are new, and little is left of the one in use."""
+  memory, other = _pair(False, stack_size=1)
+  inside.cut_ring(memory, 10)
+  for i in range(count):
+    memory.add(np.full((3, 2), i), 0, i, False)
+  expected = {k: np.copy(v) for k, v in _contents(memory).items()}
+  checkpoint = pending.Checkpoint(str(tmp_path), str(tmp_path))
+  with checkpoint.open():
+    memory.checkpoint(tmp_path, 0)
+  for i in range(7):
+    memory.add(np.full((3, 2), i), 0, i, False)
+  checkpoint.write()
+  checkpoint.close()
+  other.restore(tmp_path, 0)
+  _assert_same(other, expected)
+
+
 def test_slots_that_were_changed_are_written_on_request(tmp_path):
   memory, other = _pair(False)
   _play(memory, 90, np.random.default_rng(0))
