@@ -115,6 +115,7 @@ def _read(path: str, *above: str) -> list[str]:
 
 
 def _with_included(text: str, *above: str) -> list[str]:
+  """A text of gin, and those of the files that it includes."""
   names = re.findall(r'^include\s*[\'"](.+?)[\'"]', text, re.MULTILINE)
   return [text] + [
     t for name in names for t in _read(find_gin_file(name), *above)
@@ -127,6 +128,8 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
   Raises:
     StatementError: something is no statement of gin.
     errors.SettingError: a name is not known; the message has the nearest.
+    errors.NotInstalledError, errors.MissingFileError: there is no such module,
+      or file to include.
   """
   if gin.config_is_locked():
     raise errors.StateError(
@@ -176,7 +179,7 @@ def _explained(error: Exception) -> errors.UsageError | None:
       return errors.SettingError(
         re.sub('^"(.*)"', r'\1 Write more of its name', message)
       )
-    case ValueError():
+    case ValueError() | AttributeError() | NameError():
       return errors.SettingError(_with_nearest_name(message))
   return None
 
@@ -187,7 +190,7 @@ class StatementError(errors.UsageError, SyntaxError):
 
 @contextlib.contextmanager
 def explaining_calls() -> Iterator[None]:
-  """Says of calls by gin that lack arguments, or have others, what is wrong.
+  """Says of calls that gin cannot make, or that lack arguments, what is wrong.
 
   Raises:
     errors.UsageError: with gin's message.
@@ -195,11 +198,14 @@ def explaining_calls() -> Iterator[None]:
   try:
     yield
   except (RuntimeError, TypeError, ValueError) as error:
-    if isinstance(error, errors.UsageError) or not _is_of_a_call(error):
+    if not _is_of_a_call(error):
       raise
-    kinds = {TypeError: errors.InterfaceError, RuntimeError: errors.StateError}
-    found = (kind for of, kind in kinds.items() if isinstance(error, of))
-    raise next(found, errors.SettingError)(_call_message(error)) from error
+    kind: type[errors.UsageError] = errors.SettingError
+    if isinstance(error, TypeError):
+      kind = errors.InterfaceError
+    elif isinstance(error, RuntimeError):
+      kind = errors.StateError
+    raise kind(_call_message(error)) from error
 
 
 def _is_of_a_call(error: Exception) -> bool:

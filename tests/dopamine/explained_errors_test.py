@@ -18,6 +18,9 @@ from dopamine.settings import gin_files
 pytestmark = pytest.mark.no_backend
 
 
+DYNAMIC = 'from __gin__ import dynamic_registration'
+
+
 @pytest.fixture(autouse=True)
 def clear_gin():
   gin.clear_config()
@@ -238,6 +241,8 @@ def test_an_error_of_a_module_that_gin_imports_stays(
     ('call_well.a = @namesake', ["Ambiguous selector 'namesake', matches "]),
     ("include 'nothere.gin'", ['nothere.gin', 'line 1\n']),
     ("include'nothere.gin'", ['nothere.gin']),
+    (f'{DYNAMIC}\nnothing.a = 1', ["'nothing' was not provided by an import"]),
+    (f'{DYNAMIC}\nimport os\nos.nothing.a = 1', ['has no attribute nothing']),
     ('call_well.a = {[]: 1}', ["unhashable type: 'list': a dictionary"]),
   ],
 )
