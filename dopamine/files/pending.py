@@ -117,11 +117,11 @@ def add(folder: str | os.PathLike, part: Part) -> None:
     part.close()
 
 
-def put(path: str, content: Callable[[IO[bytes]], object]) -> None:
+def put(path: str, write: Callable[[IO[bytes]], object]) -> None:
   """Writes a file, with the checkpoint that its folder is open for if it is.
 
   Args:
     path: where it goes.
-    content: is given the open file. What it writes must not change meanwhile.
+    write: is given the open file. What it writes must not change meanwhile.
   """
-  add(os.path.dirname(path), File(path, content))
+  add(os.path.dirname(path), File(path, write))

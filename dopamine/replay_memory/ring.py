@@ -144,6 +144,9 @@ class Ring:
     self._create_storage()
     self._ring = ring_files.RingFiles(self._store)
 
+  # What users know, for messages.
+  __init__.__qualname__ = 'OutOfGraphReplayBuffer.__init__'
+
   def _create_storage(self) -> None:
     for name, shape, dtype in self.get_storage_signature():
       self._store[name] = np.zeros(

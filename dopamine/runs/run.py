@@ -124,6 +124,8 @@ class Run:
     self._stop_request = saver.StopRequest()
     self._begin()
 
+  __init__.__qualname__ = 'Runner.__init__'  # What users know, for messages.
+
   # Setting up -----------------------------------------------------------------
 
   def _begin(self) -> None:

@@ -58,10 +58,14 @@ def check(owner: Any) -> None:
 
 
 def settings(cls: type) -> dict[str, Kind]:
-  """The `SETTINGS` of a class and of its parents."""
+  """The `SETTINGS` of a class and of its parents; of users' classes none.
+
+  What a class outside of this package calls so is its own affair.
+  """
   found: dict[str, Kind] = {}
   for base in reversed(cls.__mro__):
-    found |= vars(base).get('SETTINGS', {})
+    if base.__module__.startswith('dopamine.'):
+      found |= vars(base).get('SETTINGS', {})
   return found
 
 

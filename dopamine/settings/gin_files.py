@@ -14,7 +14,10 @@ import io
 import os
 import pathlib
 import re
+import sys
 import tokenize
+import traceback
+from types import FrameType
 from typing import Any
 
 import gin
@@ -55,7 +58,8 @@ def read(
   paths = [find_gin_file(path) for path in gin_files or ()]
   bindings = [_typed(binding) for binding in gin_bindings or ()]
   texts = [text for path in paths for text in _read(path)]
-  return paths, bindings, texts + bindings
+  texts += [text for binding in bindings for text in _with_included(binding)]
+  return paths, bindings, texts
 
 
 def find_gin_file(gin_file: str) -> str:
@@ -107,9 +111,14 @@ def _read(path: str, *above: str) -> list[str]:
       raise errors.SettingError(
         f'{path} is not UTF-8 ({error}): save it so'
       ) from None
-  included = re.findall(r'^include\s+[\'"](.+?)[\'"]', text, re.MULTILINE)
+  return _with_included(text, *above, path)
+
+
+def _with_included(text: str, *above: str) -> list[str]:
+  """A text of gin, and those of the files that it includes."""
+  names = re.findall(r'^include\s*[\'"](.+?)[\'"]', text, re.MULTILINE)
   return [text] + [
-    t for name in included for t in _read(find_gin_file(name), *above, path)
+    t for name in names for t in _read(find_gin_file(name), *above)
   ]
 
 
@@ -119,6 +128,8 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
   Raises:
     StatementError: something is no statement of gin.
     errors.SettingError: a name is not known; the message has the nearest.
+    errors.NotInstalledError, errors.MissingFileError: there is no such module,
+      or file to include.
   """
   if gin.config_is_locked():
     raise errors.StateError(
@@ -135,17 +146,42 @@ def parse(gin_files: Sequence[str], gin_bindings: Sequence[str]) -> None:
     _check_parameters()
     _check_references()
     gin.finalize()
-  except (SyntaxError, ValueError) as error:
-    if _is_of_a_module(error):  # Its traceback is wanted.
+  except Exception as error:
+    if isinstance(error, errors.UsageError) or _is_of_a_module(error):
       raise
-    if isinstance(error, SyntaxError):
-      raise StatementError(_syntax_message(error)) from None
-    raise errors.SettingError(_with_nearest_name(str(error))) from None
-  except tokenize.TokenError as error:
-    raise StatementError(
-      f'a statement does not end ({error.args[0]}): a bracket or quote is '
-      'open in the bindings or the files'
-    ) from None
+    if (explained := _explained(error)) is None:
+      raise
+    raise explained from None
+
+
+def _explained(error: Exception) -> errors.UsageError | None:
+  """What gin raised while it parsed, as a mistake, unless it is none."""
+  message = str(error)
+  match error:
+    case SyntaxError():
+      return StatementError(_syntax_message(error))
+    case tokenize.TokenError():
+      return StatementError(
+        f'a statement does not end ({error.args[0]}): a bracket or quote is '
+        'open in the bindings or the files'
+      )
+    case ImportError():
+      first, *rest = message.split('\n')
+      first += ' (is that its name, and its folder in PYTHONPATH?)'
+      return errors.NotInstalledError('\n'.join([first, *rest]))
+    case OSError():
+      return errors.MissingFileError(message)
+    case TypeError():
+      return errors.SettingError(
+        f'{message}: a dictionary in the bindings or the files has such a key'
+      )
+    case KeyError():  # A selector of several; its text is quoted.
+      return errors.SettingError(
+        re.sub('^"(.*)"', r'\1 Write more of its name', message)
+      )
+    case ValueError() | AttributeError() | NameError():
+      return errors.SettingError(_with_nearest_name(message))
+  return None
 
 
 class StatementError(errors.UsageError, SyntaxError):
@@ -154,47 +190,69 @@ class StatementError(errors.UsageError, SyntaxError):
 
 @contextlib.contextmanager
 def explaining_calls() -> Iterator[None]:
-  """Says of calls by gin that lack arguments, or have others, what is wrong.
+  """Says of calls that gin cannot make, or that lack arguments, what is wrong.
 
   Raises:
     errors.UsageError: with gin's message.
   """
   try:
     yield
-  except (RuntimeError, TypeError) as error:
+  except (RuntimeError, TypeError, ValueError) as error:
     if not _is_of_a_call(error):
       raise
-    is_call = isinstance(error, TypeError)
-    kind = errors.InterfaceError if is_call else errors.StateError
-    raise kind(str(error)) from error
+    kind: type[errors.UsageError] = errors.SettingError
+    if isinstance(error, TypeError):
+      kind = errors.InterfaceError
+    elif isinstance(error, RuntimeError):
+      kind = errors.StateError
+    raise kind(_call_message(error)) from error
 
 
 def _is_of_a_call(error: Exception) -> bool:
-  """Whether what gin calls does not take its arguments, as it says itself.
+  """Whether gin, or we, could not even enter what is called.
 
-  Otherwise the error is one of the code that was called.
+  Then the traceback ends where it is called. Otherwise the error is one of the
+  code that was called, as is a recursion, wherever that ends.
   """
+  if isinstance(error, RecursionError):
+    return False
+  *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+  if _package(frame) == 'dopamine' and isinstance(error, TypeError):
+    words = (
+      r"[\w.<>]+\(\) (missing|got|takes) |Can't instantiate abstract class "
+    )
+    return re.match(words, str(error)) is not None
+  return _package(frame) == 'gin'
+
+
+def _package(frame: FrameType) -> str:
+  return frame.f_globals.get('__name__', '').split('.')[0]
+
+
+def _call_message(error: Exception) -> str:
+  """Python's message; where that names `object`, with the class instead."""
   message = str(error)
-  called = re.match(r'([\w.<>]+)\(\) (missing|got|takes) ', message)
-  by_gin = re.search(r"\n  In call to configurable '\w+' \((.*)\)", message)
-  if called and by_gin:
-    for configurable in gin.config._REGISTRY._selector_map.values():
-      target = configurable.wrapped
-      if str(target) == by_gin[1]:
-        function = target.__init__ if inspect.isclass(target) else target
-        return called[1] == function.__qualname__
-  return message.startswith('Required bindings for `')
+  if found := re.search(r"\n  In call to configurable '(\w+)'", message):
+    message = re.sub(
+      r'^object\.__(init|new)__\(\) takes exactly one argument \(.*?\)',
+      f'{found[1]}() takes no arguments',
+      message,
+    )
+  return message
 
 
 def _is_of_a_module(error: Exception) -> bool:
-  """Whether it is of a Python module that gin imports, and not gin's own.
+  """Whether it is of code that gin runs, a module that it imports above all.
 
-  gin adds to an error the line of the gin file that it comes from.
+  Its traceback is wanted.
   """
-  if isinstance(error, SyntaxError):
-    return str(error.filename).endswith('.py')
-  place = re.search(r'\n  In .* ?line \d+\n    (.*)', str(error))
-  return place is not None and place[1].startswith(('import ', 'from '))
+  if isinstance(error, SyntaxError) and str(error.filename).endswith('.py'):
+    return True
+  parsing = {'gin', 'dopamine', *sys.stdlib_module_names}
+  return any(
+    frame.f_code.co_name == '<module>' or _package(frame) not in parsing
+    for frame, _ in traceback.walk_tb(error.__traceback__)
+  )
 
 
 def _syntax_message(error: SyntaxError) -> str:
@@ -293,14 +351,12 @@ def _check_parameters() -> None:
 
 def _check_references() -> None:
   """Refuses `A.x = @A()`: to call A, gin calls A first, and so on."""
-  calls = {
-    key: {
-      ref.config_key
-      for ref in gin.config.iterate_references(values)
-      if ref.evaluate
-    }
-    for key, values in gin.config._CONFIG.items()
-  }
+  calls = {}
+  found = list(gin.config._CONFIG)
+  for key in found:  # Which grows: a call goes on in the scope it is made in.
+    if key not in calls:
+      calls[key] = _calls(*key)
+      found += calls[key]
   try:
     graphlib.TopologicalSorter(calls).prepare()
   except graphlib.CycleError as error:
@@ -310,6 +366,16 @@ def _check_references() -> None:
       'and so on: leave () out where a function or class is meant, not what it '
       'returns'
     ) from None
+
+
+def _calls(scope: str, selector: str) -> set[tuple[str, str]]:
+  """The scopes and names of what gin calls, to call something in a scope."""
+  bindings = gin.config._get_bindings(selector, scope.split('/'))
+  return {
+    (ref.config_key[0] or scope, ref.config_key[1])
+    for ref in gin.config.iterate_references(bindings)
+    if ref.evaluate or selector == 'gin.singleton'  # It calls its constructor.
+  }
 
 
 def bound_values(target: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ def checked(kind, value, name='gamma'):
   """What a setting that must be of a kind becomes."""
 
   class Thing:
+    __module__ = 'dopamine.thing'
     SETTINGS = {name.lstrip('_'): kind}
 
   thing = Thing()
@@ -97,6 +98,7 @@ def test_texts_may_be_none():
 
 def test_a_subclass_adds_its_settings_and_changes_those_of_its_parents():
   class Parent:
+    __module__ = 'dopamine.parent'
     SETTINGS = {'a': checks.integer(1), 'b': checks.switch}
 
     def __init__(self, **settings):
@@ -104,9 +106,11 @@ def test_a_subclass_adds_its_settings_and_changes_those_of_its_parents():
       checks.check(self)
 
   class Other:
+    __module__ = 'dopamine.other'
     SETTINGS = {'c': checks.switch}
 
   class Child(Parent, Other):
+    __module__ = 'dopamine.child'
     SETTINGS = {'a': checks.integer(2)}
 
   assert set(checks.settings(Child)) == {'a', 'b', 'c'}
@@ -115,6 +119,24 @@ def test_a_subclass_adds_its_settings_and_changes_those_of_its_parents():
   for settings in ({'a': 1}, {'a': 2, 'b': 'x'}, {'c': 'x'}):
     with pytest.raises(ValueError, match='Child.* must be '):
       Child(**settings)
+
+
+@pytest.mark.parametrize('mine', [{'a': 0.1}, ['a', 'b'], None])
+def test_what_users_call_settings_is_their_own_affair(mine):
+  class Ours:
+    __module__ = 'dopamine.ours'
+    SETTINGS = {'a': checks.integer(1)}
+
+  class Theirs(Ours):
+    SETTINGS = mine
+
+  theirs = Theirs()
+  theirs.a = 2.0
+  checks.check(theirs)
+  assert type(theirs.a) is int
+  theirs.a = 0
+  with pytest.raises(ValueError, match='Theirs.a = 0 must be '):
+    checks.check(theirs)
 
 
 def test_switches_are_true_or_false():

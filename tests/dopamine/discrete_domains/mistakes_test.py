@@ -81,6 +81,17 @@ MISTAKES = [
     "create_gym_environment.environment_name = 'CartPol'",
     ["'CartPol-v0'", 'CartPole-v0'],
   ),
+  (
+    'import no_such_module',
+    ["'no_such_module'", 'line 1\n    import no_such_module', 'PYTHONPATH'],
+  ),
+  ('from dopamine import nothing_here', ["'dopamine.nothing_here'"]),
+  ("include 'dqn_cartpol.gin'", ["'dqn_cartpol.gin'", 'dqn_cartpole.gin']),
+  ('DQNAgent.gamma = {[]: 1}', ["unhashable type: 'list'"]),
+  (
+    'WrappedReplayBuffer.nope = 5',
+    ['OutOfGraphReplayBuffer.__init__() got an'],
+  ),
   # Numbers.
   ('DQNAgent.gamma = 1.5', ['DQNAgent.gamma = 1.5', 'between 0 and 1']),
   ("DQNAgent.gamma = '0.9'", ["DQNAgent.gamma = '0.9'", 'between 0 and 1']),

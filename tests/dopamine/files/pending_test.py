@@ -43,7 +43,7 @@ def test_what_is_put_is_written_at_once_or_with_the_checkpoint(checkpoint):
   with checkpoint.open():
     storage.put(second, write(b'2'))
     pending.add(folder, part)
-  storage.put(third, write(b'3'))
+  storage.put(path=third, write=write(b'3'))
   assert sorted(os.listdir(folder)) == ['1', '3'] and not part.calls
   assert [f for p in checkpoint.parts for f in p.files] == [second]
   checkpoint.write()
