@@ -28,7 +28,7 @@ CHECKPOINT_DURATION = 4
 
 # The version of the manifest, and of what a Runner puts in `ckpt.N`. What has
 # none is 1. In 2 the replay memory is in segments, and checkpoints within an
-# iteration are in two slots.
+# iteration are in slots.
 FORMAT = 2
 
 # A number as it is written.

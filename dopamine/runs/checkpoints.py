@@ -1,8 +1,8 @@
-"""The checkpoints of a run: of complete iterations, and two within one.
+"""The checkpoints of a run: of complete iterations, and within one.
 
 Those of complete iterations are in a folder, those within an iteration in
-`mid_iteration` below it, in two slots, 0 and 1, that take turns. What they
-share is in `replay`.
+`mid_iteration` below it, in slots that take turns: two are whole while a third
+is written. What they share is in `replay`.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import pending
 
-SLOTS = 0, 1
+SLOTS = 0, 1, 2
 
 # The part of a place that does not say where it was taken: it is damaged, tried
 # first, and the first to go.
@@ -117,7 +117,9 @@ class RunCheckpoints:
     return Place(iteration + 1, 0, self.complete, iteration)
 
   def within(self, iteration: int) -> Place:
-    """The place of a new checkpoint within an iteration: what is there goes.
+    """The place of a new checkpoint within an iteration.
+
+    That is a slot that is free, or damaged.
 
     Raises:
       OSError: its folder cannot be made, or its slot not be emptied.
@@ -127,7 +129,7 @@ class RunCheckpoints:
     sound = [place for place in places if place.part != _UNKNOWN]
     used = [place.number for place in sound if place.number in SLOTS]
     free = [number for number in SLOTS if number not in used]
-    number = (free or used)[0]  # Of two in use, the older one.
+    number = (free or used)[0]  # Of all in use, the oldest.
     self._within.remove(number)
     parts = [place.part for place in sound if place.iteration == iteration]
     return Place(iteration, 1 + max(parts, default=0), self._within, number)
@@ -225,7 +227,7 @@ class RunCheckpoints:
     sound = [p for p in self._places_within() if p.part != _UNKNOWN]
     for place in sound:
       is_old = len(newer) == 2 and place.iteration <= newer[0]
-      if is_old or place not in sound[-len(SLOTS) :]:
+      if is_old or place not in sound[-2:]:
         place.checkpointer.try_to_remove(place.number)
     try:
       needed = {

@@ -644,7 +644,7 @@ def test_old_checkpoints_within_iterations_go(tmp_path):
 
 def number_as_before(folder):
   """Gives checkpoints within iterations the numbers that format 1 had."""
-  for sentinel in list(folder.glob('sentinel_checkpoint_complete.[01]')):
+  for sentinel in list(folder.glob('sentinel_checkpoint_complete.[012]')):
     old = sentinel.suffix[1:]
     path = folder / f'manifest_ckpt.{old}.json'
     manifest = json.loads(path.read_bytes().partition(b'\n')[0])
@@ -679,17 +679,27 @@ def test_a_run_within_an_iteration_of_format_1_goes_on(tmp_path, stops):
     with make_runner(tmp_path) as runner:
       assert runner._agent.steps == at_step
     stop(tmp_path, at_step)
-  assert {p.name for p in folder.glob('ckpt.*')} == {'ckpt.0', 'ckpt.1'}
+  assert len([*folder.glob('ckpt.[012]')]) == len([*folder.glob('ckpt.*')]) == 2
   assert run(tmp_path)._agent.steps == 63
 
 
-def test_the_newer_of_two_slots_goes_on(tmp_path):
-  for at_step in (5, 9, 13, 25, 26):
-    stop(tmp_path, at_step)
-    with make_runner(tmp_path) as runner:
-      assert runner._agent.steps == at_step + 1
+def test_slots_take_turns_and_two_are_whole_at_any_time(tmp_path):
   folder = tmp_path / 'checkpoints' / 'mid_iteration'
-  assert {p.name for p in folder.glob('ckpt.*')} == {'ckpt.0', 'ckpt.1'}
+
+  class Watching(Agent):
+    def bundle_and_checkpoint(self, checkpoint_dir, iteration):
+      if checkpoint_dir == str(folder):
+        whole = {int(p.suffix[1:]) for p in folder.glob('sentinel_*')}
+        seen.append((iteration, whole))
+      return super().bundle_and_checkpoint(checkpoint_dir, iteration)
+
+  seen = []
+  for at_step in (5, 9, 13, 17):
+    stop(tmp_path, at_step, agent=Watching)
+    with make_runner(tmp_path, agent=Watching) as runner:
+      assert runner._agent.steps == at_step + 1
+  assert seen == [(0, set()), (1, {0}), (2, {0, 1}), (0, {1, 2})]
+  assert {p.name for p in folder.glob('ckpt.*')} == {'ckpt.0', 'ckpt.2'}
 
 
 @pytest.mark.parametrize('place', [3, [], [1], ['1', 2], {'a': 1}, None])
