@@ -1,0 +1,114 @@
+"""What a Runner asks of its environment and its agent.
+
+Ours derive from these. What does not is wrapped once, at the door, by
+`compat.adapters`, so that nobody asks a partner what it can do.
+"""
+
+from typing import Any
+
+
+class Environment:
+  """What a `Runner` plays.
+
+  Attributes:
+    game_over: whether the episode is over, for whatever reason.
+    action_space: has `n`, the number of actions.
+    observation_space: of the observations; None is not known.
+    name: of what is played, e.g. 'CartPole-v1'; None is not known.
+    saves_mid_episode: whether `get_state` returns all it takes in the middle of
+      an episode too.
+  """
+
+  game_over: bool
+  action_space: Any
+  observation_space: Any = None
+  name: str | None = None
+  saves_mid_episode: bool = False
+
+  def reset(self) -> Any:
+    """Starts an episode; returns its first observation."""
+    raise NotImplementedError
+
+  def step(self, action: Any) -> tuple[Any, float, bool, Any]:
+    """Returns (observation, reward, is_terminal, info)."""
+    raise NotImplementedError
+
+  def get_state(self) -> Any:
+    """Returns what `set_state` takes, of built-ins and NumPy values."""
+    raise NotImplementedError
+
+  def set_state(self, state: Any) -> None:
+    """Goes on from what `get_state` returned."""
+    raise NotImplementedError
+
+  def close(self) -> None:
+    """Lets go of what it holds; by default nothing."""
+
+
+class Agent:
+  """What a `Runner` trains.
+
+  Attributes:
+    eval_mode: True neither stores nor learns.
+    is_warming_up: whether nothing is learnt yet, in training.
+    saves_mid_episode: whether its bundle has all it takes in the middle of an
+      episode too.
+    allow_partial_reload: whether it goes on from weights alone.
+    max_tf_checkpoints_to_keep: of a run; None or 0 keeps all.
+    replay_nbytes: of its replay memory when that is full.
+  """
+
+  eval_mode: bool = False
+  is_warming_up: bool = False
+  saves_mid_episode: bool = False
+  allow_partial_reload: bool = False
+  max_tf_checkpoints_to_keep: int | None = 4
+  replay_nbytes: int = 0
+
+  def begin_episode(self, observation: Any) -> Any:
+    """Returns the first action."""
+    raise NotImplementedError
+
+  def step(self, reward: float, observation: Any) -> Any:
+    """Takes what the last action led to; returns the next."""
+    raise NotImplementedError
+
+  def end_episode(
+    self, reward: float, terminal: bool = True, observation: Any = None
+  ) -> None:
+    """Takes the last reward; see `DQNAgent.end_episode`."""
+    raise NotImplementedError
+
+  def bundle_and_checkpoint(
+    self, checkpoint_dir: str, iteration_number: int
+  ) -> dict[str, Any] | None:
+    """Saves what is large; returns the rest, or None to save nothing."""
+    raise NotImplementedError
+
+  def unbundle(
+    self,
+    checkpoint_dir: str,
+    iteration_number: int,
+    bundle_dictionary: dict[str, Any] | None,
+  ) -> bool:
+    """Goes on from what was saved; returns whether it could."""
+    raise NotImplementedError
+
+  def load_weights(self, path: str) -> None:
+    """Takes the weights of a checkpoint, to act with."""
+    raise NotImplementedError
+
+  def remember_settings(self) -> None:
+    """Is called once it is made: what changes from here on is its state."""
+
+  def identity(self) -> dict[str, Any]:
+    """What a checkpoint's numbers mean something else without, by name."""
+    return {}
+
+  def describe_device(self) -> str | None:
+    """One line on what it computes with."""
+    return None
+
+  def graph_def(self) -> bytes | None:
+    """Its update as a serialised TensorFlow graph, if there is one."""
+    return None
