@@ -4,7 +4,7 @@ Ours derive from these. What does not is wrapped once, at the door, by
 `compat.adapters`, so that nobody asks a partner what it can do.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Environment:
@@ -45,6 +45,20 @@ class Environment:
     """Lets go of what it holds; by default nothing."""
 
 
+class Signatures(NamedTuple):
+  """What the hooks of an agent's class take, where they are older than ours.
+
+  Attributes:
+    stores_episode_end: whether `_store_transition` takes `episode_end`.
+    takes_staging: whether `_build_replay_buffer` takes `use_staging`.
+    splits_rng: whether its methods take `_rng` for a key of JAX.
+  """
+
+  stores_episode_end: bool = True
+  takes_staging: bool = True
+  splits_rng: bool = False
+
+
 class Agent:
   """What a `Runner` trains.
 
@@ -56,6 +70,8 @@ class Agent:
     allow_partial_reload: whether it goes on from weights alone.
     max_tf_checkpoints_to_keep: of a run; None or 0 keeps all.
     replay_nbytes: of its replay memory when that is full.
+    bundles_attributes: whether its bundle has 'attributes', and is not all that
+      it takes in the middle of an episode where a subclass leaves them out.
   """
 
   eval_mode: bool = False
@@ -64,6 +80,7 @@ class Agent:
   allow_partial_reload: bool = False
   max_tf_checkpoints_to_keep: int | None = 4
   replay_nbytes: int = 0
+  bundles_attributes: bool = False
 
   def begin_episode(self, observation: Any) -> Any:
     """Returns the first action."""

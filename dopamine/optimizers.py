@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from dopamine import learners
+from dopamine import seams
 from dopamine.settings import checks
 from dopamine.settings import errors
 
@@ -211,34 +212,6 @@ def create_optimizer(
   )
 
 
-def _from_tf1(optimizer):
-  """The Keras twin of a `tf.compat.v1.train` optimizer, from its settings."""
-  kind = type(optimizer).__name__
-  if kind == 'RMSPropOptimizer':
-    return RMSProp(
-      optimizer._learning_rate,
-      decay=optimizer._decay,
-      momentum=optimizer._momentum,
-      epsilon=optimizer._epsilon,
-      centered=optimizer._centered,
-    )
-  if kind == 'AdamOptimizer':
-    return keras.optimizers.Adam(
-      optimizer._lr, optimizer._beta1, optimizer._beta2, optimizer._epsilon
-    )
-  if kind == 'GradientDescentOptimizer':
-    return keras.optimizers.SGD(optimizer._learning_rate)
-  if kind == 'MomentumOptimizer':
-    return keras.optimizers.SGD(
-      optimizer._learning_rate, optimizer._momentum, optimizer._use_nesterov
-    )
-  raise errors.SettingError(
-    f'optimizer={optimizer!r}: of the tf.compat.v1.train optimizers, RMSProp, '
-    'Adam, GradientDescent and Momentum are understood; use one of '
-    'keras.optimizers'
-  )
-
-
 def resolve(optimizer):
   """A fresh Keras optimizer from whatever an agent was given.
 
@@ -262,8 +235,9 @@ def resolve(optimizer):
     if not optimizer.built:
       return optimizer
     return type(optimizer).from_config(optimizer.get_config())
-  if type(optimizer).__module__.startswith('tensorflow.'):
-    return _from_tf1(optimizer)
+  old_optimizers = seams.compat('old_optimizers')
+  if old_optimizers and old_optimizers.knows(optimizer):
+    return old_optimizers.convert(optimizer)
   if callable(optimizer):
     return resolve(optimizer())
   raise errors.SettingError(

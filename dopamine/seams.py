@@ -7,6 +7,8 @@ code and what speaks another interface are refused, and the rest works.
 import importlib
 from typing import Any
 
+import numpy as np
+
 
 def compat(name: str) -> Any:
   """Returns the module `dopamine.compat.NAME`, None if there is none."""
@@ -16,3 +18,9 @@ def compat(name: str) -> Any:
     if not (error.name or '').startswith('dopamine.compat'):
       raise
     return None
+
+
+def dtype(kind: Any) -> Any:
+  """Returns a NumPy dtype, with compat one that answers as TensorFlow's do."""
+  dtypes = compat('dtypes')
+  return np.dtype(kind) if dtypes is None else dtypes.DType(kind)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import contextlib
 import contextvars
+import random
 import secrets
 import zlib
 
@@ -50,3 +51,20 @@ def generator(seed: int, stream: str) -> np.random.Generator:
 def integer(seed: int, stream: str) -> int:
   """Returns a 31-bit seed for a library that takes an integer."""
   return int(generator(seed, stream).integers(2**31))
+
+
+@contextlib.contextmanager
+def for_keras(seed: int) -> Iterator[None]:
+  """Seeds the generators that Keras's initialisers draw their seeds from.
+
+  They are Python's and NumPy's global ones, so both are put back afterwards.
+  """
+  python, numpy = random.getstate(), np.random.get_state()
+  value = integer(seed, 'networks')
+  random.seed(value)
+  np.random.seed(value)
+  try:
+    yield
+  finally:
+    random.setstate(python)
+    np.random.set_state(numpy)

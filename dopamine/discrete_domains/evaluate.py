@@ -110,7 +110,7 @@ def find_weights(checkpoint: str) -> str:
   Raises:
     FileNotFoundError: there is none.
   """
-  from dopamine import old_weights  # Loads Keras.
+  from dopamine.compat import old_weights  # Loads Keras.
 
   # Absolute, because an environment may change the working folder.
   path = checkpoint and os.path.abspath(os.path.expanduser(checkpoint))

@@ -93,9 +93,9 @@ class Runner(run.Run):
       reward: of the last action, clipped if the run clips.
       terminal: False if a time limit cut the episode.
     """
-    values = {'terminal': terminal, 'observation': self._state.observation}
-    arguments = {n: values[v] for n, v in self._end_episode_arguments.items()}
-    self._agent.end_episode(reward, **arguments)
+    self._agent.end_episode(
+      reward, terminal=terminal, observation=self._state.observation
+    )
 
   def _run_one_episode(self) -> tuple[int, float]:
     """Returns the agent steps and the undiscounted return of one episode."""

@@ -38,6 +38,7 @@ class NamedBatches:
   memory: Any
   batch_size: int
   gamma: float
+  cuts_episodes = True  # It has `cut_episode` and `add_final_observation`.
   _batch: Any = None
 
   def __getattr__(self, name: str) -> Any:

@@ -40,7 +40,7 @@ def saves_mid_episode(runner: Any, environment: Any, agent: Any) -> bool:
   return (
     _says_so(runner, '_initialize_episode', '_run_one_step', '_end_episode')
     and _says_so(environment, 'reset', 'step')
-    and getattr(agent, 'saves_mid_episode', False) is True
+    and agent.saves_mid_episode
     and environment_state(environment) is not None
   )
 
@@ -100,8 +100,8 @@ def bundle(
     return None
   if not isinstance(data, dict):
     raise errors.InterfaceError(
-      f'bundle_and_checkpoint of {type(agent).__name__} returned {data!r}: it '
-      'must return a dict, or None to save nothing'
+      f'bundle_and_checkpoint of {agent.__class__.__name__} returned {data!r}: '
+      'it must return a dict, or None to save nothing'
     )
   run = identity | {
     'format': checkpointer.FORMAT,
@@ -112,7 +112,7 @@ def bundle(
     run['state'] = state.saved()
     # A subclass that returns a dict of its own leaves out the attributes.
     is_whole = run['environment_state'] is not None and (
-      'attributes' in data or not hasattr(agent, 'remember_settings')
+      'attributes' in data or not agent.bundles_attributes
     )
     if state.in_episode and not is_whole:
       raise NotWithinEpisodesError
@@ -185,7 +185,7 @@ def restore(
     changes = run_checks.check_same_run(base_dir, run, identity, allow_changes)
   if not agent.unbundle(place.checkpointer.directory, place.number, data):
     raise errors.SettingError(
-      f'{type(agent).__name__} did not take {place} (its unbundle '
+      f'{agent.__class__.__name__} did not take {place} (its unbundle '
       'returned no True). Nothing was overwritten: put back what is missing '
       'or the settings of that run, set DQNAgent.allow_partial_reload = True '
       'to go on from the weights alone, or give another base_dir'
@@ -217,7 +217,7 @@ def _read(place: checkpoints.Place, prefix: str, agent: Any) -> Any:
   Raises:
     DamagedError: naming the file that is.
   """
-  is_partial = getattr(agent, 'allow_partial_reload', False) is True
+  is_partial = agent.allow_partial_reload
   path, has_manifest, data = _path(place, prefix), False, None
   try:
     has_manifest = place.checkpointer.check(place.number)

@@ -61,10 +61,10 @@ class SummaryWriter(tensorboardX.SummaryWriter):
 
   def add_graph_of(self, agent: Any) -> None:
     """Adds an agent's TensorFlow graph, once it has been compiled."""
-    if self.has_graph or not hasattr(agent, 'graph_def'):
+    if self.has_graph:
       return
     graph = agent.graph_def()
-    if isinstance(graph, bytes):
+    if graph is not None:
       self.file_writer.add_event(event_pb2.Event(graph_def=graph))
       self.has_graph = True
 

@@ -11,7 +11,6 @@ from typing import Any, Self
 from absl import logging
 
 from dopamine import seeding
-from dopamine.compat import adapters
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import logger
 from dopamine.files import lock
@@ -200,10 +199,8 @@ class Run:
       self._agent = self._create_agent_fn(
         self._sess, self._environment, summary_writer=self._summary_writer
       )
-    run_checks.check_agent(self._agent)
-    self._end_episode_arguments = adapters.end_episode_arguments(self._agent)
-    if hasattr(self._agent, 'remember_settings'):
-      self._agent.remember_settings()
+    self._agent = run_checks.admit_agent(self._agent)
+    self._agent.remember_settings()
     self._identity = run_checks.identity(self._agent, self._environment)
     self._saver.keep_as(self._agent, self._logger)
     self._memory_text = run_checks.check_memory(self._agent)
@@ -271,7 +268,7 @@ class Run:
   def _is_warming_up(self) -> bool:
     """Whether this is training in which nothing is learnt yet."""
     is_training = self._agent.eval_mode is False
-    return is_training and getattr(self._agent, 'is_warming_up', None) is True
+    return is_training and self._agent.is_warming_up
 
   # Saving ---------------------------------------------------------------------
 

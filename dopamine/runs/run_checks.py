@@ -12,7 +12,9 @@ import gin
 import gymnasium
 import numpy as np
 
+from dopamine import interfaces
 from dopamine import memory
+from dopamine import seams
 from dopamine import seeding
 from dopamine.discrete_domains import gym_lib
 from dopamine.files import atomic
@@ -138,18 +140,16 @@ def check_environment(environment: Any) -> None:
     )
 
 
-def check_agent(agent: Any) -> None:
-  """Refuses an agent that lacks what would only be missed hours later."""
-  verbs = (
-    *('begin_episode', 'step', 'end_episode'),
-    *('bundle_and_checkpoint', 'unbundle'),
-  )
-  lacks = [n for n in verbs if not callable(getattr(agent, n, None))]
-  if lacks:
+def admit_agent(agent: Any) -> interfaces.Agent:
+  """Returns an agent as a Runner takes it; refuses what is none."""
+  if adapters := seams.compat('adapters'):
+    return adapters.agent(agent)
+  if not isinstance(agent, interfaces.Agent):
     raise errors.InterfaceError(
-      f'{type(agent).__name__} has no {", ".join(lacks)}, which a '
-      'Runner calls: docs/extending.md says what an agent needs'
+      f'{type(agent).__name__} is no interfaces.Agent: derive it from that, as '
+      'dopamine.compat, which adapts others, is not here'
     )
+  return agent
 
 
 def check_finite(environment: Any, where: Any, **values: Any) -> None:
@@ -182,7 +182,7 @@ def _is_finite(value: Any) -> bool:
     return True  # No numbers: what they are is the agent's business.
 
 
-def check_memory(agent: Any) -> str:
+def check_memory(agent: interfaces.Agent) -> str:
   """Returns what memory the run will need; refuses what is not there.
 
   The pages of a replay memory are committed as it fills: now none are.
@@ -190,8 +190,7 @@ def check_memory(agent: Any) -> str:
   Raises:
     ValueError: there is less.
   """
-  size = getattr(getattr(agent, '_replay', None), 'nbytes', 0)
-  replay = size if isinstance(size, int) else 0
+  replay = agent.replay_nbytes
   # Of a checkpoint, its weights and some files of the replay memory are in
   # memory at a time; compiled functions take some too.
   peak = memory.resident() + replay + _WORKING_MEMORY
@@ -209,7 +208,9 @@ def check_memory(agent: Any) -> str:
   return text
 
 
-def report(agent: Any, environment: Any, restored: Any, **others: Any) -> None:
+def report(
+  agent: interfaces.Agent, environment: Any, restored: Any, **others: Any
+) -> None:
   """Says on stdout what runs, on what, and with which settings.
 
   Args:
@@ -220,12 +221,12 @@ def report(agent: Any, environment: Any, restored: Any, **others: Any) -> None:
   """
   space = getattr(environment, 'action_space', None)
   lines = {}
-  if hasattr(agent, 'describe_device'):
-    lines['Backend'] = agent.describe_device()
+  if device := agent.describe_device():
+    lines['Backend'] = device
   if restored is not None:
     lines['Continues'] = str(restored)
   lines |= {
-    'Agent': type(agent).__name__,
+    'Agent': agent.__class__.__name__,
     'Environment': f'{environment}, {space}',
     **others,
   }
@@ -244,7 +245,7 @@ def report(agent: Any, environment: Any, restored: Any, **others: Any) -> None:
 # The same run -----------------------------------------------------------------
 
 
-def identity(agent: Any, environment: Any) -> dict[str, Any]:
+def identity(agent: interfaces.Agent, environment: Any) -> dict[str, Any]:
   """What a checkpoint says of its run, for `check_same_run`.
 
   Call it once the agent is made: gin's settings are those given so far.
@@ -255,16 +256,12 @@ def identity(agent: Any, environment: Any) -> dict[str, Any]:
     called as its twin: it goes on with what that has learnt, and the other way
     round.
   """
-  is_ours = hasattr(agent, 'remember_settings')
-  own = agent.identity() if is_ours else None
-  describe = getattr(agent, 'describe_device', None)
-  device = describe() if callable(describe) else None
   return {
-    'agent': type(agent).__name__.removeprefix('Jax'),
+    'agent': agent.__class__.__name__.removeprefix('Jax'),
     'environment': gym_lib.name_of(environment),
-    'parts': own if isinstance(own, dict) else {},
+    'parts': agent.identity(),
     'settings': run_record.settings(gin.operative_config_str()),
-    'device': device if isinstance(device, str) else None,
+    'device': agent.describe_device(),
   }
 
 

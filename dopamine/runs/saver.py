@@ -214,10 +214,9 @@ class Saver(NoSaver):
 
   def keep_as(self, agent: Any, log: logger.Logger) -> None:
     """Keeps as many checkpoints and logs as an agent says."""
-    keep = getattr(agent, 'max_tf_checkpoints_to_keep', 4)
-    if isinstance(keep, int | None):  # Of an agent that has such a thing.
-      keep = self.checkpoints.complete.keep = keep and max(keep, 2)
-      log.keep = keep or 0
+    keep = agent.max_tf_checkpoints_to_keep
+    keep = self.checkpoints.complete.keep = keep and max(keep, 2)
+    log.keep = keep or 0
 
   def sweep(self) -> None:
     """Removes what processes left that were killed."""

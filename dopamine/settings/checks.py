@@ -159,6 +159,16 @@ def text(owner: Any, name: str, value: Any) -> Any:
   return value
 
 
+def summary_writer(owner: Any, name: str, value: Any) -> Any:
+  """What TensorBoard's figures are written with."""
+  if not hasattr(value, 'add_scalar'):
+    raise errors.SettingError(
+      f'summary_writer={value!r} has no add_scalar(tag, value, step): use a '
+      'tensorboardX.SummaryWriter, see docs/migrating.md'
+    )
+  return value
+
+
 def file_name(owner: Any, name: str, value: Any) -> Any:
   """What is a file name in every system."""
   if not isinstance(value, str) or not re.fullmatch(r'[\w-]{1,99}', value):

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from dopamine import old_weights
 from dopamine.colab import utils
+from dopamine.compat import old_weights
 from dopamine.discrete_domains import checkpointer
 from dopamine.files import atomic
 from dopamine.files import safe_pickle

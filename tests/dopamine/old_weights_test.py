@@ -15,12 +15,12 @@ from numpy.testing import assert_array_equal
 import pytest
 
 from dopamine import networks
-from dopamine import old_weights
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
+from dopamine.compat import old_weights
 from dopamine.files import atomic
 from dopamine.files import safe_pickle
 from tests.support import inside

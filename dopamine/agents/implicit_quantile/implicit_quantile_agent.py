@@ -8,6 +8,7 @@ import numpy as np
 
 from dopamine import losses
 from dopamine import networks
+from dopamine import seams
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.rainbow import rainbow_agent
 from dopamine.settings import checks
@@ -43,6 +44,9 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
     'quantile_embedding_dim': checks.integer(1),
   }
 
+  # A network of before draws them itself.
+  _takes_levels = True
+
   _loss_name = 'QuantileLoss'
   _default_replay_scheme = 'uniform'
 
@@ -74,6 +78,9 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
   def _initialize(self, network):
     n = self.num_quantile_samples
     outputs = network(ops.convert_to_tensor(self.state), num_quantiles=n)
+    if adapters := seams.compat('adapters'):
+      call = networks.unwrapped(network).call
+      self._takes_levels = adapters.takes(call, 'quantiles')
     self._check_outputs(
       network, outputs, quantile_values=(n, self.num_actions), quantiles=(n, 1)
     )
@@ -123,7 +130,7 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
     """Quantile values `[B, A, N]` and their levels `[B, N]`."""
     n = quantiles.shape[-1]
     levels = {}
-    if dqn_agent.accepts(networks.unwrapped(network).call, 'quantiles'):
+    if self._takes_levels:
       levels = {'quantiles': quantiles}
     outputs = network(state, num_quantiles=n, **levels)
     values = ops.reshape(outputs.quantile_values, (n, -1, self.num_actions))

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from dopamine.agents import old_code
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.rainbow import rainbow_agent
+from dopamine.compat import old_code
 from tests.support import research_code
 
 pytestmark = pytest.mark.usefixtures('small_replay')

@@ -11,7 +11,6 @@ from dopamine import losses
 from dopamine import networks as all_networks
 from dopamine import optimizers
 from dopamine import seeding
-from dopamine.agents import old_code
 from dopamine.agents.dqn import dqn_agent
 from dopamine.jax import networks
 from dopamine.settings import checks
@@ -62,7 +61,6 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
       )
     self._loss_type = loss_type
     self._key = None
-    self._draws_by_key = old_code.draws_by_key(type(self))
     self._preprocesses = preprocess_fn is not None
     self.preprocess_fn = preprocess_fn or networks.identity_preprocess_fn
     super().__init__(
@@ -99,7 +97,7 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
 
     Subclasses of Dopamine 3 say `self._rng, key = jax.random.split(self._rng)`.
     """
-    if not self._draws_by_key:
+    if not self._signatures.splits_rng:
       return self._generator
     if self._key is None:  # jax.random.PRNGKey of a 32-bit number.
       number = seeding.integer(self.seed, 'key') % 2**32
@@ -108,7 +106,7 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
 
   @_rng.setter
   def _rng(self, value):
-    if self._draws_by_key:
+    if self._signatures.splits_rng:
       self._key = np.asarray(value)  # Saved as any attribute that changes.
     else:
       self._generator = value

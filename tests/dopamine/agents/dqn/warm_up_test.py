@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from dopamine.agents import replay_agent
 from dopamine.agents.dqn import dqn_agent
 from dopamine.agents.full_rainbow import full_rainbow_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
@@ -183,7 +184,7 @@ def test_priorities_of_zero_are_waited_for():
 
 @pytest.mark.parametrize('scheme', ['uniform', 'prioritized'])
 def test_where_nothing_can_ever_be_sampled_it_is_said(scheme, monkeypatch):
-  monkeypatch.setattr(dqn_agent, '_PATIENCE', 50)
+  monkeypatch.setattr(replay_agent, '_PATIENCE', 50)
   agent = make_agent(update_horizon=3, replay_scheme=scheme)
   with pytest.raises(RuntimeError) as error:
     for _ in range(100):

@@ -214,6 +214,37 @@ def assign(
     variable.assign(np.asarray(array).astype(variable.dtype))
 
 
+def give(
+  agent: Any,
+  old: OldWeights,
+  optimizer: keras.optimizers.Optimizer | None = None,
+) -> None:
+  """Gives an agent the weights of a file, which knows two networks.
+
+  Args:
+    agent: a `DQNAgent`.
+    old: what was read.
+    optimizer: see `assign`.
+
+  Raises:
+    ValueError: see `assign`; or the agent has more than two networks.
+  """
+  known = (agent.online_convnet, agent.target_convnet)
+  others = [
+    name
+    for name, module in agent._modules().items()
+    if not any(module is network for network in known)
+  ]
+  if others:
+    raise errors.SettingError(
+      f'{old.path} holds the weights of two networks, but '
+      f'{type(agent).__name__} has {", ".join(sorted(others))} as well, which '
+      'Dopamine did not know'
+    )
+  with learners.on_device(agent.tf_device):
+    assign(old, *known, optimizer)
+
+
 def match(
   path: str, arrays: Mapping[str, np.ndarray], network: keras.Layer
 ) -> list[tuple[str, np.ndarray, keras.Variable]]:
@@ -384,8 +415,8 @@ def _is_dense(kernel) -> bool:
 
 def _split(name: str) -> tuple[str, int]:
   """`('Conv', 2)` of `Conv_2`, `('Conv', 0)` of `Conv`."""
-  match = re.fullmatch(r'(.*?)(?:_(\d{1,9}))?', name, re.DOTALL)
-  return match[1], int(match[2] or 0)
+  number = re.search(r'_(\d{1,9})\Z', name)
+  return (name[: number.start()], int(number[1])) if number else (name, 0)
 
 
 # Optimizers -------------------------------------------------------------------

@@ -9,9 +9,12 @@ import dis
 import functools
 import inspect
 import types
+from typing import Any
 
 from absl import logging
 
+from dopamine import interfaces
+from dopamine.compat import adapters
 from dopamine.settings import errors
 
 # Hooks that nothing calls -> what took their place. As every name here, they
@@ -51,25 +54,57 @@ def _warn_of_sessions() -> None:
   )
 
 
-def check_session(sess) -> None:
-  """Warns of a session, which may be an argument as long as nobody uses it."""
+def admit(agent, sess) -> interfaces.Signatures:
+  """Returns what the hooks of an agent take.
+
+  Args:
+    agent: that is being made.
+    sess: what it was given; a session may be, as long as nobody uses it.
+
+  Raises:
+    InterfaceError: its class is one that cannot work.
+  """
   if type(sess).__module__.startswith('tensorflow.'):
     _warn_of_sessions()
+  cls: Any = type(agent)
+  return _admit(cls)
 
 
-def refuse(agent) -> None:
-  """Raises TypeError if the class of `agent` is such a subclass."""
-  name = type(agent).__name__
+@functools.cache  # Disassembling takes milliseconds.
+def _admit(cls: Any) -> interfaces.Signatures:
+  _refuse(cls)
+  return interfaces.Signatures(
+    stores_episode_end=adapters.takes(cls._store_transition, 'episode_end'),
+    # Of `self` and one more.
+    takes_staging=len(inspect.signature(cls._build_replay_buffer).parameters)
+    > 1,
+    splits_rng=draws_by_key(cls),
+  )
+
+
+@functools.cache  # Once.
+def warn_of_cuts(cls: type) -> None:
+  """Says what becomes of an episode whose end a class cannot store."""
+  logging.warning(
+    '%s._store_transition takes no episode_end: an episode that a time limit '
+    'cut is stored as terminal.',
+    cls.__name__,
+  )
+
+
+def _refuse(cls: Any) -> None:
+  """Raises InterfaceError for a subclass that cannot work."""
+  name = cls.__name__
   for hook, replacement in HOOKS.items():
-    if inspect.getattr_static(agent, hook, None) is not None:
+    if inspect.getattr_static(cls, hook, None) is not None:
       raise errors.InterfaceError(
         f'{name}.{hook} is a hook that nothing calls any more: override '
         f'{replacement} instead, see the row of {hook} in docs/migrating.md'
       )
-  for hook in dir(agent):
+  for hook in dir(cls):
     if not hook.startswith('_build_target_'):
       continue
-    method = inspect.getattr_static(agent, hook)
+    method = inspect.getattr_static(cls, hook)
     if (
       inspect.isfunction(method)
       and len(inspect.signature(method).parameters) < 2
@@ -78,13 +113,13 @@ def refuse(agent) -> None:
         f'{name}.{hook}() must take a batch: {hook}(self, batch), see the row '
         f'of {hook} in docs/migrating.md'
       )
-  methods = _methods(type(agent))
+  methods = _methods(cls)
   given = set().union(*map(_stored, methods.values()))
-  given |= {name for cls in _own_classes(type(agent)) for name in vars(cls)}
+  given |= {name for own in _own_classes(cls) for name in vars(own)}
   given |= set().union(*map(_constants, methods.values()))  # By setattr.
   for method, code in methods.items():
     read = _read(code) - given
-    if 'split(self._rng' in read and not hasattr(type(agent), 'online_params'):
+    if 'split(self._rng' in read and not hasattr(cls, 'online_params'):
       raise errors.InterfaceError(
         f'{method} splits self._rng, which is a NumPy generator and a key of '
         'JAX in Jax agents alone: see the row of _rng in docs/migrating.md'
@@ -125,9 +160,9 @@ def _own_classes(cls: type) -> list[type]:
   ]
 
 
-def _methods(cls: type) -> dict[str, types.CodeType]:
+def _methods(cls: Any) -> dict[str, types.CodeType]:
   """What a subclass wrote and what it inherits, as 'MyAgent._loss'."""
-  found = {}
+  found: dict[tuple[str, str], types.CodeType] = {}
   for parent in reversed(_own_classes(cls)):
     for method, value in vars(parent).items():
       for code in _codes(value):

@@ -1,0 +1,301 @@
+"""What an agent saves, and goes on from: all that learning has changed."""
+
+import collections
+from collections.abc import Callable
+import copy
+import os
+import re
+from typing import Any
+
+from absl import logging
+import numpy as np
+
+from dopamine import interfaces
+from dopamine import learners
+from dopamine import seams
+from dopamine.files import atomic
+from dopamine.files import pending
+from dopamine.files import safe_pickle
+from dopamine.replay_memory import circular_replay_buffer
+from dopamine.settings import errors
+
+# Attributes that are no part of the bundle's 'attributes'.
+_SAVED_OTHERWISE = frozenset(
+  ('_generator', '_settings', '_unchecked_losses', 'state', 'eval_mode')
+)
+
+# The key of a generator's state, in place of the generator.
+_GENERATOR = 'numpy.random.Generator'
+_BIT_GENERATORS = {
+  cls.__name__: cls
+  for cls in (
+    *(np.random.MT19937, np.random.PCG64, np.random.PCG64DXSM),
+    *(np.random.Philox, np.random.SFC64),
+  )
+}
+
+
+class SavedAgent(interfaces.Agent):
+  """An agent of a learner, a replay memory and attributes of its own.
+
+  Attributes:
+    state: `[1, *observation_shape, stack_size]`, the current state.
+    training_steps: agent steps taken in training.
+  """
+
+  saves_mid_episode = True
+  bundles_attributes = True
+
+  state: np.ndarray
+  training_steps: int
+  _learner: learners.Learner
+  _replay: Any
+  _generator: np.random.Generator
+  # The plain attributes once it was made; None says that none are saved.
+  _settings: dict[str, Any] | None = None
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+    """Saves weights, optimizer and replay memory; returns the rest.
+
+    In a checkpoint of a Runner's, files are written later, beside training.
+
+    Args:
+      checkpoint_dir: an existing folder.
+      iteration_number: names the files.
+
+    Returns:
+      A dict of built-ins and NumPy values that `unbundle` takes, or None if
+      `checkpoint_dir` does not exist.
+
+    Raises:
+      FloatingPointError: a loss or a weight is not finite; nothing is saved.
+    """
+    if not os.path.isdir(checkpoint_dir):
+      return None
+    self._check_losses()
+    state = self._learner.state()
+    for name, values in state.items():
+      if not np.isfinite(values).all():
+        raise errors.NotFiniteError(
+          f'{name} has weights that are not finite at agent step '
+          f'{self.training_steps}; checkpoints of earlier iterations are as '
+          'they were'
+        )
+    pending.put(
+      _weights_path(checkpoint_dir, iteration_number),
+      lambda file: np.savez(file, **state),
+    )
+    self._replay.checkpoint(checkpoint_dir, iteration_number)
+    return {
+      'state': self.state.copy(),
+      'training_steps': self.training_steps,
+      'generators': {
+        'agent': self._generator.bit_generator.state,
+        'replay': self._replay.memory.generator_state,
+      },
+      'attributes': self._changed_attributes(),
+    }
+
+  def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):
+    """Restores what `bundle_and_checkpoint` saved, here or in Dopamine 3.
+
+    Args:
+      checkpoint_dir: the folder it was given.
+      iteration_number: the iteration it was given.
+      bundle_dictionary: what it returned, or None if that is lost.
+
+    Returns:
+      False if there are no files of this iteration; or if the replay memory or
+      the dictionary is missing and `allow_partial_reload` is not set. Then
+      nothing was restored.
+
+    Raises:
+      FileNotFoundError: the weights are missing, but other files are there.
+      atomic.DamagedError: naming the file that is.
+      ValueError: a file does not fit this agent; the message says which.
+    """
+    place = checkpoint_dir, iteration_number
+    take_weights = self._find_weights(*place, bundle_dictionary)
+    if take_weights is None:
+      logging.warning(
+        'There is no checkpoint %d in %s', iteration_number, checkpoint_dir
+      )
+      return False
+    missing = ''
+    if bundle_dictionary is None:
+      missing = "the agent's record is missing"
+    if not missing or self.allow_partial_reload:
+      missing = self._restore_replay(*place) or missing
+    if missing and not self.allow_partial_reload:
+      logging.warning(
+        'Checkpoint %d in %s is incomplete (%s); to resume from its weights '
+        'alone set DQNAgent.allow_partial_reload = True.',
+        iteration_number,
+        checkpoint_dir,
+        missing,
+      )
+      return False
+    if missing:
+      logging.warning('Resuming from a partial checkpoint: %s', missing)
+    take_weights()
+    if bundle_dictionary is not None:
+      self._restore(dict(bundle_dictionary))
+    return True
+
+  def load_weights(self, path):
+    """Takes the weights of a checkpoint, to act with; nothing else changes.
+
+    Args:
+      path: of a file `weights_ckpt.N.npz`; or of Dopamine 1 to 3, `tf_ckpt-N`,
+        or `ckpt.N` of a JAX agent.
+
+    Raises:
+      FileNotFoundError: it is not there.
+      atomic.DamagedError: the file is not what was written.
+      ValueError: it does not fit this agent; names the variable.
+    """
+    path = os.fspath(path)
+    old_weights = seams.compat('old_weights')
+    if path.endswith('.npz') or old_weights is None:
+      self._read_weights(path, self._learner.set_weights)
+    else:
+      old_weights.give(self, old_weights.read(path))
+
+  # Weights -------------------------------------------------------------------
+
+  def _find_weights(
+    self, checkpoint_dir: str, iteration_number: int, bundle: Any
+  ) -> Callable[[], None] | None:
+    """What takes the weights of a checkpoint; None if it has no file at all."""
+    path = _weights_path(checkpoint_dir, iteration_number)
+    if os.path.exists(path):
+      return lambda: self._read_weights(path, self._learner.set_state)
+    if old_weights := seams.compat('old_weights'):
+      old = old_weights.of_checkpoint(checkpoint_dir, iteration_number, bundle)
+      if old is not None:
+        return lambda: old_weights.give(self, old, self._learner.optimizer)
+    form = (
+      rf'(.+_)?ckpt\.{iteration_number}(\..+)?|tf_ckpt-{iteration_number}\..+'
+    )
+    names = os.listdir(checkpoint_dir) if os.path.isdir(checkpoint_dir) else ()
+    if not any(re.fullmatch(form, name) for name in names):
+      return None
+    raise errors.MissingFileError(
+      f'checkpoint {iteration_number} has no weights: {path} is missing. '
+      'Start afresh in an empty base_dir, or restore the file'
+    )
+
+  def _read_weights(self, path: str, assign: Callable) -> None:
+    """Hands `assign` the arrays of a file, and names it in its errors."""
+    state = atomic.read_npz(path)
+    try:
+      assign(state)
+    except ValueError as error:
+      raise errors.SettingError(f'{path}: {error}') from error
+
+  def _restore_replay(self, checkpoint_dir: str, iteration_number: int) -> str:
+    """Restores the replay memory; returns what is missing, '' for nothing."""
+    try:
+      self._replay.restore(checkpoint_dir, iteration_number)
+    except circular_replay_buffer.NotFoundError as error:
+      return str(error)
+    except atomic.DamagedError as error:
+      if not self.allow_partial_reload:
+        raise
+      return str(error)
+    return ''
+
+  # Attributes ----------------------------------------------------------------
+
+  def remember_settings(self) -> None:
+    """Takes what the agent's attributes are now for its settings.
+
+    A Runner calls this once the agent is made. Those that change from then on
+    are part of a checkpoint, as far as they are built-ins, NumPy values and
+    NumPy generators: what a subclass counts need not be saved by its own hand.
+    """
+    self._settings = copy.deepcopy(self._plain_attributes())
+
+  def _plain_attributes(self) -> dict[str, Any]:
+    """The attributes that a checkpoint may hold: no network, no function."""
+    found = {}
+    for name, value in vars(self).items():
+      if isinstance(value, np.random.Generator):
+        value = {_GENERATOR: value.bit_generator.state}
+      if name not in _SAVED_OTHERWISE and safe_pickle.is_plain(value):
+        found[name] = value
+    return found
+
+  def _changed_attributes(self) -> dict[str, Any]:
+    """Copies of the attributes that are no settings, by name."""
+    if self._settings is None:
+      return {}
+    changed = {}
+    for name, value in self._plain_attributes().items():
+      if name in self._settings and _same(value, self._settings[name]):
+        continue
+      try:
+        changed[name] = safe_pickle.loads(safe_pickle.dumps(value))
+      except safe_pickle.RefusedError as error:
+        raise safe_pickle.RefusedError(
+          f'{type(self).__name__}.{name} cannot be saved: {error}'
+        ) from error
+    return changed
+
+  def _restore(self, bundle: dict[str, Any]) -> None:
+    """Restores attributes from the bundle's entries of the same name."""
+    generators = bundle.pop('generators', None)
+    if generators is not None:
+      self._generator.bit_generator.state = generators['agent']
+      if generators['replay'] is not None:
+        self._replay.memory.generator_state = generators['replay']
+    own = vars(self)
+    for name, value in bundle.pop('attributes', {}).items():
+      if isinstance(value, dict) and _GENERATOR in value:
+        value = _generator(own.get(name), name, value[_GENERATOR])
+      setattr(self, name, value)
+    for name, value in bundle.items():
+      if name == 'state':  # Dopamine's had another dtype, its JAX agents' no B.
+        self.state = np.asarray(value, self.state.dtype).reshape(
+          self.state.shape
+        )
+      elif name == 'training_steps':
+        self.training_steps = int(value)
+      elif name in own:
+        setattr(self, name, value)
+
+  def _check_losses(self) -> None:
+    """Raises FloatingPointError if a loss is not finite."""
+    raise NotImplementedError
+
+
+def _weights_path(checkpoint_dir, iteration_number):
+  return os.path.join(checkpoint_dir, f'weights_ckpt.{iteration_number}.npz')
+
+
+def _generator(generator, name, state):
+  """The generator, or a new one, in a saved state; others may hold it too."""
+  if not isinstance(generator, np.random.Generator):
+    if state['bit_generator'] not in _BIT_GENERATORS:
+      raise atomic.DamagedError(
+        f'the checkpoint has {name} drawn from no generator of NumPy, but from '
+        f'{state["bit_generator"]!r}'
+      )
+    generator = np.random.Generator(_BIT_GENERATORS[state['bit_generator']]())
+  generator.bit_generator.state = state
+  return generator
+
+
+def _same(a, b):
+  """Whether two plain values are equal, numbers to the last bit."""
+  if type(a) is not type(b):
+    return False
+  if isinstance(a, (float, complex, np.generic, np.ndarray)):
+    a, b = np.asarray(a), np.asarray(b)
+    is_alike = (a.dtype, a.shape) == (b.dtype, b.shape)
+    return is_alike and a.tobytes() == b.tobytes()
+  if isinstance(a, dict):
+    return [*a] == [*b] and all(_same(a[key], b[key]) for key in a)
+  if isinstance(a, (list, tuple, collections.deque)):
+    return len(a) == len(b) and all(map(_same, a, b))
+  return a == b
