@@ -7,6 +7,8 @@ import os
 import re
 from typing import NamedTuple
 
+from dopamine.settings import errors
+
 try:
   import resource
 except ImportError:  # Windows.
@@ -40,6 +42,28 @@ def tightest(allocated: int = 0, root: str = '/') -> Limit:
   limits += _cgroups(root)
   limits += _ulimits(allocated)
   return min(limits)
+
+
+def check_room(capacity: int, slot: int, settings: str) -> None:
+  """Refuses a replay memory that could not be filled.
+
+  Args:
+    capacity: in slots.
+    slot: its bytes.
+    settings: what can be lowered.
+
+  Raises:
+    ValueError: the machine has less.
+  """
+  needed, used, limit = capacity * slot, resident(), tightest()
+  available = max(limit.size - used, 0)
+  if needed > available:
+    raise errors.SettingError(
+      f'a replay memory of replay_capacity={capacity} transitions needs '
+      f'{needed / 1e9:.1f} GB when it is full, beside the {used / 1e9:.1f} GB '
+      f'that are in use, and {limit.owner} {limit.size / 1e9:.1f} GB, enough '
+      f'for at most {int(available // slot)}: lower {settings}'
+    )
 
 
 def _ulimits(allocated: int) -> Iterator[Limit]:

@@ -1,17 +1,14 @@
 """Batches by name, of whatever replay memory there is."""
 
 import collections
+from collections.abc import Callable
 import functools
-import inspect
-import os
 from typing import Any
 
 import numpy as np
 
-from dopamine.replay_memory import data_set
-from dopamine.replay_memory import elements
-from dopamine.replay_memory import ring_files
-from dopamine.replay_memory import windows
+from dopamine import seams
+from dopamine.replay_memory import saved_ring
 
 # Attributes of the wrapper -> fields of its last batch.
 _OF_THE_LAST_BATCH = {
@@ -26,14 +23,8 @@ _OF_THE_LAST_BATCH = {
 }
 
 
-class NamedBatches:
-  """What a `WrappedReplayBuffer` is, however its memory was made.
-
-  Attributes:
-    memory: where transitions are stored, and drawn from.
-    batch_size: B.
-    gamma: what `discount` is made of; the rewards are summed with the memory's.
-  """
+class NamedBatches(saved_ring.SavedMemory):
+  """What a `WrappedReplayBuffer` is, however its memory was made."""
 
   memory: Any
   batch_size: int
@@ -88,46 +79,27 @@ class NamedBatches:
     names = [e.name for e in self.memory.get_transition_elements()]
     return collections.namedtuple('Batch', [*names, 'discount'])
 
+  @functools.cached_property
+  def _draw(self) -> Callable:
+    """Draws several batches at once, however the memory does."""
+    old = seams.compat('old_memories')
+    own = old and old.drawing(self.memory)
+    return own or type(self.memory).draw_batches
+
   def sample(self, num_batches: int = 1) -> Any:
     """Returns a `Batch` of arrays `[num_batches, batch_size, ...]`.
 
     Its fields are the memory's transition elements, and `discount`; `reward`
     and `discount` are float32, as the networks are.
     """
-    memory = self.memory
-    if not elements.is_ours(memory, 'sample_transition_batch', 'discounts'):
-      arrays = memory.sample_transition_batch(num_batches * self.batch_size)
-      batch = self._batch_type(*arrays, discount=None)
-      discount = memory.discounts(batch.indices, self.gamma)
-    else:
-      indices = self._sample_indices(num_batches)
-      window = memory._window(indices)
-      arrays = memory._transition(indices, window)
-      batch = self._batch_type(*arrays, discount=None)
-      discount = windows.discounts(window, self.gamma)
-    batch = batch._replace(
-      reward=batch.reward.astype(np.float32, copy=False), discount=discount
-    )
+    size = self.batch_size
+    arrays, discount = self._draw(self.memory, num_batches, size, self.gamma)
+    batch = self._batch_type(*arrays, discount)
+    batch = batch._replace(reward=batch.reward.astype(np.float32, copy=False))
     self._batch = self._batch_type(
-      *(x.reshape(num_batches, self.batch_size, *x.shape[1:]) for x in batch)
+      *(x.reshape(num_batches, size, *x.shape[1:]) for x in batch)
     )
     return self._batch
-
-  @functools.cached_property
-  def _takes_num_batches(self) -> bool:
-    """Whether the memory can be asked for the indices of several batches."""
-    method = self.memory.sample_index_batch  # May be overridden.
-    return 'num_batches' in inspect.signature(method).parameters
-
-  def _sample_indices(self, num_batches: int) -> np.ndarray:
-    sample, size = self.memory.sample_index_batch, num_batches * self.batch_size
-    if self._takes_num_batches:
-      indices = sample(self.batch_size, num_batches)
-    else:
-      indices = sample(size)
-    if len(indices) != size:
-      raise ValueError(f'batch_size={size} but {len(indices)} indices')
-    return np.asarray(indices, np.int64)
 
   @property
   def transition(self) -> collections.OrderedDict[str, np.ndarray]:
@@ -140,54 +112,4 @@ class NamedBatches:
   def _last(self, name: str) -> np.ndarray:
     """Returns one array of the batch drawn last, or of a first one."""
     batch = self.sample() if self._batch is None else self._batch
-    return getattr(batch, name)[-1]
-
-  # Saving --------------------------------------------------------------------
-
-  def checkpoint(
-    self, checkpoint_dir: str | os.PathLike, iteration_number: int
-  ) -> None:
-    """Saves what is new: see `OutOfGraphReplayBuffer.checkpoint`.
-
-    A subclass that saves in its own way, here or in the memory, does so.
-    """
-    saved = 'save', 'load'
-    if elements.is_ours(self, *saved) and elements.is_ours(self.memory, *saved):
-      self.memory.checkpoint(checkpoint_dir, iteration_number)
-    else:
-      self.save(checkpoint_dir, iteration_number)
-
-  def restore(
-    self, checkpoint_dir: str | os.PathLike, iteration_number: int
-  ) -> None:
-    """Reads what `checkpoint` saved, or else what `save` did.
-
-    Raises:
-      NotFoundError: naming the files that are missing.
-      atomic.DamagedError: naming the file that is.
-      ValueError: naming the array that does not fit.
-    """
-    path = ring_files.record_path(checkpoint_dir, iteration_number)
-    if os.path.exists(path):
-      self.memory.restore(checkpoint_dir, iteration_number)
-      return
-    for name in getattr(self.memory, '_not_in_data_sets', ()):
-      path = data_set.filename(checkpoint_dir, name, iteration_number)
-      if not os.path.exists(path):  # Of a run, it is part of the state.
-        raise data_set.NotFoundError(f'Missing files: {path}')
-    self.load(checkpoint_dir, iteration_number)
-
-  def save(self, checkpoint_dir: str | os.PathLike, iteration_number: int):
-    """Saves the memory: see `OutOfGraphReplayBuffer.save`."""
-    self.memory.save(checkpoint_dir, iteration_number)
-
-  def load(self, checkpoint_dir: str | os.PathLike, suffix: int | str) -> None:
-    """Loads the memory if what was saved fits it; all of it, or nothing.
-
-    Raises:
-      NotFoundError: naming the files that are missing.
-      ValueError: naming the array that does not fit.
-    """
-    if hasattr(self.memory, 'check_shapes'):
-      self.memory.check_shapes(checkpoint_dir, suffix)
-    self.memory.load(checkpoint_dir, suffix)
+    return batch._asdict()[name][-1]

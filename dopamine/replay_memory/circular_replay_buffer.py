@@ -82,6 +82,8 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
     """Returns whether the transition that starts at `index` may be sampled."""
     return bool(self._is_valid(np.array([index]))[0])
 
+  _is_valid_transition = is_valid_transition  # Ours, whoever overrides it.
+
   def _is_valid(self, indices: np.ndarray) -> np.ndarray:
     """Returns which transitions may be sampled: `[B]` for indices `[B]`."""
     slots = indices % self._replay_capacity
@@ -168,7 +170,7 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
 
   def _valid(self, indices: np.ndarray) -> np.ndarray:
     """`is_valid_transition` of an array, a subclass's override included."""
-    if elements.is_ours(self, 'is_valid_transition'):
+    if self.is_valid_transition == self._is_valid_transition:
       return self._is_valid(indices)
     return np.array([bool(self.is_valid_transition(i)) for i in indices], bool)
 
@@ -192,15 +194,27 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
     if indices is None:
       batch_size = self._batch_size if batch_size is None else batch_size
       indices = self.sample_index_batch(batch_size)
-    if batch_size not in (None, len(indices)):
-      raise ValueError(f'batch_size={batch_size} but {len(indices)} indices')
-    indices = np.asarray(indices, dtype=np.int64)
-    return self._transition(indices, self._window(indices))
+    size = len(indices) if batch_size is None else batch_size
+    return self.batch_at(indices, size)[0]
 
-  def _transition(
-    self, indices: np.ndarray, window: windows.Window
-  ) -> tuple[np.ndarray, ...]:
-    """Returns the batch at `indices`, whose window is given."""
+  def draw_batches(
+    self, num_batches: int, batch_size: int, gamma: float
+  ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Returns several batches, one after the other, and their discounts."""
+    indices = self.sample_index_batch(batch_size, num_batches)
+    return self.batch_at(indices, num_batches * batch_size, gamma)
+
+  def batch_at(
+    self,
+    indices: Sequence[int] | np.ndarray,
+    size: int,
+    gamma: float | None = None,
+  ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Returns `sample_transition_batch` and `discounts` of `[size]` indices."""
+    if len(indices) != size:
+      raise ValueError(f'batch_size={size} but {len(indices)} indices')
+    indices = np.asarray(indices, np.int64)
+    window = self._window(indices)
     # One allocation for both: two of 0.9 MB each go back to the system when
     # freed, and 450 page faults per Atari batch cost 0.4 ms.
     states = windows.stacks(
@@ -219,10 +233,12 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
       'terminal': window.terminal,
       'indices': indices,
     }
-    return tuple(
+    batch = tuple(
       self._element(element, values, window.start)
-      for element in self.get_transition_elements(len(indices))
+      for element in self.get_transition_elements(size)
     )
+    gamma = self._gamma if gamma is None else gamma
+    return batch, windows.discounts(window, gamma)
 
   def discounts(
     self, indices: Sequence[int] | np.ndarray, gamma: float | None = None
@@ -244,17 +260,13 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
     values: dict[str, Any],
     start: np.ndarray,
   ) -> np.ndarray:
-    """Returns one array of a batch.
-
-    A subclass fills what it added to `get_transition_elements` here; a name
-    that nobody knows is zeros.
-    """
+    """Returns one array of a batch; a subclass fills in what it added."""
     dtype = elements.numpy_dtype(element.type)
     if element.name in values:
       return values[element.name].astype(dtype, copy=False)
     if element.name in self._store:
       return self._store[element.name][start].astype(dtype, copy=False)
-    return np.zeros(element.shape, dtype)
+    return np.zeros(element.shape, dtype)  # Nobody knows this name.
 
 
 @gin.configurable(
@@ -329,12 +341,13 @@ class WrappedReplayBuffer(batches.NamedBatches):
         **{k: v for k, v in sizes.items() if v is not None},
         **kwargs,
       )
-    self.batch_size = (
-      self.memory._batch_size if batch_size is None else batch_size
-    )
+    if batch_size is None:
+      batch_size = self.memory._batch_size
+    self.batch_size = batch_size
     checks.check(self)
     # An agent sets its own: a memory of one step need not know it.
-    self.gamma = getattr(self.memory, '_gamma', gamma)
+    is_ours = isinstance(self.memory, OutOfGraphReplayBuffer)
+    self.gamma = self.memory._gamma if is_ours else gamma
 
   def _build_memory(self, **kwargs) -> OutOfGraphReplayBuffer:
     """Returns the memory; a wrapper of another kind of memory overrides it."""

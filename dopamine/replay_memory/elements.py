@@ -68,13 +68,3 @@ def as_stored(
     f'{what} of {given}, which {setting} = {dtype} cannot hold: set it to one '
     'that can'
   )
-
-
-def is_ours(owner: Any, *methods: str) -> bool:
-  """Whether methods of an object are of this package, none of a subclass's."""
-  return all(
-    getattr(getattr(owner, name, None), '__module__', '').startswith(
-      'dopamine.'
-    )
-    for name in methods
-  )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 import functools
 import math
-from typing import Any
 
 import numpy as np
 
@@ -121,56 +120,34 @@ class Ring:
       )
 
     self._state_shape = observation_shape + (self._stack_size,)
-    if not isinstance(extra_storage_types, (list, tuple, type(None))) or any(
-      len(t) != 3 if isinstance(t, tuple) else True
-      for t in extra_storage_types or ()
+    extra = () if extra_storage_types is None else extra_storage_types
+    if not isinstance(extra, (list, tuple)) or not all(
+      isinstance(element, tuple) and len(element) == 3 for element in extra
     ):
-      checks.fail(
-        self,
-        'extra_storage_types',
-        extra_storage_types,
-        'a list of ReplayElement(name, shape, type)',
-      )
-    self._extra_storage_types = list(extra_storage_types or ())
+      expected = 'a list of ReplayElement(name, shape, type)'
+      checks.fail(self, 'extra_storage_types', extra, expected)
+    self._extra_storage_types = list(extra)
     self._rng = seeding.generator(seeding.resolve(seed), 'replay')
 
     # Public attributes are what `save` writes, beside the store.
     self.add_count = np.array(0, dtype=np.int64)
     self._invalid_range: np.ndarray | None = None
     self._next_experience_is_episode_start = True
-    self._check_memory()
-    self._markers = np.zeros(self._replay_capacity, dtype=np.uint8)
-    self._store: dict[str, np.ndarray] = {}
-    self._create_storage()
+    stored = [
+      (name, tuple(shape), elements.numpy_dtype(dtype))
+      for name, shape, dtype in self.get_storage_signature()
+    ]
+    slot = sum(math.prod(shape) * dtype.itemsize for _, shape, dtype in stored)
+    memory.check_room(replay_capacity, slot, CAPACITY_SETTINGS)
+    self._markers = np.zeros(replay_capacity, dtype=np.uint8)
+    self._store: dict[str, np.ndarray] = {
+      name: np.zeros((replay_capacity, *shape), dtype)
+      for name, shape, dtype in stored
+    }
     self._ring = ring_files.RingFiles(self._store)
 
   # What users know, for messages.
   __init__.__qualname__ = 'OutOfGraphReplayBuffer.__init__'
-
-  def _create_storage(self) -> None:
-    for name, shape, dtype in self.get_storage_signature():
-      self._store[name] = np.zeros(
-        (self._replay_capacity, *shape), elements.numpy_dtype(dtype)
-      )
-
-  def _check_memory(self) -> None:
-    """Refuses a buffer that could not be filled."""
-    slot = sum(
-      math.prod(shape) * elements.numpy_dtype(dtype).itemsize
-      for _, shape, dtype in self.get_storage_signature()
-    )
-    needed, limit = slot * self._replay_capacity, memory.tightest()
-    used = memory.resident()
-    available = max(limit.size - used, 0)
-    if needed > available:
-      raise errors.SettingError(
-        f'a replay memory of replay_capacity={self._replay_capacity} '
-        f'transitions needs {needed / 1e9:.1f} GB when it is full, beside the '
-        f'{used / 1e9:.1f} GB that are in use, and {limit.owner} '
-        f'{limit.size / 1e9:.1f} GB, enough for at most '
-        f'{int(available // slot)}: lower '
-        f'{CAPACITY_SETTINGS}'
-      )
 
   # What a transition is made of ----------------------------------------------
 
@@ -314,50 +291,38 @@ class Ring:
     """
     cursor = self.cursor()
     self._ring.before_adding(cursor)  # Here too: some call only this.
-    for name, arg in zip(self._add_shapes, args, strict=False):
+    for (name, _, _), arg in zip(self._added, args, strict=False):
       self._store[name][cursor] = arg
     self.add_count += 1
 
   @functools.cached_property
-  def _add_shapes(self) -> dict[str, tuple[int, ...]]:
-    return {e.name: tuple(e.shape) for e in self.get_add_args_signature()}
+  def _added(self) -> list[tuple[str, tuple[int, ...], np.dtype]]:
+    """Name, shape and dtype of what `add` takes."""
+    return [
+      (name, tuple(shape), elements.numpy_dtype(dtype))
+      for name, shape, dtype in self.get_add_args_signature()
+    ]
 
   @functools.cached_property
   def _add_zeros(self) -> tuple[np.ndarray, ...]:
-    return tuple(
-      np.zeros(e.shape, elements.numpy_dtype(e.type))
-      for e in self.get_add_args_signature()
-    )
-
-  @functools.cached_property
-  def _exact_types(self) -> dict[str, np.dtype]:
-    """The dtypes that change nothing; a reward may well be rounded."""
-    types = {
-      e.name: elements.numpy_dtype(e.type)
-      for e in self.get_add_args_signature()
-    }
-    return {
-      name: dtype
-      for name, dtype in types.items()
-      if dtype.kind in ('biuf' if name == 'observation' else 'biu')
-    }
+    return tuple(np.zeros(shape, dtype) for _, shape, dtype in self._added)
 
   def _check_add(self, args: tuple) -> None:
-    shapes = self._add_shapes
-    if len(args) != len(shapes):
+    if len(args) != len(self._added):
       raise errors.SettingError(
-        f'Add expects {len(shapes)} elements, received {len(args)}'
+        f'Add expects {len(self._added)} elements, received {len(args)}'
       )
-    for arg, (name, expected) in zip(args, shapes.items(), strict=True):
+    for arg, (name, expected, dtype) in zip(args, self._added, strict=True):
       shape = () if type(arg) in elements.SCALARS else np.shape(arg)
       if shape != expected:
         raise errors.SettingError(
           f'arg has shape {shape}, expected {expected} ({name})'
         )
-      dtype = self._exact_types.get(name)
-      if dtype is None or type(arg) in (int, bool):
+      if type(arg) in (int, bool):
         continue  # NumPy itself refuses an int that does not fit.
-      if getattr(arg, 'dtype', float) != dtype:
+      given = float if type(arg) is float else arg.dtype
+      exact = 'biuf' if name == 'observation' else 'biu'  # Rewards are rounded.
+      if given != dtype and dtype.kind in exact:
         setting = f'{type(self).__name__}.{name}_dtype'
         elements.as_stored(arg, dtype, f'add was given {name}', setting)
 
@@ -380,12 +345,8 @@ class Ring:
     """The indices around the cursor that cannot be sampled: `[K + N]`."""
     if self._invalid_range is not None:  # It was set.
       return self._invalid_range
-    return invalid_range(
-      self.cursor(),
-      self._replay_capacity,
-      self._stack_size,
-      self._update_horizon,
-    )
+    sizes = self._replay_capacity, self._stack_size, self._update_horizon
+    return invalid_range(self.cursor(), *sizes)
 
   @invalid_range.setter
   def invalid_range(self, value: np.ndarray) -> None:
@@ -394,17 +355,7 @@ class Ring:
   @property
   def nbytes(self) -> int:
     """Bytes of memory that the buffer takes once it is full."""
-    arrays = (*self._store.values(), self._markers)
-    return sum(array.nbytes for array in arrays)
-
-  @property
-  def generator_state(self) -> dict[str, Any]:
-    """The state of the generator that sampling draws from."""
-    return dict(self._rng.bit_generator.state)
-
-  @generator_state.setter
-  def generator_state(self, state: dict[str, Any]) -> None:
-    self._rng.bit_generator.state = state
+    return sum(x.nbytes for x in (*self._store.values(), self._markers))
 
   def __repr__(self):
     return (
@@ -419,27 +370,23 @@ class Ring:
     self, array: np.ndarray, start_index: int, end_index: int
   ) -> np.ndarray:
     """Returns `array[start_index:end_index]`, wrapping around its end."""
+    capacity, cursor = self._replay_capacity, self.cursor()
     assert end_index > start_index, 'end_index must be larger than start_index'
     assert end_index >= 0, f'end_index={end_index} is negative'
-    assert start_index < self._replay_capacity, (
-      f'start_index={start_index} is not below {self._replay_capacity}'
+    assert start_index < capacity, f'{start_index=} is not below {capacity}'
+    assert end_index <= cursor or self.is_full(), (
+      f'Index {max(start_index, cursor)} has not been added.'
     )
-    if not self.is_full():
-      assert end_index <= self.cursor(), (
-        f'Index {max(start_index, self.cursor())} has not been added.'
-      )
-    return array[np.arange(start_index, end_index) % self._replay_capacity]
+    return array[np.arange(start_index, end_index) % capacity]
 
   def get_observation_stack(self, index: int) -> np.ndarray:
     """Returns the state at `index`, oldest frame first: `[..., K]`."""
-    frames = self._get_element_stack(index, 'observation')
-    return np.moveaxis(frames, 0, -1)
+    return np.moveaxis(self._element_stack(index, 'observation'), 0, -1)
 
   def get_terminal_stack(self, index: int) -> np.ndarray:
     """Returns the terminal flags of the frames of a state: `[K]`."""
-    return self._get_element_stack(index, 'terminal')
+    return self._element_stack(index, 'terminal')
 
-  def _get_element_stack(self, index: int, name: str) -> np.ndarray:
-    return self.get_range(
-      self._store[name], index - self._stack_size + 1, index + 1
-    )
+  def _element_stack(self, index: int, name: str) -> np.ndarray:
+    first = index - self._stack_size + 1
+    return self.get_range(self._store[name], first, index + 1)

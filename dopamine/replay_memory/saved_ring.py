@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dopamine import seams
 from dopamine.replay_memory import data_set
 from dopamine.replay_memory import elements as replay_elements
 from dopamine.replay_memory import ring
@@ -74,6 +75,15 @@ class SavedRing(ring.Ring):
     self._next_experience_is_episode_start = saved.record[
       'next_is_episode_start'
     ]
+
+  @property
+  def generator_state(self) -> dict[str, Any]:
+    """The state of the generator that sampling draws from."""
+    return dict(self._rng.bit_generator.state)
+
+  @generator_state.setter
+  def generator_state(self, state: dict[str, Any]) -> None:
+    self._rng.bit_generator.state = state
 
   def rewrite_checkpoints(self) -> None:
     """Makes the next checkpoint save every slot anew, for who changed some."""
@@ -187,3 +197,57 @@ class SavedRing(ring.Ring):
       for name, shape, dtype in self.get_storage_signature()
     }
     data_set.check_shapes(checkpoint_dir, suffix, expected)
+
+
+class SavedMemory:
+  """What has a replay memory, of ours or of a user's, that can be saved."""
+
+  memory: Any
+
+  def checkpoint(
+    self, checkpoint_dir: str | os.PathLike, iteration_number: int
+  ) -> None:
+    """Saves what is new: see `OutOfGraphReplayBuffer.checkpoint`.
+
+    A subclass that saves in its own way, here or in the memory, does so.
+    """
+    old = seams.compat('old_memories')
+    if old and old.has_own_saving(self):
+      self.save(checkpoint_dir, iteration_number)
+    else:
+      self.memory.checkpoint(checkpoint_dir, iteration_number)
+
+  def restore(
+    self, checkpoint_dir: str | os.PathLike, iteration_number: int
+  ) -> None:
+    """Reads what `checkpoint` saved, or else what `save` did.
+
+    Raises:
+      NotFoundError: naming the files that are missing.
+      atomic.DamagedError: naming the file that is.
+      ValueError: naming the array that does not fit.
+    """
+    path = ring_files.record_path(checkpoint_dir, iteration_number)
+    if os.path.exists(path):
+      self.memory.restore(checkpoint_dir, iteration_number)
+      return
+    if isinstance(self.memory, SavedRing):  # Of a run, these are its state.
+      data_set.find(
+        checkpoint_dir, iteration_number, self.memory._not_in_data_sets
+      )
+    self.load(checkpoint_dir, iteration_number)
+
+  def save(self, checkpoint_dir: str | os.PathLike, iteration_number: int):
+    """Saves the memory: see `OutOfGraphReplayBuffer.save`."""
+    self.memory.save(checkpoint_dir, iteration_number)
+
+  def load(self, checkpoint_dir: str | os.PathLike, suffix: int | str) -> None:
+    """Loads the memory if what was saved fits it; all of it, or nothing.
+
+    Raises:
+      NotFoundError: naming the files that are missing.
+      ValueError: naming the array that does not fit.
+    """
+    if isinstance(self.memory, SavedRing):
+      self.memory.check_shapes(checkpoint_dir, suffix)
+    self.memory.load(checkpoint_dir, suffix)

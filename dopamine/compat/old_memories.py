@@ -1,0 +1,43 @@
+"""Replay memories whose methods users wrote, maybe for Dopamine 1 to 3.
+
+What they override is called as they wrote it, where ours goes another way.
+"""
+
+from collections.abc import Callable
+import inspect
+from typing import Any
+
+
+def _are_ours(owner: Any, *methods: str) -> bool:
+  """Whether methods are of this package, none of a subclass's."""
+  return all(
+    getattr(getattr(owner, name, None), '__module__', '').startswith(
+      'dopamine.'
+    )
+    for name in methods
+  )
+
+
+def has_own_saving(replay: Any) -> bool:
+  """Whether a wrapper, or its memory, has a `save` or `load` of a user's."""
+  owners = replay, replay.memory
+  return not all(_are_ours(owner, 'save', 'load') for owner in owners)
+
+
+def drawing(memory: Any) -> Callable | None:
+  """How batches are drawn from a memory, if not by its `draw_batches`."""
+  if not _are_ours(memory, 'sample_transition_batch', 'discounts'):
+    return _draw_transitions
+  parameters = inspect.signature(memory.sample_index_batch).parameters
+  return None if 'num_batches' in parameters else _draw_indices
+
+
+def _draw_transitions(memory, num_batches, batch_size, gamma):
+  arrays = memory.sample_transition_batch(num_batches * batch_size)
+  names = [element.name for element in memory.get_transition_elements()]
+  return arrays, memory.discounts(arrays[names.index('indices')], gamma)
+
+
+def _draw_indices(memory, num_batches, batch_size, gamma):
+  size = num_batches * batch_size
+  return memory.batch_at(memory.sample_index_batch(size), size, gamma)
