@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from dopamine import memory
+from dopamine import seams
 from dopamine.files import atomic
 from dopamine.files import safe_pickle
 from dopamine.settings import errors
@@ -168,7 +169,7 @@ def fitting_tree(saved: Any, capacity: int) -> np.ndarray:
   Raises:
     ValueError: it is no tree of this capacity.
   """
-  tree = _converted(saved, capacity)
+  tree = _as_record(saved, capacity)
   _check_tree(_dtype_of(tree), capacity, 'sum_tree')
   return tree
 
@@ -182,7 +183,7 @@ def check_tree(folder: Folder, suffix: int | str, capacity: int) -> None:
   try:
     _, dtype = _read_header(file)
   except ValueError:  # No array: Dopamine 3 pickled its tree.
-    dtype = _dtype_of(_converted(read(file), capacity))
+    dtype = _dtype_of(_as_record(read(file), capacity))
   _check_tree(dtype, capacity, file)
 
 
@@ -200,22 +201,11 @@ def _tree_dtype(shape: tuple[int, ...]) -> np.dtype:
   )
 
 
-def _converted(tree: Any, capacity: int) -> Any:
-  """Returns a tree of Dopamine 3 as a record, and anything else as it is.
-
-  Its leaves are padded to a power of two, which is all there is to tell the
-  capacity by.
-  """
-  if not isinstance(tree, safe_pickle.SavedSumTree):
-    return tree
-  try:
-    leaves = np.array(tree.nodes[-1], np.float64)
-    largest = float(tree.max_recorded_priority)
-  except (AttributeError, IndexError, TypeError, ValueError):
-    return None
-  if leaves.shape == (2 ** (int(capacity) - 1).bit_length(),):
-    leaves = leaves[:capacity]
-  return tree_record(leaves, largest)
+def _as_record(tree: Any, capacity: int) -> Any:
+  """Returns a tree of Dopamine 3 as a record, and anything else as it is."""
+  old = seams.compat('old_records')
+  found = old and old.sum_tree(tree, capacity)
+  return tree_record(*found) if found else tree
 
 
 def _check_tree(dtype: np.dtype | None, capacity: int, name: str) -> None:

@@ -13,6 +13,7 @@ from absl import logging
 import gin
 import numpy as np
 
+from dopamine import seams
 from dopamine.files import atomic
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import data_set
@@ -242,24 +243,13 @@ class OutOfGraphPrioritizedReplayBuffer(
 
   def _zero_all_lost(self) -> None:
     """Gives what was saved, by whatever version, priority 0 where it is due."""
-    self._mark_padding()
+    if old := seams.compat('old_records'):
+      terminal = self._store['terminal']
+      padding = old.padding(terminal, int(self.add_count), self._stack_size)
+      self._markers[padding] = windows.PADDING
     for start in range(0, self._replay_capacity, 2**16):
       end = min(start + 2**16, self._replay_capacity)
       self._zero_lost(np.arange(start, end))
-
-  def _mark_padding(self) -> None:
-    """Marks the padding of data sets without markers.
-
-    It is what follows a terminal, and what was added first of all.
-    """
-    count, capacity = int(self.add_count), self._replay_capacity
-    ends = np.flatnonzero(self._store['terminal'])
-    later = (self.cursor() - 1 - ends) % capacity  # Slots added after them.
-    for j in range(1, self._stack_size):
-      padding = (ends[later >= j] + j) % capacity
-      self._markers[padding] = windows.PADDING
-      if count - capacity < j <= count:
-        self._markers[j - 1] = windows.PADDING
 
   def _empty(self) -> None:
     super()._empty()

@@ -19,7 +19,7 @@ import uuid
 import numpy as np
 import zstandard
 
-from dopamine.compat import old_records
+from dopamine import seams
 from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import pending
@@ -345,10 +345,12 @@ def _read_segment(
   # Of a window that a few bytes ask for; ours has half a megabyte.
   decompressor = zstandard.ZstdDecompressor(max_window_size=2**23)
   reader = decompressor.stream_reader(content)
+  first, end = segment['first'], segment['end']
+  capacity = len(next(iter(store.values())))
+  old = seams.compat('old_records') if end > capacity else None
+  spans = old.spans(first, end, capacity) if old else [slice(first, end)]
   for array in store.values():
-    for slots in old_records.spans(
-      segment['first'], segment['end'], len(array)
-    ):
+    for slots in spans:
       view = _bytes(array[slots])
       while len(view):
         try:
@@ -427,9 +429,10 @@ def _check(record: dict[str, Any], elements: dict[str, Any]) -> None:
     raise ValueError(f'add_count is {count}')
   if record['folder'] not in _FOLDERS:
     raise ValueError(f'{record["folder"]!r} is no folder of a checkpoint')
-  is_old = 'segments' not in record
-  segments = record['chunks'] if is_old else record['segments']
-  for segment in segments:
+  old = seams.compat('old_records') if 'segments' not in record else None
+  if old:
+    record['segments'] = old.segments(record, int(count))
+  for segment in record['segments']:
     if not re.fullmatch(parity.SHARED_FILE, segment['file']):
       raise ValueError(f'{segment["file"]!r} is no file of a checkpoint')
     numbers = (
@@ -438,16 +441,13 @@ def _check(record: dict[str, Any], elements: dict[str, Any]) -> None:
     )
     if {type(number) for number in numbers} != {int} or min(numbers) < 0:
       raise ValueError(f'{segment["file"]} is described by no integers')
-  if is_old:
-    record['segments'] = old_records.checked(segments, int(count), record)
-  else:
-    covered = 0
-    for segment in segments:
-      if not segment['first'] == covered < segment['end']:
-        raise ValueError(f'slots are missing before {segment["file"]}')
-      covered = segment['end']
-    if covered != min(count, record['replay_capacity']):
-      raise ValueError('slots are missing')
+  covered = 0
+  for segment in () if old else record['segments']:
+    if not segment['first'] == covered < segment['end']:
+      raise ValueError(f'slots are missing before {segment["file"]}')
+    covered = segment['end']
+  if not old and covered != min(count, record['replay_capacity']):
+    raise ValueError('slots are missing')
   for shape, _ in record['buffer'].values():
     if {type(n) for n in shape} != {int}:
       raise ValueError(f'{shape} is no shape')

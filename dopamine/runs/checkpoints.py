@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import NamedTuple
 
-from dopamine.compat import old_records
+from dopamine import seams
 from dopamine.discrete_domains import checkpointer
 from dopamine.files import atomic
 from dopamine.files import parity
@@ -108,7 +108,10 @@ class RunCheckpoints:
         place = max(self.complete.numbers(), default=-1) + 1, _UNKNOWN
         with contextlib.suppress(atomic.DamagedError):
           if manifest := saver.manifest(number):
-            place = manifest.get('place') or old_records.place(number)
+            old = seams.compat('old_records')
+            place = manifest.get('place') or (
+              old.place(number) if old else place
+            )
         found.append(Place(*place, saver, number))
     return sorted(found, key=lambda place: place[:2])
 
