@@ -1,19 +1,17 @@
 """Dopamine: a research framework for value-based reinforcement learning."""
 
+import sys
 from typing import Any
 
-from dopamine import signals
+if sys.argv[:1] == ['-m']:  # Python puts the path of the program there later.
+  from dopamine import signals
 
-if signals.is_program():  # Before what takes time to load.
-  signals.begin()
+  if signals.is_program():  # Before what takes time to load.
+    signals.begin()
 
-from dopamine import backend  # noqa: E402
-from dopamine import gin_tf  # noqa: E402
-from dopamine.settings import gin_files  # noqa: E402
+from dopamine import seams  # noqa: E402
 
-backend.settle_without_tensorflow()
-gin_files.install()
-gin_tf.install()
+sys.meta_path.insert(0, seams.Finder())
 
 
 def __getattr__(name: str) -> Any:

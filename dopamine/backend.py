@@ -92,7 +92,7 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
   """Settles the backend and returns its name.
 
   KERAS_BACKEND decides if it is set (or if Keras is already loaded; where
-  TensorFlow is not installed and JAX is, `import dopamine` sets it); else JAX,
+  TensorFlow is not installed and JAX is, `dopamine` sets it); else JAX,
   when a gin text names a `jax_*` agent or imports `dopamine.jax`; else
   TensorFlow.
 

@@ -14,7 +14,7 @@ from dopamine import seams
 from dopamine.settings import checks
 from dopamine.settings import errors
 
-# Of the optimizers here and of those of `gin_tf`.
+# Of the optimizers here and of those of `compat.gin_tf`.
 SETTINGS = {
   'learning_rate': checks.rate,
   'eps': checks.rate,

@@ -5,9 +5,11 @@ code and what speaks another interface are refused, and the rest works.
 """
 
 import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+from types import ModuleType
 from typing import Any
-
-import numpy as np
 
 
 def compat(name: str) -> Any:
@@ -21,6 +23,54 @@ def compat(name: str) -> Any:
 
 
 def dtype(kind: Any) -> Any:
-  """Returns a NumPy dtype, with compat one that answers as TensorFlow's do."""
+  """A NumPy dtype, which with compat answers code for TensorFlow too."""
+  import numpy as np  # `import dopamine` does without.
+
   dtypes = compat('dtypes')
-  return np.dtype(kind) if dtypes is None else dtypes.DType(kind)
+  return dtypes.DType(kind) if dtypes else np.dtype(kind)
+
+
+class Finder(importlib.abc.Loader):
+  """Serves `gin.tf`, which gin files and users' code import, from compat.
+
+  And readies the process before the first module below `dopamine` is loaded.
+  """
+
+  _is_ready = False
+
+  def find_spec(
+    self, name: str, path: Any = None, target: Any = None
+  ) -> importlib.machinery.ModuleSpec | None:
+    """See `importlib.abc.MetaPathFinder`."""
+    if name in ('gin.tf', 'gin.tf.external_configurables', 'gin.tf.utils'):
+      is_package = name == 'gin.tf'
+      return importlib.machinery.ModuleSpec(name, self, is_package=is_package)
+    if name.startswith('dopamine.') and not self._is_ready:
+      self._is_ready = True
+      _make_ready()
+    return None
+
+  def exec_module(self, module: ModuleType) -> None:
+    """Registers what files that import the module bind."""
+    if compat('gin_tf') is None:
+      from dopamine.settings import errors
+
+      raise errors.NotInstalledError(
+        f'{module.__name__} is served by dopamine.compat, which is not here: '
+        'bind what is of dopamine.optimizers instead of tf.train and leave the '
+        'import out, or install the package whole'
+      )
+
+
+def _make_ready() -> None:
+  """Has the backend, and gin for a direct call of its parser, as all count on.
+
+  So files are UTF-8, and may bind the names of `gin.tf` without the import.
+  """
+  from dopamine import backend
+  from dopamine.settings import gin_files
+
+  backend.settle_without_tensorflow()
+  gin_files.install()
+  if 'gin.tf' not in sys.modules and compat('gin_tf') is not None:
+    importlib.import_module('gin.tf')

@@ -9,7 +9,7 @@ import gin
 import gymnasium
 
 from dopamine import backend
-from dopamine.compat import dopamine_4
+from dopamine import seams
 from dopamine.settings import checks
 from dopamine.settings import errors
 from dopamine.settings import gin_files as gin_settings
@@ -54,7 +54,8 @@ def load_gin_configs(
     gin_bindings: further statements, which override those of the files.
   """
   paths, bindings, texts = gin_settings.read(gin_files, gin_bindings)
-  dopamine_4.check_version(texts)
+  if (dopamine_4 := seams.compat('dopamine_4')) is not None:
+    dopamine_4.check_version(texts)
   name = backend.choose(texts)
   backend.load_keras()
   for module in *_CONFIGURABLES, *(module for module, _ in _AGENTS.values()):

@@ -2,7 +2,7 @@
 
 `install` has gin read every file as UTF-8. `parse` says of a name that gin does
 not know which one is near, and refuses parameters that gin lets through and a
-constructor would not. The names of `gin.tf` are in `gin_tf`.
+constructor would not. The names of `gin.tf` are in `compat.gin_tf`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -25,7 +25,7 @@ FORBIDDEN = [
   ('dopamine.settings', FRAMEWORKS | {'keras'}),
   ('dopamine.compat', FRAMEWORKS | {'keras'}),
   ('dopamine.files', FRAMEWORKS | {'keras'}),
-  ('dopamine.gin_tf', FRAMEWORKS | {'keras'}),
+  ('dopamine.seams', FRAMEWORKS | {'keras'}),
   ('dopamine.seeding', FRAMEWORKS | {'keras'}),
   ('dopamine.runs', FRAMEWORKS | {'keras'}),
   ('dopamine.safe_pickle', FRAMEWORKS | {'keras'}),

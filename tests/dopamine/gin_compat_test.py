@@ -1,4 +1,4 @@
-"""Tests of `dopamine.settings.gin_files` and `dopamine.gin_tf`."""
+"""Tests of `dopamine.settings.gin_files` and `dopamine.compat.gin_tf`."""
 
 import os
 import subprocess
@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 
-import dopamine  # noqa: F401 Installs the stand-ins.
 from dopamine import optimizers
 from dopamine.compat import dopamine_4
 from dopamine.discrete_domains import run_experiment

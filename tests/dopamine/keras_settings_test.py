@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 
-from dopamine import gin_tf
 from dopamine import learners
 from dopamine import networks
 from dopamine import optimizers
@@ -20,6 +19,7 @@ from dopamine.agents.full_rainbow import full_rainbow_agent
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.agents.quantile import quantile_agent
 from dopamine.agents.rainbow import rainbow_agent
+from dopamine.compat import gin_tf
 from tests.support import small
 
 DQN = dqn_agent.DQNAgent

@@ -2,14 +2,12 @@
 
 Every TensorFlow gin file of Dopamine says `import
 gin.tf.external_configurables`, and much research code says `import gin.tf`.
-Both fail since TensorFlow dropped `tf.estimator`. `install` puts stand-ins in
-their place and registers the names that such files bind; nothing here loads
-Keras before an optimizer is really asked for.
+Both fail since TensorFlow dropped `tf.estimator`. `seams.Finder` serves them,
+and loads this module, which registers the names that such files bind. Nothing
+here loads Keras before an optimizer is really asked for.
 """
 
 import math
-import sys
-import types
 
 import gin
 import numpy as np
@@ -269,20 +267,8 @@ def _activation(name):
   return activation
 
 
-def install() -> None:
-  """Makes `gin.tf` importable and registers its names; once per process."""
-  if 'gin.tf' in sys.modules:
-    return
-  package = types.ModuleType('gin.tf', 'A stand-in for gin.tf.')
-  package.__path__ = []
-  sys.modules['gin.tf'] = package
-  gin.tf = package
-  for name in ('external_configurables', 'utils'):
-    module = types.ModuleType(
-      f'gin.tf.{name}', f'A stand-in for gin.tf.{name}.'
-    )
-    sys.modules[f'gin.tf.{name}'] = module
-    setattr(package, name, module)
+def _register() -> None:
+  """Has gin know the names; once per process."""
   for name, factory in _TRAIN.items():
     # What a missing argument is told with.
     factory.__name__ = factory.__qualname__ = name
@@ -300,3 +286,6 @@ def install() -> None:
     gin.external_configurable(_activation(name), name, module='tf.nn')
   for name in _DTYPES:
     gin.constant(f'tf.{name}', np.dtype(name).type)
+
+
+_register()

@@ -1,0 +1,163 @@
+"""What `import dopamine` loads, and what works without `dopamine.compat`."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.no_backend
+
+DQN = 'dopamine/agents/dqn/configs/dqn.gin'
+CARTPOLE = 'dopamine/jax/agents/dqn/configs/dqn_cartpole.gin'
+
+# Modules of compat that core modules still import themselves: the aim is none.
+_STILL_IMPORTED = ('adapters', 'dtypes', 'old_records')
+
+WITHOUT_COMPAT = f"""
+import sys
+
+class Without:
+  def find_spec(self, name, path=None, target=None):
+    still = {tuple(f'dopamine.compat.{name}' for name in _STILL_IMPORTED)}
+    if name.startswith('dopamine.compat.') and name not in still:
+      raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+
+sys.meta_path.insert(0, Without())
+"""
+
+
+def python(code, *arguments, **variables):
+  return subprocess.run(
+    [sys.executable, '-c', code, *map(str, arguments)],
+    env=os.environ | {'KERAS_BACKEND': 'jax'} | variables,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+def train_without_compat(*arguments):
+  code = WITHOUT_COMPAT + (
+    'import runpy\nfrom dopamine import signals\n'
+    'runpy.run_module("dopamine.discrete_domains.train", run_name="__main__")'
+  )
+  return python(code, *arguments)
+
+
+def words(code, **variables):
+  result = python(code, **variables)
+  assert result.returncode == 0, result.stderr
+  return result.stdout.split()
+
+
+def test_the_package_loads_a_finder():
+  code = """
+import sys
+import dopamine
+print(*[m for m in sys.modules if m.split('.')[0] in ('dopamine', 'gin')])
+"""
+  assert sorted(words(code)) == ['dopamine', 'dopamine.seams']
+
+
+@pytest.mark.parametrize(
+  'first',
+  [
+    'import gin.tf',
+    'import gin.tf.utils, gin.tf.external_configurables',
+    # Files name what they do not import.
+    'import dopamine.agents.dqn.dqn_agent',
+    'import dopamine.losses',
+    'from dopamine import optimizers',
+    'import dopamine.replay_memory.windows',
+  ],
+)
+def test_gin_knows_the_names_of_gin_tf(first):
+  code = f"""
+import dopamine
+{first}
+import gin
+gin.parse_config('''
+tf.train.RMSPropOptimizer.decay = 0.5
+tf.keras.optimizers.Adam.beta_1 = 0.25
+a = @tf.nn.relu
+b = %tf.uint8
+''')
+print(gin.query_parameter('tf.train.RMSPropOptimizer.decay'),
+      gin.query_parameter('Adam.beta_1'), gin.tf.__name__)
+"""
+  assert words(code) == ['0.5', '0.25', 'gin.tf']
+
+
+def test_a_module_below_is_enough_to_parse_a_published_file():
+  code = f"""
+import dopamine.agents.dqn.dqn_agent
+import gin
+gin.parse_config_file('{DQN}')
+print(gin.query_parameter('tf.train.RMSPropOptimizer.decay'))
+print(gin.query_parameter('WrappedReplayBuffer.batch_size'))
+"""
+  assert words(code) == ['0.95', '32']
+
+
+def test_a_gin_tf_that_is_there_already_stays():
+  code = """
+import sys, types
+sys.modules['gin.tf'] = types.ModuleType('gin.tf')
+import dopamine.losses
+import gin
+gin.parse_config('tf.train.AdamOptimizer.beta1 = 1', skip_unknown=True)
+print(gin.config._CONFIG)
+"""
+  assert words(code) == ['{}']
+
+
+def test_a_module_below_has_gin_read_utf8(tmp_path):
+  path = tmp_path / 'a.gin'
+  path.write_bytes('word = "Käse"\n'.encode())
+  code = f"""
+import dopamine.losses
+import gin
+gin.parse_config_file({str(path)!r})
+print(ascii(gin.query_parameter('%word')))
+"""
+  environment = {'LC_ALL': 'C', 'PYTHONCOERCECLOCALE': '0', 'PYTHONUTF8': '0'}
+  assert words(code, **environment) == [ascii('Käse')]
+
+
+def test_a_module_below_settles_jax_where_it_is_alone():
+  code = """
+import importlib.util, os
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda n: None if n == 'tensorflow' else find(n)
+import dopamine
+print('KERAS_BACKEND' in os.environ and os.environ['KERAS_BACKEND'])
+import dopamine.shapes
+print(os.environ['KERAS_BACKEND'])
+"""
+  assert words(code, KERAS_BACKEND='') == ['jax']
+
+
+# Without compat ---------------------------------------------------------------
+
+
+def test_a_file_that_names_nothing_old_trains_without_compat(tmp_path):
+  result = train_without_compat(
+    f'--base_dir={tmp_path}',
+    f'--gin_files={CARTPOLE}',
+    '--gin_bindings=Runner.num_iterations = 1',
+    '--gin_bindings=Runner.training_steps = 30',
+    '--gin_bindings=JaxDQNAgent.min_replay_history = 10',
+    '--gin_bindings=OutOfGraphReplayBuffer.batch_size = 4',
+  )
+  assert result.returncode == 0, result.stderr[-3000:]
+  assert (tmp_path / 'checkpoints' / 'sentinel_checkpoint_complete.0').exists()
+
+
+def test_a_file_of_gin_tf_says_what_it_needs(tmp_path):
+  result = train_without_compat(f'--base_dir={tmp_path}', f'--gin_files={DQN}')
+  assert result.returncode == 1
+  assert 'Traceback' not in result.stderr
+  error = result.stderr.partition('\nError: ')[2]
+  assert 'is served by dopamine.compat, which is not here' in error
+  assert len(error.strip().split('\n\n')) == 1, error
