@@ -33,7 +33,8 @@ def dtype(kind: Any) -> Any:
 class Finder(importlib.abc.Loader):
   """Serves `gin.tf`, which gin files and users' code import, from compat.
 
-  And readies the process before the first module below `dopamine` is loaded.
+  And readies the process before the first module below `dopamine` is loaded, of
+  which each is loaded when it is needed.
   """
 
   _is_ready = False
@@ -45,10 +46,20 @@ class Finder(importlib.abc.Loader):
     if name in ('gin.tf', 'gin.tf.external_configurables', 'gin.tf.utils'):
       is_package = name == 'gin.tf'
       return importlib.machinery.ModuleSpec(name, self, is_package=is_package)
-    if name.startswith('dopamine.') and not self._is_ready:
+    if not name.startswith('dopamine.'):
+      return None
+    if not self._is_ready:
       self._is_ready = True
       _make_ready()
-    return None
+    import gin
+
+    spec = None
+    if gin.config_is_locked():  # Names of ours are there at any time.
+      spec = importlib.machinery.PathFinder.find_spec(name, path)
+      if spec is not None and spec.loader is not None:
+        unlocked = gin.unlock_config()(spec.loader.exec_module)
+        spec.loader.exec_module = unlocked  # type: ignore[method-assign]
+    return spec
 
   def exec_module(self, module: ModuleType) -> None:
     """Registers what files that import the module bind."""

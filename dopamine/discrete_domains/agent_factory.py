@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import importlib
 import inspect
+import pkgutil
 from typing import Any
 
 import gin
@@ -30,11 +31,13 @@ _AGENTS = {
   )
 }
 
-# What gin files bind without importing it.
+# What gin files bind without importing it: of most files, and of some.
 _CONFIGURABLES = (
   'dopamine.networks',
   'dopamine.optimizers',
   'dopamine.replay_memory.circular_replay_buffer',
+)
+_OTHERS = (
   'dopamine.replay_memory.prioritized_replay_buffer',
   'dopamine.discrete_domains.gym_lib',
   'dopamine.discrete_domains.legacy_networks',
@@ -56,12 +59,29 @@ def load_gin_configs(
   paths, bindings, texts = gin_settings.read(gin_files, gin_bindings)
   if (dopamine_4 := seams.compat('dopamine_4')) is not None:
     dopamine_4.check_version(texts)
-  name = backend.choose(texts)
+  backend.choose(texts)
   backend.load_keras()
-  for module in *_CONFIGURABLES, *(module for module, _ in _AGENTS.values()):
-    if name == 'jax' or not module.startswith('dopamine.jax.'):
+  named = [n for n in _AGENTS if any(n in text for text in texts)]
+  _import(*_CONFIGURABLES, *(_AGENTS[name][0] for name in named))
+  try:
+    gin_settings.parse(paths, bindings)
+  except errors.SettingError:  # Of a name, perhaps, that is in another module.
+    import_configurables()
+    gin_settings.parse(paths, bindings)
+
+
+def import_configurables() -> None:
+  """Imports all whose names gin files may bind without an import."""
+  _import(
+    *_CONFIGURABLES, *_OTHERS, *(module for module, _ in _AGENTS.values())
+  )
+
+
+def _import(*modules: str) -> None:
+  """Imports modules, but for those of another backend."""
+  for module in modules:
+    if backend.current() == 'jax' or not module.startswith('dopamine.jax.'):
       importlib.import_module(module)
-  gin_settings.parse(paths, bindings)
 
 
 @gin.configurable(module='dopamine.discrete_domains.run_experiment')
@@ -133,7 +153,7 @@ def _num_actions(environment: Any) -> int:
 
 def find_agent_class(agent_name: str | type | None) -> type:
   """The class that `create_agent.agent_name` means."""
-  if inspect.isclass(agent_name):
+  if isinstance(agent_name, type):
     return agent_name
   if not isinstance(agent_name, str) or agent_name not in _AGENTS:
     near = gin_settings.hint(str(agent_name), _AGENTS)
@@ -147,13 +167,13 @@ def find_agent_class(agent_name: str | type | None) -> type:
   if agent_name == 'full_rainbow' and backend.current() == 'jax':
     agent_name = 'jax_full_rainbow'
   module, name = _AGENTS[agent_name]
-  return getattr(importlib.import_module(module), name)
+  return pkgutil.resolve_name(f'{module}:{name}')
 
 
 def _fitted(agent_class: type, environment: Any) -> dict[str, Any]:
   """What an agent's gin bindings leave to its environment's observations."""
   parameters = {
-    name: _unbound_parameter(agent_class, name)
+    name: gin_settings.unbound_parameter(agent_class, name)
     for name in ('observation_shape', 'observation_dtype', 'network')
   }
   parameters = {name: p for name, p in parameters.items() if p is not None}
@@ -171,24 +191,7 @@ def _fitted(agent_class: type, environment: Any) -> dict[str, Any]:
   found = {'observation_shape': space.shape, 'observation_dtype': space.dtype}
   network = parameters.get('network')
   if network is not None and network.default is not network.empty:
-    networks = importlib.import_module('dopamine.networks')
+    from dopamine import networks  # Loads Keras.
+
     found['network'] = networks.fitting(network.default, space)
   return {name: value for name, value in found.items() if name in parameters}
-
-
-def _unbound_parameter(cls: type, name: str) -> inspect.Parameter | None:
-  """A constructor's parameter, None if it has none or gin has a value for it.
-
-  A binding counts for the class whose constructor names the parameter, and for
-  those below, which pass it on.
-  """
-  for base in inspect.getmro(cls)[:-1]:
-    if name in gin_settings.bound_parameters(base):
-      return None
-    # gin gives a class that inherits its constructor a wrapper of that.
-    constructor = inspect.unwrap(vars(base).get('__init__', object.__init__))
-    if constructor.__qualname__ == f'{base.__qualname__}.__init__':
-      parameter = inspect.signature(constructor).parameters.get(name)
-      if parameter is not None:
-        return parameter
-  return None

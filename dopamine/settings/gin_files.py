@@ -396,3 +396,21 @@ def bound_values(target: Any) -> dict[str, Any]:
 def bound_parameters(target: Any) -> set[str]:
   """The parameters of a function or class that gin has values for."""
   return set(bound_values(target))
+
+
+def unbound_parameter(cls: type, name: str) -> inspect.Parameter | None:
+  """A constructor's parameter, None if it has none or gin has a value for it.
+
+  A binding counts for the class whose constructor names the parameter, and for
+  those below, which pass it on.
+  """
+  for base in cls.__mro__[:-1]:
+    if name in bound_parameters(base):
+      return None
+    # gin gives a class that inherits its constructor a wrapper of that.
+    constructor = inspect.unwrap(vars(base).get('__init__', object.__init__))
+    if constructor.__qualname__ == f'{base.__qualname__}.__init__':
+      parameter = inspect.signature(constructor).parameters.get(name)
+      if parameter is not None:
+        return parameter
+  return None

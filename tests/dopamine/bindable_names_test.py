@@ -12,6 +12,7 @@ import gin
 import keras
 import pytest
 
+from dopamine.discrete_domains import agent_factory
 from dopamine.discrete_domains import run_experiment
 from dopamine.settings import gin_files
 
@@ -155,6 +156,7 @@ DOPAMINE_3_JAX = {
 def registered():
   gin.clear_config()
   run_experiment.load_gin_configs([], [])
+  agent_factory.import_configurables()
   yield
   gin.clear_config()
 
@@ -210,6 +212,7 @@ def test_what_dopamine_3_bound_can_be_bound(module, name, parameters):
 
 def main():
   run_experiment.load_gin_configs([], [])
+  agent_factory.import_configurables()
   names = sorted(found().items())
   lines = [f'  {json.dumps(k)}: {json.dumps(v)}' for k, v in names]
   LIST.write_text('{\n' + ',\n'.join(lines) + '\n}\n')

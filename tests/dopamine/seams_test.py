@@ -138,6 +138,43 @@ print(os.environ['KERAS_BACKEND'])
   assert words(code, KERAS_BACKEND='') == ['jax']
 
 
+def test_what_no_file_has_named_is_there_after_it_was_parsed():
+  code = f"""
+import gin
+from dopamine.discrete_domains import run_experiment
+run_experiment.load_gin_configs(['{DQN}'], [])
+from dopamine.agents.implicit_quantile import implicit_quantile_agent
+from dopamine.discrete_domains import gym_lib, legacy_networks
+with gin.unlock_config():
+  gin.bind_parameter('ImplicitQuantileAgent.kappa', 0.5)
+print(gin.query_parameter('ImplicitQuantileAgent.kappa'))
+print(gin.config_is_locked())
+"""
+  assert words(code, KERAS_BACKEND='') == ['0.5', 'True']
+
+
+@pytest.mark.parametrize(
+  'binding, value',
+  [
+    ('RainbowAgent.vmax = 3', '3'),
+    (
+      'DQNAgent.stack_size = %gym_lib.CARTPOLE_STACK_SIZE',
+      '%gym_lib.CARTPOLE_STACK_SIZE',
+    ),
+    ('OutOfGraphPrioritizedReplayBuffer.batch_size = 8', '8'),
+  ],
+)
+def test_names_need_no_import(binding, value):
+  code = f"""
+import gin
+from dopamine.discrete_domains import run_experiment
+run_experiment.load_gin_configs([], [{binding!r}])
+name = {binding!r}.split(' ')[0]
+print(gin.query_parameter(name))
+"""
+  assert words(code) == [value]
+
+
 # Without compat ---------------------------------------------------------------
 
 

@@ -628,7 +628,7 @@ def test_what_the_agent_decides_is_not_bound(name):
 
 def test_gin_files_may_name_the_module():
   module = 'dopamine.replay_memory.prioritized_replay_buffer'
-  assert module in agent_factory._CONFIGURABLES
+  assert module in agent_factory._OTHERS
 
 
 def test_nbytes_counts_the_tree():
