@@ -38,7 +38,6 @@ import numpy as np
 
 from dopamine import backend
 from dopamine.discrete_domains import atari_lib
-from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
@@ -287,7 +286,7 @@ def bare_pong(environment: Any) -> tuple[Callable, Callable]:
 
 def bare_cartpole(environment: Any) -> tuple[Callable, Callable]:
   """Gymnasium's CartPole below its wrappers."""
-  bare = gym_lib.unwrapped(environment.environment)
+  bare = environment.environment.unwrapped
   return lambda action: bare.step(action)[2], bare.reset
 
 

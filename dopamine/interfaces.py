@@ -7,6 +7,17 @@ Ours derive from these. What does not is wrapped once, at the door, by
 from typing import Any, NamedTuple
 
 
+def overrides(cls: type, *methods: str) -> bool:
+  """Whether methods are newer than what a class says by `saves_mid_episode`."""
+  for base in cls.__mro__:
+    own = vars(base)
+    if 'saves_mid_episode' in own:
+      return False
+    if any(method in own for method in methods):
+      return True
+  return False
+
+
 class Environment:
   """What a `Runner` plays.
 
@@ -14,16 +25,22 @@ class Environment:
     game_over: whether the episode is over, for whatever reason.
     action_space: has `n`, the number of actions.
     observation_space: of the observations; None is not known.
-    name: of what is played, e.g. 'CartPole-v1'; None is not known.
+    task_name: of what is played, e.g. 'CartPole-v1'; None is not known.
     saves_mid_episode: whether `get_state` returns all it takes in the middle of
-      an episode too.
+      an episode too. A subclass that overrides `reset` or `step` has to say so
+      again: it may keep a state of its own.
   """
 
   game_over: bool
   action_space: Any
   observation_space: Any = None
-  name: str | None = None
+  task_name: str | None = None
   saves_mid_episode: bool = False
+
+  def __init_subclass__(cls, **kwargs: Any):
+    super().__init_subclass__(**kwargs)
+    if overrides(cls, 'reset', 'step'):
+      cls.saves_mid_episode = False
 
   def reset(self) -> Any:
     """Starts an episode; returns its first observation."""
@@ -34,8 +51,11 @@ class Environment:
     raise NotImplementedError
 
   def get_state(self) -> Any:
-    """Returns what `set_state` takes, of built-ins and NumPy values."""
-    raise NotImplementedError
+    """Returns what `set_state` takes, of built-ins and NumPy values.
+
+    None cannot be saved.
+    """
+    return None
 
   def set_state(self, state: Any) -> None:
     """Goes on from what `get_state` returned."""

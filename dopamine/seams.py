@@ -30,6 +30,14 @@ def dtype(kind: Any) -> Any:
   return dtypes.DType(kind) if dtypes else np.dtype(kind)
 
 
+def old_name(module: str, name: str) -> Any:
+  """Returns what a module once had under a name, for its `__getattr__`."""
+  old_names = compat('old_names')
+  if old_names and name in old_names.MOVED.get(module, ()):
+    return old_names.find(module, name)
+  raise AttributeError(f'module {module!r} has no attribute {name!r}')
+
+
 class Finder(importlib.abc.Loader):
   """Serves `gin.tf`, which gin files and users' code import, from compat.
 

@@ -1,17 +1,13 @@
 """Gymnasium environments for the discrete agents: CartPole and the like.
 
 `create_gym_environment` builds any environment that Gymnasium knows, and
-`GymPreprocessing` gives it, or an environment of the old Gym API, the shape the
-Runner expects: `reset()` returns an observation, `step(action)` returns
-`(observation, reward, is_terminal, info)`, and `game_over` says that the
-episode is over, for whatever reason.
+`GymPreprocessing` gives it the interface that the Runner expects.
 """
 
 import difflib
 import functools
-import inspect
 import re
-from typing import Any
+from typing import Any, SupportsFloat
 import warnings
 
 from absl import logging
@@ -20,8 +16,9 @@ import gymnasium
 import numpy as np
 
 from dopamine import backend
+from dopamine import interfaces
+from dopamine import seams
 from dopamine import seeding
-from dopamine.compat import dtypes
 from dopamine.settings import checks
 from dopamine.settings import errors
 
@@ -32,92 +29,39 @@ ACROBOT_MAX_VALS = np.array([1.0, 1.0, 1.0, 1.0, 5.0, 5.0])
 MOUNTAINCAR_MIN_VALS = np.array([-1.2, -0.07])
 MOUNTAINCAR_MAX_VALS = np.array([0.6, 0.07])
 
-CARTPOLE_OBSERVATION_SHAPE = (4, 1)
-CARTPOLE_OBSERVATION_DTYPE = dtypes.DType(np.float64)
-CARTPOLE_STACK_SIZE = 1
-ACROBOT_OBSERVATION_SHAPE = (6, 1)
-ACROBOT_OBSERVATION_DTYPE = dtypes.DType(np.float64)
-ACROBOT_STACK_SIZE = 1
-LUNAR_OBSERVATION_SHAPE = (8, 1)
-LUNAR_OBSERVATION_DTYPE = dtypes.DType(np.float64)
-LUNAR_STACK_SIZE = 1
-MOUNTAINCAR_OBSERVATION_SHAPE = (2, 1)
-MOUNTAINCAR_OBSERVATION_DTYPE = dtypes.DType(np.float64)
-MOUNTAINCAR_STACK_SIZE = 1
+_SHAPES = {
+  'CARTPOLE': (4, 1),
+  'ACROBOT': (6, 1),
+  'LUNAR': (8, 1),
+  'MOUNTAINCAR': (2, 1),
+}
 
-for _domain in ('CARTPOLE', 'ACROBOT', 'LUNAR', 'MOUNTAINCAR'):
-  for _field in ('OBSERVATION_SHAPE', 'OBSERVATION_DTYPE', 'STACK_SIZE'):
-    _name = f'{_domain}_{_field}'
-    gin.constant(f'gym_lib.{_name}', globals()[_name])
-  if _domain != 'LUNAR':
-    for _field in ('MIN_VALS', 'MAX_VALS'):
-      _name = f'{_domain}_{_field}'
-      gin.constant(f'gym_lib.{_name}', tuple(globals()[_name].tolist()))
-del _domain, _field, _name
-
-# Until 3.2.1 these networks lived here, and gin files and scripts name them so.
-_NETWORKS = frozenset(
-  {
-    'AcrobotDQNNetwork',
-    'AcrobotFourierDQNNetwork',
-    'AcrobotRainbowNetwork',
-    'BasicDiscreteDomainNetwork',
-    'CartpoleDQNNetwork',
-    'CartpoleFourierDQNNetwork',
-    'CartpoleRainbowNetwork',
-    'FourierBasis',
-    'FourierDQNNetwork',
-    'LunarLanderDQNNetwork',
-    'MountainCarDQNNetwork',
-  }
-)
+# E.g. CARTPOLE_OBSERVATION_SHAPE here, and %gym_lib.CARTPOLE_... in gin.
+for _task, _shape in _SHAPES.items():
+  for _name, _value in (
+    (f'{_task}_OBSERVATION_SHAPE', _shape),
+    (f'{_task}_OBSERVATION_DTYPE', seams.dtype(np.float64)),
+    (f'{_task}_STACK_SIZE', 1),
+  ):
+    globals()[_name] = _value
+    gin.constant(f'gym_lib.{_name}', _value)
+for _name, _value in (
+  ('CARTPOLE_MIN_VALS', CARTPOLE_MIN_VALS),
+  ('CARTPOLE_MAX_VALS', CARTPOLE_MAX_VALS),
+  ('ACROBOT_MIN_VALS', ACROBOT_MIN_VALS),
+  ('ACROBOT_MAX_VALS', ACROBOT_MAX_VALS),
+  ('MOUNTAINCAR_MIN_VALS', MOUNTAINCAR_MIN_VALS),
+  ('MOUNTAINCAR_MAX_VALS', MOUNTAINCAR_MAX_VALS),
+):
+  gin.constant(f'gym_lib.{_name}', tuple(_value.tolist()))
 
 
 def __getattr__(name: str) -> Any:
-  """Serves the networks, loading Keras only when one is asked for."""
-  if name in _NETWORKS:
-    from dopamine import networks
-
-    return getattr(networks, name)
-  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  """Serves the networks, which lived here until 3.2.1."""
+  return seams.old_name(__name__, name)
 
 
-# Both APIs, old Gym's and Gymnasium's -----------------------------------------
-
-
-def unwrapped(environment: Any) -> Any:
-  """Returns the environment below all wrappers."""
-  return getattr(environment, 'unwrapped', environment)
-
-
-def name_of(environment: Any) -> str | None:
-  """Returns the id of what is played, e.g. 'CartPole-v1', None if unknown."""
-  inner = unwrapped(getattr(environment, 'environment', environment))
-  name = getattr(getattr(inner, 'spec', None), 'id', None)
-  name = name or getattr(inner, 'game_name', None)
-  return name if isinstance(name, str) else None
-
-
-def read_step(result: tuple) -> tuple[Any, float, bool, bool, Any]:
-  """Returns (observation, reward, terminated, truncated, info) for either API.
-
-  Args:
-    result: what `step` returned: Gymnasium's five values, or the four of the
-      old API, which mark a time-out by `info['TimeLimit.truncated']`.
-  """
-  if not isinstance(result, (tuple, list)) or len(result) not in (4, 5):
-    raise errors.SettingError(
-      f'the step of an environment returned {result!r}: it must return '
-      '(observation, reward, terminated, truncated, info)'
-    )
-  if len(result) == 5:
-    observation, reward, terminated, truncated, info = result
-    return observation, reward, bool(terminated), bool(truncated), info
-  observation, reward, done, info = result
-  if not done:
-    return observation, reward, False, False, info
-  truncated = isinstance(info, dict) and bool(info.get('TimeLimit.truncated'))
-  return observation, reward, not truncated, truncated, info
+# Numbers ----------------------------------------------------------------------
 
 
 def as_numpy(value: Any) -> Any:
@@ -126,7 +70,7 @@ def as_numpy(value: Any) -> Any:
     return value
   if hasattr(value, '__array__'):
     return np.asarray(value)[()]
-  return float(value) if hasattr(value, '__float__') else value
+  return float(value) if isinstance(value, SupportsFloat) else value
 
 
 def as_float64(reward: Any) -> Any:
@@ -141,44 +85,76 @@ def as_float64(reward: Any) -> Any:
   return array if array.ndim else float(array)
 
 
-def render(environment: Any, mode: str) -> Any:
-  """Renders an environment of either API, in `mode`."""
-  if 'mode' in inspect.signature(unwrapped(environment).render).parameters:
-    return environment.render(mode)
-  if getattr(environment, 'render_mode', mode) != mode:
-    raise errors.SettingError(
-      f'this environment was created with render_mode='
-      f'{environment.render_mode!r}, so it cannot render {mode!r}: create it '
-      f'with render_mode={mode!r}'
-    )
-  return environment.render()
+# Environments that are handed in ----------------------------------------------
+
+_STEP = '(observation, reward, terminated, truncated, info)'
+_RESET = '(observation, info)'
 
 
-class Preprocessing:
-  """Hands on what both kinds of preprocessing leave as it is."""
+class Preprocessing(interfaces.Environment):
+  """What both kinds of preprocessing leave as it is.
 
-  environment: Any
-
-  # Whether `get_state` returns all it takes in the middle of an episode too.
-  saves_mid_episode = False
+  Attributes:
+    environment: what was handed in.
+  """
 
   @property
-  def action_space(self) -> Any:
-    return self.environment.action_space
+  def environment(self) -> Any:
+    return self._handed_in
+
+  @environment.setter
+  def environment(self, environment: Any) -> None:
+    self._handed_in = environment
+    self._gymnasium = self._with_gymnasiums_interface(environment)
+
+  def _with_gymnasiums_interface(self, environment: Any) -> Any:
+    """Returns it as it is, if it has that; compat wraps any other."""
+    if old_gym := seams.compat('old_gym'):
+      return old_gym.environment(environment)
+    if isinstance(environment, gymnasium.Env):
+      return environment
+    raise errors.SettingError(
+      f'{environment} is no gymnasium.Env: derive it from that'
+    )
+
+  @property
+  def _is_foreign(self) -> bool:
+    return self._gymnasium is not self._handed_in
+
+  @property
+  def action_space(self) -> Any:  # type: ignore[override]
+    return self._gymnasium.action_space
+
+  @property
+  def task_name(self) -> str | None:  # type: ignore[override]
+    if isinstance(self._handed_in, gymnasium.Env):
+      spec = self._handed_in.unwrapped.spec
+      return spec.id if spec else None
+    return self._gymnasium.game_name
 
   @property
   def reward_range(self) -> tuple[float, float]:
     # Gymnasium 1.0 dropped it.
-    return getattr(self.environment, 'reward_range', (-np.inf, np.inf))
+    return getattr(self._handed_in, 'reward_range', (-np.inf, np.inf))
 
   @property
   def metadata(self) -> dict[str, Any]:
-    return getattr(self.environment, 'metadata', {})
+    return self._gymnasium.metadata
+
+  def render(self, mode: str = 'rgb_array') -> Any:
+    """Returns a picture of the present state."""
+    if self._is_foreign:
+      return self._gymnasium.render_in(mode)
+    if self._gymnasium.render_mode != mode:
+      raise errors.SettingError(
+        'this environment was created with render_mode='
+        f'{self._gymnasium.render_mode!r}, so it cannot render {mode!r}: '
+        f'create it with render_mode={mode!r}'
+      )
+    return self._gymnasium.render()
 
   def close(self) -> None:
-    close = getattr(self.environment, 'close', None)
-    if close is not None:
-      close()
+    self._gymnasium.close()
 
 
 # Environments -----------------------------------------------------------------
@@ -240,7 +216,8 @@ def create_gym_environment(
   if not keep_time_limit:
     kwargs['max_episode_steps'] = -1
   environment = _make(environment_id, kwargs)
-  if hasattr(unwrapped(environment), 'ale'):
+  spec = environment.spec
+  if spec and str(spec.entry_point).startswith('ale_py.'):
     _say_how_atari_is_played(environment_id)
   is_array = isinstance(environment.observation_space, gymnasium.spaces.Box)
   if flatten and not is_array:
@@ -335,35 +312,29 @@ class GymPreprocessing(Preprocessing):
     """
     self.environment = environment
     self.game_over = False
-    seed = seeding.integer(seeding.resolve(seed), 'environment')
     # The seed of the next reset: Gymnasium is seeded once, by the first.
-    self._next_seed: int | None = None
-    # Wrappers pass any keyword on, so what is below them decides.
-    reset_parameters = inspect.signature(unwrapped(environment).reset)
-    if 'seed' in reset_parameters.parameters:
-      self._next_seed = seed
-    elif hasattr(environment, 'seed'):
-      environment.seed(seed)
+    self._next_seed: int | None = seeding.integer(
+      seeding.resolve(seed), 'environment'
+    )
+    if self._is_foreign:
+      self._gymnasium.seed_once(self._next_seed)
 
   def __repr__(self):
     return f'{type(self).__name__}({self.environment})'
 
   @property
-  def observation_space(self) -> Any:
-    return self.environment.observation_space
+  def observation_space(self) -> Any:  # type: ignore[override]
+    return self._gymnasium.observation_space
 
   def reset(self) -> Any:
     """Starts an episode and returns its first observation."""
     self.game_over = False
     if self._next_seed is None:
-      result = self.environment.reset()
+      result = self._gymnasium.reset()
     else:
-      result = self.environment.reset(seed=self._next_seed)
+      result = self._gymnasium.reset(seed=self._next_seed)
       self._next_seed = None
-    is_pair = isinstance(result, tuple) and len(result) == 2
-    if is_pair and isinstance(result[1], dict):
-      return result[0]
-    return result
+    return _values(result, 'reset', _RESET, 2)[0]
 
   def step(self, action: int) -> tuple[Any, float, bool, Any]:
     """Returns (observation, reward, is_terminal, info).
@@ -371,15 +342,11 @@ class GymPreprocessing(Preprocessing):
     `is_terminal` is True at a true end only; after a time limit of the
     environment's own, `game_over` alone is.
     """
-    observation, reward, terminated, truncated, info = read_step(
-      self.environment.step(action)
+    observation, reward, terminated, truncated, info = _values(
+      self._gymnasium.step(action), 'step', _STEP, 5
     )
-    self.game_over = terminated or truncated
-    return observation, reward, terminated, info
-
-  def render(self, mode: str = 'rgb_array') -> Any:
-    """Returns a picture of the present state."""
-    return render(self.environment, mode)
+    self.game_over = bool(terminated or truncated)
+    return observation, reward, bool(terminated), info
 
   def get_state(self) -> dict[str, Any]:
     """Returns the state of the environment's generator.
@@ -400,12 +367,22 @@ class GymPreprocessing(Preprocessing):
     self.game_over = state['game_over']
 
   def _generator(self) -> np.random.Generator:
-    inner = unwrapped(self.environment)
-    generator = getattr(inner, 'np_random', None)
+    """That of the innermost environment."""
+    generator = self._gymnasium.np_random
     if not isinstance(generator, np.random.Generator):
       raise NotImplementedError(
-        f'{type(inner).__name__} has no `np_random` generator whose state '
-        'could be saved: derive it from gymnasium.Env and draw from '
-        'self.np_random'
+        f'{type(self._gymnasium.unwrapped).__name__} has no `np_random` '
+        'generator whose state could be saved: derive it from gymnasium.Env '
+        'and draw from self.np_random'
       )
     return generator
+
+
+def _values(result: Any, method: str, what: str, count: int) -> tuple:
+  """What a method of an environment returned, if it is as many values."""
+  if not isinstance(result, (tuple, list)) or len(result) != count:
+    raise errors.SettingError(
+      f'the {method} of an environment returned {result!r}: it must return '
+      f'{what}'
+    )
+  return tuple(result)

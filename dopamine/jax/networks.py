@@ -9,7 +9,7 @@ import gin
 import numpy as np
 
 from dopamine import networks
-from dopamine.compat import dtypes
+from dopamine import seams
 from dopamine.discrete_domains import gym_lib
 
 NatureDQNNetwork = networks.NatureDQNNetwork
@@ -29,7 +29,7 @@ preprocess_atari_inputs = networks.scale_pixels
 
 for _task in ('CARTPOLE', 'ACROBOT', 'LUNAR', 'MOUNTAINCAR'):
   gin.constant(
-    f'jax_networks.{_task}_OBSERVATION_DTYPE', dtypes.DType(np.float64)
+    f'jax_networks.{_task}_OBSERVATION_DTYPE', seams.dtype(np.float64)
   )
   if _task != 'LUNAR':
     for _end in ('MIN_VALS', 'MAX_VALS'):

@@ -17,7 +17,7 @@ import pytest
 from dopamine import seeding
 from dopamine.colab import utils
 from dopamine.discrete_domains import atari_lib
-from dopamine.discrete_domains import gym_lib
+from dopamine.discrete_domains import games
 from tests.support import atari
 
 pytestmark = pytest.mark.no_backend
@@ -311,7 +311,7 @@ def test_game_names(name, rom_id, caplog):
   ],
 )
 def test_of_an_id_the_game_is_taken(name, rom_id, is_ram, caplog):
-  atari_lib._say_what_counts.cache_clear()
+  games._say_what_counts.cache_clear()
   with caplog.at_level('WARNING', logger='absl'):
     for _ in range(2):
       assert atari_lib.find_rom_id(name) == rom_id
@@ -338,7 +338,7 @@ def test_a_run_goes_on_however_its_game_is_written():
   for name in ('Pong', 'pong', 'ALE/Pong-v5', 'PongNoFrameskip-v4'):
     environment = atari_lib.create_atari_environment(name)
     # As in the checkpoints of every release.
-    assert gym_lib.name_of(environment) == 'pong'
+    assert environment.task_name == 'pong'
 
 
 def test_every_shipped_rom_has_its_own_name():

@@ -1,0 +1,47 @@
+"""What wraps a foreign object and hands on all that it does not declare."""
+
+from typing import Any
+
+
+class Proxy:
+  """Reads and sets attributes of its partner, and passes for one of its class.
+
+  A subclass declares what a partner may lack: as methods and properties, and in
+  `defaults`.
+  """
+
+  __slots__ = ('__partner',)
+
+  defaults: dict[str, Any] = {}
+
+  def __init__(self, partner: Any):
+    object.__setattr__(self, '_Proxy__partner', partner)
+
+  @property  # type: ignore[misc]
+  def __class__(self) -> type:  # For `isinstance`.
+    return type(self.__partner)
+
+  def __getattr__(self, name: str) -> Any:
+    try:
+      return getattr(self.__partner, name)
+    except AttributeError:
+      if name not in self.defaults:
+        raise
+      return self.defaults[name]
+
+  def __setattr__(self, name: str, value: Any) -> None:
+    setattr(self.__partner, name, value)
+
+  def __repr__(self) -> str:
+    return repr(self.__partner)
+
+  def __str__(self) -> str:
+    return str(self.__partner)
+
+  def __reduce__(self) -> tuple:
+    return type(self), (self.__partner,)
+
+
+def partner_of(proxy: Proxy) -> Any:
+  """Returns what a proxy wraps."""
+  return object.__getattribute__(proxy, '_Proxy__partner')
