@@ -38,6 +38,7 @@ import numpy as np
 
 from dopamine import backend
 from dopamine.discrete_domains import atari_lib
+from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
 from dopamine.discrete_domains import run_experiment
 from dopamine.replay_memory import circular_replay_buffer
@@ -286,7 +287,7 @@ def bare_pong(environment: Any) -> tuple[Callable, Callable]:
 
 def bare_cartpole(environment: Any) -> tuple[Callable, Callable]:
   """Gymnasium's CartPole below its wrappers."""
-  bare = environment.environment.unwrapped
+  bare = gym_lib.unwrapped(environment.environment)
   return lambda action: bare.step(action)[2], bare.reset
 
 

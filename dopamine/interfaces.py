@@ -23,7 +23,7 @@ class Environment:
 
   Attributes:
     game_over: whether the episode is over, for whatever reason.
-    action_space: has `n`, the number of actions.
+    action_space: has `n`, the number of actions; None is not known.
     observation_space: of the observations; None is not known.
     task_name: of what is played, e.g. 'CartPole-v1'; None is not known.
     saves_mid_episode: whether `get_state` returns all it takes in the middle of
@@ -32,7 +32,7 @@ class Environment:
   """
 
   game_over: bool
-  action_space: Any
+  action_space: Any = None
   observation_space: Any = None
   task_name: str | None = None
   saves_mid_episode: bool = False

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 import pytest
 
 from dopamine.agents.dqn import dqn_agent
+from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from examples import catch
 from examples import double_dqn
@@ -80,7 +81,7 @@ def test_the_page_has_the_same_command(module):
   [
     (
       catch,
-      lambda runner: inside.environment(runner).task_name == 'Catch-v0',
+      lambda runner: gym_lib.name_of(inside.environment(runner)) == 'Catch-v0',
     ),
     (
       double_dqn,

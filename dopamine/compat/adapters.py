@@ -1,37 +1,65 @@
-"""Partners that speak an interface of before, wrapped once, at the door."""
+"""Partners of another interface than ours, wrapped once, at the door."""
 
 import inspect
 from typing import Any
 
+import gymnasium
+
 from dopamine import interfaces
+from dopamine.compat import old_gym
+from dopamine.compat import proxy
 from dopamine.replay_memory import batches
 from dopamine.replay_memory import ring
 from dopamine.settings import errors
 
+# Environments -----------------------------------------------------------------
 
-class _Foreign:
-  """A partner, all of whose attributes are read and set as they are."""
 
-  def __init__(self, partner: Any):
-    object.__setattr__(self, '_partner', partner)
+class ForeignEnvironment(proxy.Proxy):
+  """What `interfaces.Environment` has beside what the partner has."""
 
-  @property  # type: ignore[misc]  # Of what it is to others.
-  def __class__(self):
-    return type(self._partner)
+  __slots__ = ()
 
-  def __getattr__(self, name: str) -> Any:
-    if name == '_partner':  # Of a copy, which has none yet.
-      raise AttributeError(name)
-    return getattr(self._partner, name)
+  defaults = {
+    'action_space': None,
+    'observation_space': None,
+    'close': lambda: None,
+  }
 
-  def __setattr__(self, name: str, value: Any) -> None:
-    setattr(self._partner, name, value)
+  @property
+  def task_name(self) -> str | None:
+    return old_gym.name_of(proxy.partner_of(self))
 
-  def __repr__(self) -> str:
-    return repr(self._partner)
+  @property
+  def saves_mid_episode(self) -> bool:
+    partner = proxy.partner_of(self)
+    says_so = getattr(partner, 'saves_mid_episode', False) is True
+    return says_so and not interfaces.overrides(type(partner), 'reset', 'step')
 
-  def __str__(self) -> str:
-    return str(self._partner)
+  def get_state(self) -> Any:
+    """Returns None for one that has no `set_state`."""
+    partner = proxy.partner_of(self)
+    return partner.get_state() if hasattr(partner, 'set_state') else None
+
+
+def environment(partner: Any) -> Any:
+  """Returns ours as it is, and wraps any other."""
+  is_ours = isinstance(partner, interfaces.Environment)
+  is_ours = is_ours or type(partner) is ForeignEnvironment
+  return partner if is_ours else ForeignEnvironment(partner)
+
+
+def check_environment(partner: Any) -> None:
+  """Refuses what is no environment, or lacks what `GymPreprocessing` adds."""
+  is_bare = isinstance(partner, gymnasium.Env)
+  is_bare = is_bare and not hasattr(partner, 'game_over')
+  lacks = [n for n in ('reset', 'step') if not hasattr(partner, n)]
+  if is_bare or lacks:
+    raise errors.SettingError(
+      f'Runner.create_environment_fn returned {partner}, which lacks '
+      f'{", ".join(lacks) or "game_over"}: return '
+      'gym_lib.GymPreprocessing(environment) of a Gymnasium environment'
+    )
 
 
 # Agents -----------------------------------------------------------------------
@@ -69,15 +97,17 @@ _SAID = {
 }
 
 
-class _ForeignAgent(_Foreign):
+class _ForeignAgent(proxy.Proxy):
   """An agent that takes less at the end of an episode, or says less."""
+
+  __slots__ = ('_arguments',)
 
   def __init__(self, partner: Any, arguments: dict[str, str]):
     super().__init__(partner)
     object.__setattr__(self, '_arguments', arguments)
 
   def __getattr__(self, name: str) -> Any:
-    partner = self._partner
+    partner = proxy.partner_of(self)
     if isinstance(partner, interfaces.Agent):
       return getattr(partner, name)
     default = getattr(_AGENT, name, None)
@@ -91,7 +121,7 @@ class _ForeignAgent(_Foreign):
   def end_episode(self, reward, terminal=True, observation=None) -> None:
     values = {'terminal': terminal, 'observation': observation}
     arguments = {n: values[v] for n, v in self._arguments.items()}
-    self._partner.end_episode(reward, **arguments)
+    proxy.partner_of(self).end_episode(reward, **arguments)
 
 
 # All of which a foreign agent has no notion of.
@@ -146,8 +176,10 @@ def replay(partner: Any) -> Any:
   return _ForeignReplay(partner, memory, keywords)
 
 
-class _ForeignReplay(_Foreign):
+class _ForeignReplay(proxy.Proxy):
   """A replay memory whose `add` takes less, or that can do less."""
+
+  __slots__ = ('_takes', 'cuts_episodes', 'memory')
 
   def __init__(self, partner: Any, memory: Any, takes: set[str]):
     super().__init__(partner)
@@ -166,31 +198,29 @@ class _ForeignReplay(_Foreign):
       args = (*args, priority)
     if episode_end and 'episode_end' in self._takes:
       keywords['episode_end'] = True
-    self._partner.add(*args, **keywords)
+    proxy.partner_of(self).add(*args, **keywords)
     if episode_end and 'episode_end' not in self._takes:
       self.cut_episode()
 
   def cut_episode(self) -> None:
     if self.cuts_episodes:
-      self._partner.cut_episode()
+      proxy.partner_of(self).cut_episode()
 
   def checkpoint(self, *place) -> None:
-    getattr(self._partner, 'checkpoint', self._partner.save)(*place)
+    partner = proxy.partner_of(self)
+    getattr(partner, 'checkpoint', partner.save)(*place)
 
   def restore(self, *place) -> None:
-    getattr(self._partner, 'restore', self._partner.load)(*place)
+    partner = proxy.partner_of(self)
+    getattr(partner, 'restore', partner.load)(*place)
 
 
-class _ForeignMemory(_Foreign):
+class _ForeignMemory(proxy.Proxy):
   """A memory that may have no generator, and not say how large it is."""
 
-  def __getattr__(self, name: str) -> Any:
-    if name == 'generator_state':
-      return getattr(self._partner, name, None)
-    if name == 'nbytes':
-      size = getattr(self._partner, name, 0)
-      return size if isinstance(size, int) else 0
-    return super().__getattr__(name)
+  __slots__ = ()
+
+  defaults = {'generator_state': None, 'nbytes': 0}
 
 
 def takes(function: Any, name: str) -> bool:

@@ -28,9 +28,9 @@ def unwrapped(given: Any) -> Any:
   return getattr(given, 'unwrapped', given)
 
 
-def task_name(given: Any) -> str | None:
+def name_of(given: Any) -> str | None:
   """Returns the id of what is played, e.g. 'CartPole-v1', None if unknown."""
-  inner = unwrapped(given)
+  inner = unwrapped(getattr(given, 'environment', given))
   name = getattr(getattr(inner, 'spec', None), 'id', None)
   name = name or getattr(inner, 'game_name', None)
   return name if isinstance(name, str) else None
@@ -58,6 +58,19 @@ def read_step(result: Any) -> tuple[Any, float, bool, bool, Any]:
   return observation, reward, not truncated, truncated, info
 
 
+def render(given: Any, mode: str) -> Any:
+  """Renders in a mode, of which the environment is told if it takes one."""
+  if _takes(unwrapped(given).render, 'mode'):
+    return given.render(mode)
+  if getattr(given, 'render_mode', mode) != mode:
+    raise errors.SettingError(
+      'this environment was created with render_mode='
+      f'{given.render_mode!r}, so it cannot render {mode!r}: create it '
+      f'with render_mode={mode!r}'
+    )
+  return given.render()
+
+
 class OldEnvironment(proxy.Proxy):
   """Gymnasium's interface of an environment with another."""
 
@@ -75,7 +88,7 @@ class OldEnvironment(proxy.Proxy):
 
   @property
   def game_name(self) -> str | None:
-    return task_name(proxy.partner_of(self))
+    return name_of(proxy.partner_of(self))
 
   def seed_once(self, seed: int) -> None:
     """Seeds it by its method; where `reset` takes a seed, that will."""
@@ -97,17 +110,8 @@ class OldEnvironment(proxy.Proxy):
     return read_step(proxy.partner_of(self).step(action))
 
   def render_in(self, mode: str) -> Any:
-    """Renders in a mode, of which it is told if it takes one."""
-    given = proxy.partner_of(self)
-    if _takes(self.unwrapped.render, 'mode'):
-      return given.render(mode)
-    if getattr(given, 'render_mode', mode) != mode:
-      raise errors.SettingError(
-        'this environment was created with render_mode='
-        f'{given.render_mode!r}, so it cannot render {mode!r}: create it '
-        f'with render_mode={mode!r}'
-      )
-    return given.render()
+    """Renders in a mode."""
+    return render(proxy.partner_of(self), mode)
 
 
 def _takes(method: Any, parameter: str) -> bool:

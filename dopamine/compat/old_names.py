@@ -36,6 +36,9 @@ MOVED: dict[str, dict[str, str]] = {
       'MountainCarDQNNetwork',
     ),
     'dopamine.networks',
+  )
+  | dict.fromkeys(
+    ('name_of', 'read_step', 'render', 'unwrapped'), 'dopamine.compat.old_gym'
   ),
 }
 

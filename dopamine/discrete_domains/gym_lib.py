@@ -28,6 +28,14 @@ ACROBOT_MIN_VALS = np.array([-1.0, -1.0, -1.0, -1.0, -5.0, -5.0])
 ACROBOT_MAX_VALS = np.array([1.0, 1.0, 1.0, 1.0, 5.0, 5.0])
 MOUNTAINCAR_MIN_VALS = np.array([-1.2, -0.07])
 MOUNTAINCAR_MAX_VALS = np.array([0.6, 0.07])
+RANGES = {
+  'CARTPOLE_MIN_VALS': CARTPOLE_MIN_VALS,
+  'CARTPOLE_MAX_VALS': CARTPOLE_MAX_VALS,
+  'ACROBOT_MIN_VALS': ACROBOT_MIN_VALS,
+  'ACROBOT_MAX_VALS': ACROBOT_MAX_VALS,
+  'MOUNTAINCAR_MIN_VALS': MOUNTAINCAR_MIN_VALS,
+  'MOUNTAINCAR_MAX_VALS': MOUNTAINCAR_MAX_VALS,
+}
 
 _SHAPES = {
   'CARTPOLE': (4, 1),
@@ -45,15 +53,8 @@ for _task, _shape in _SHAPES.items():
   ):
     globals()[_name] = _value
     gin.constant(f'gym_lib.{_name}', _value)
-for _name, _value in (
-  ('CARTPOLE_MIN_VALS', CARTPOLE_MIN_VALS),
-  ('CARTPOLE_MAX_VALS', CARTPOLE_MAX_VALS),
-  ('ACROBOT_MIN_VALS', ACROBOT_MIN_VALS),
-  ('ACROBOT_MAX_VALS', ACROBOT_MAX_VALS),
-  ('MOUNTAINCAR_MIN_VALS', MOUNTAINCAR_MIN_VALS),
-  ('MOUNTAINCAR_MAX_VALS', MOUNTAINCAR_MAX_VALS),
-):
-  gin.constant(f'gym_lib.{_name}', tuple(_value.tolist()))
+for _name, _range in RANGES.items():
+  gin.constant(f'gym_lib.{_name}', tuple(_range.tolist()))
 
 
 def __getattr__(name: str) -> Any:

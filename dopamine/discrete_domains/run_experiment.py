@@ -12,6 +12,7 @@ from absl import logging
 import gin
 import numpy as np
 
+from dopamine import interfaces
 from dopamine.discrete_domains import agent_factory
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
@@ -70,6 +71,12 @@ class Runner(run.Run):
   saves_mid_episode = True
 
   _evaluates = True  # In each iteration.
+
+  def __init_subclass__(cls, **kwargs: Any):
+    super().__init_subclass__(**kwargs)
+    hooks = '_initialize_episode', '_run_one_step', '_end_episode'
+    if interfaces.overrides(cls, *hooks):
+      cls.saves_mid_episode = False
 
   # One episode ----------------------------------------------------------------
 

@@ -31,10 +31,8 @@ for _task in ('CARTPOLE', 'ACROBOT', 'LUNAR', 'MOUNTAINCAR'):
   gin.constant(
     f'jax_networks.{_task}_OBSERVATION_DTYPE', seams.dtype(np.float64)
   )
-  if _task != 'LUNAR':
-    for _end in ('MIN_VALS', 'MAX_VALS'):
-      _values = tuple(getattr(gym_lib, f'{_task}_{_end}').tolist())
-      gin.constant(f'jax_networks.{_task}_{_end}', _values)
+for _name, _range in gym_lib.RANGES.items():
+  gin.constant(f'jax_networks.{_name}', tuple(_range.tolist()))
 
 
 def identity_preprocess_fn(x):

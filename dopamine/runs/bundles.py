@@ -17,8 +17,6 @@ from dopamine.settings import errors
 
 def environment_state(environment: Any) -> Any:
   """What an environment says of itself, None where it says nothing."""
-  if not hasattr(environment, 'set_state'):
-    return None
   try:
     state = environment.get_state()
     safe_pickle.dumps(state)
@@ -38,27 +36,11 @@ def environment_state(environment: Any) -> Any:
 def saves_mid_episode(runner: Any, environment: Any, agent: Any) -> bool:
   """Whether all that an episode needs can be saved within it."""
   return (
-    _says_so(runner, '_initialize_episode', '_run_one_step', '_end_episode')
-    and _says_so(environment, 'reset', 'step')
+    runner.saves_mid_episode
+    and environment.saves_mid_episode
     and agent.saves_mid_episode
     and environment_state(environment) is not None
   )
-
-
-def _says_so(owner: Any, *methods: str) -> bool:
-  """Whether an object's class says that it can be saved within an episode.
-
-  What a base class says does not hold for a subclass that overrides one of the
-  methods: it may keep a state of its own.
-  """
-  if getattr(owner, 'saves_mid_episode', False) is not True:
-    return False
-  for cls in type(owner).__mro__:
-    if 'saves_mid_episode' in vars(cls):
-      return True
-    if any(method in vars(cls) for method in methods):
-      return False
-  return True
 
 
 # Saving -----------------------------------------------------------------------

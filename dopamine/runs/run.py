@@ -116,8 +116,8 @@ class Run:
     checks.check(self)
     self._sess = None
     self._agent: Any = None
-    self._environment: Any = None
-    self._environments: list[Any] = []  # All that are to be closed.
+    self._own_environment: Any = None
+    self._open_environment: Any = None  # As it was made; to be closed.
     # Whether `run_experiment` was called, which makes all anew the next time.
     self._is_used = False
     self._stop_request = saver.StopRequest()
@@ -144,7 +144,7 @@ class Run:
       self._next_iteration = self._start_iteration
       self._report()
     except BaseException:
-      self._close_environments()
+      self._close_environment()
       self._saver.close()
       raise
 
@@ -183,15 +183,16 @@ class Run:
   def _set_up(self) -> None:
     """Makes environment and agent."""
     if self._agent is not None:  # Two replay memories may be too large.
-      self._agent = self._environment = None
+      self._agent = self._own_environment = None
       gc.collect()
     with run_checks.writing_to(self._base_dir):
       self._seed = self._saver.seed(self._given_seed)
     with seeding.run_seed(self._saver.environment_seed(self._seed)):
-      self._environment = self._create_environment_fn()
-    if not any(e is self._environment for e in self._environments):
-      self._close_environments()  # Of the time before.
-      self._environments.append(self._environment)
+      made = self._create_environment_fn()
+    if made is not self._open_environment:
+      self._close_environment()  # Of the time before.
+    self._environment = made
+    self._open_environment = made
     run_checks.check_environment(self._environment)
     if 'dopamine.learners' in sys.modules:  # Else nobody learns.
       sys.modules['dopamine.learners'].prepare()
@@ -204,6 +205,15 @@ class Run:
     self._identity = run_checks.identity(self._agent, self._environment)
     self._saver.keep_as(self._agent, self._logger)
     self._memory_text = run_checks.check_memory(self._agent)
+
+  @property
+  def _environment(self) -> Any:
+    return self._own_environment
+
+  @_environment.setter
+  def _environment(self, environment: Any) -> None:
+    """Takes also what a subclass puts round the one that was made."""
+    self._own_environment = run_checks.as_environment(environment)
 
   def _initialize_checkpointer_and_maybe_resume(
     self, checkpoint_file_prefix: str
@@ -347,17 +357,16 @@ class Run:
     try:
       self._close()
     finally:
-      self._close_environments()
+      self._close_environment()
 
-  def _close_environments(self) -> None:
-    """Closes each once; an error of theirs changes nothing of the run."""
-    while self._environments:
-      environment = self._environments.pop()
-      try:
-        if hasattr(environment, 'close'):
-          environment.close()
-      except Exception as error:  # A user's method.
-        logging.warning('%s could not be closed: %r', environment, error)
+  def _close_environment(self) -> None:
+    """Closes it once; an error of its own changes nothing of the run."""
+    environment, self._open_environment = self._open_environment, None
+    try:
+      if environment is not None:
+        run_checks.as_environment(environment).close()
+    except Exception as error:  # A user's method.
+      logging.warning('%s could not be closed: %r', environment, error)
 
   def __enter__(self) -> Self:
     return self

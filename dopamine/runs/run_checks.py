@@ -9,14 +9,12 @@ import tempfile
 from typing import Any
 
 import gin
-import gymnasium
 import numpy as np
 
 from dopamine import interfaces
 from dopamine import memory
 from dopamine import seams
 from dopamine import seeding
-from dopamine.discrete_domains import gym_lib
 from dopamine.files import atomic
 from dopamine.replay_memory import ring
 from dopamine.runs import progress
@@ -127,17 +125,23 @@ def saved_seed(base_dir: str) -> int | None:
 # What runs --------------------------------------------------------------------
 
 
+def as_environment(given: Any) -> Any:
+  """Returns ours as it is; compat wraps any other, or one is refused."""
+  if isinstance(given, interfaces.Environment):
+    return given
+  if adapters := seams.compat('adapters'):
+    return adapters.environment(given)
+  raise errors.SettingError(
+    f'{given} is no environment of a Runner: derive it from '
+    'dopamine.interfaces.Environment, or return '
+    'gym_lib.GymPreprocessing(environment) of a Gymnasium environment'
+  )
+
+
 def check_environment(environment: Any) -> None:
-  """Refuses what is no environment, or lacks what `GymPreprocessing` adds."""
-  is_bare = isinstance(environment, gymnasium.Env)
-  is_bare = is_bare and not hasattr(environment, 'game_over')
-  lacks = [n for n in ('reset', 'step') if not hasattr(environment, n)]
-  if is_bare or lacks:
-    raise errors.SettingError(
-      f'Runner.create_environment_fn returned {environment}, which lacks '
-      f'{", ".join(lacks) or "game_over"}: return '
-      'gym_lib.GymPreprocessing(environment) of a Gymnasium environment'
-    )
+  """Refuses a foreign one that would only be missed in the first episode."""
+  if not isinstance(environment, interfaces.Environment):
+    seams.compat('adapters').check_environment(environment)
 
 
 def admit_agent(agent: Any) -> interfaces.Agent:
@@ -219,7 +223,6 @@ def report(
     restored: where it goes on, None at its beginning.
     **others: further lines, by what they are about.
   """
-  space = getattr(environment, 'action_space', None)
   lines = {}
   if device := agent.describe_device():
     lines['Backend'] = device
@@ -227,7 +230,7 @@ def report(
     lines['Continues'] = str(restored)
   lines |= {
     'Agent': agent.__class__.__name__,
-    'Environment': f'{environment}, {space}',
+    'Environment': f'{environment}, {environment.action_space}',
     **others,
   }
   for name, text in lines.items():
@@ -258,7 +261,7 @@ def identity(agent: interfaces.Agent, environment: Any) -> dict[str, Any]:
   """
   return {
     'agent': agent.__class__.__name__.removeprefix('Jax'),
-    'environment': gym_lib.name_of(environment),
+    'environment': environment.task_name,
     'parts': agent.identity(),
     'settings': run_record.settings(gin.operative_config_str()),
     'device': agent.describe_device(),

@@ -18,6 +18,7 @@ from dopamine import seeding
 from dopamine.colab import utils
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import games
+from dopamine.discrete_domains import gym_lib
 from tests.support import atari
 
 pytestmark = pytest.mark.no_backend
@@ -338,7 +339,7 @@ def test_a_run_goes_on_however_its_game_is_written():
   for name in ('Pong', 'pong', 'ALE/Pong-v5', 'PongNoFrameskip-v4'):
     environment = atari_lib.create_atari_environment(name)
     # As in the checkpoints of every release.
-    assert environment.task_name == 'pong'
+    assert gym_lib.name_of(environment) == 'pong'
 
 
 def test_every_shipped_rom_has_its_own_name():

@@ -246,7 +246,7 @@ def test_an_environment_written_otherwise_is_the_only_neighbour():
 def test_ids_with_a_version_or_a_package_are_taken_whole():
   for name in ('CartPole-v1', 'gymnasium:CartPole-v1', 'gymnasium:CartPole'):
     environment = gym_lib.create_gym_environment(name, 'v1')
-    assert environment.task_name == 'CartPole-v1'
+    assert gym_lib.name_of(environment) == 'CartPole-v1'
 
 
 def test_an_atari_game_of_gymnasium_says_how_dopamine_plays_it(caplog):

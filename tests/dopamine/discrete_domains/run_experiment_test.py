@@ -320,7 +320,7 @@ def test_a_gym_file_may_train_only(tmp_path):
   )
   runner = run_experiment.create_runner(str(tmp_path))
   assert isinstance(runner, run_experiment.TrainRunner)
-  assert inside.environment(runner).task_name == 'CartPole-v0'
+  assert gym_lib.name_of(inside.environment(runner)) == 'CartPole-v0'
 
 
 def test_the_line_of_a_phase(tmp_path, capsys):
