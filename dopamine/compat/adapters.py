@@ -20,7 +20,7 @@ class ForeignEnvironment(proxy.Proxy):
 
   __slots__ = ()
 
-  defaults = {
+  _if_missing = {
     'action_space': None,
     'observation_space': None,
     'close': lambda: None,

@@ -76,7 +76,7 @@ class OldEnvironment(proxy.Proxy):
 
   __slots__ = ()
 
-  defaults = {'close': lambda: None, 'metadata': {}, 'np_random': None}
+  _if_missing = {'close': lambda: None, 'metadata': {}}
 
   @property
   def unwrapped(self) -> Any:

@@ -7,12 +7,12 @@ class Proxy:
   """Reads and sets attributes of its partner, and passes for one of its class.
 
   A subclass declares what a partner may lack: as methods and properties, and in
-  `defaults`.
+  `_if_missing`. Special methods, as `len`, are not handed on.
   """
 
   __slots__ = ('__partner',)
 
-  defaults: dict[str, Any] = {}
+  _if_missing: dict[str, Any] = {}
 
   def __init__(self, partner: Any):
     object.__setattr__(self, '_Proxy__partner', partner)
@@ -25,9 +25,9 @@ class Proxy:
     try:
       return getattr(self.__partner, name)
     except AttributeError:
-      if name not in self.defaults:
+      if name not in self._if_missing:
         raise
-      return self.defaults[name]
+      return self._if_missing[name]
 
   def __setattr__(self, name: str, value: Any) -> None:
     setattr(self.__partner, name, value)

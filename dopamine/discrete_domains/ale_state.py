@@ -74,7 +74,10 @@ def restore(owner: Any, ale: 'RecordedAle', state: dict[str, Any]) -> None:
   if 'start' not in state:
     old_states = seams.compat('old_states')
     if old_states is None:
-      raise errors.SettingError('a state without a start needs dopamine.compat')
+      raise errors.SettingError(
+        "the state has no 'start': it is older than this version, and reading "
+        'it takes dopamine.compat'
+      )
     state = old_states.with_start(state, ale, owner.action_space.n)
   try:
     is_same = ale.set_state(state)

@@ -1,8 +1,6 @@
 """Tests for dopamine.discrete_domains.atari_lib."""
 
 import hashlib
-import os
-import pickle
 import subprocess
 import sys
 
@@ -15,10 +13,7 @@ import numpy as np
 import pytest
 
 from dopamine import seeding
-from dopamine.colab import utils
 from dopamine.discrete_domains import atari_lib
-from dopamine.discrete_domains import games
-from dopamine.discrete_domains import gym_lib
 from tests.support import atari
 
 pytestmark = pytest.mark.no_backend
@@ -272,128 +267,6 @@ def test_environment_without_an_emulator_is_refused():
 
 
 @pytest.mark.parametrize(
-  'name, rom_id',
-  [
-    ('Pong', 'pong'),
-    ('SpaceInvaders', 'space_invaders'),
-    ('MsPacman', 'ms_pacman'),
-    ('UpNDown', 'up_n_down'),
-    ('Jamesbond', 'jamesbond'),
-    ('JamesBond', 'jamesbond'),
-    ('Riverraid', 'riverraid'),
-    ('Qbert', 'qbert'),
-    ('TicTacToe3D', 'tic_tac_toe_3d'),
-    ('space_invaders', 'space_invaders'),
-    ('SPACEINVADERS', 'space_invaders'),
-    ('Space Invaders', 'space_invaders'),
-    ('space-invaders', 'space_invaders'),
-    ('Ms. Pacman', 'ms_pacman'),
-  ],
-)
-def test_game_names(name, rom_id, caplog):
-  assert atari_lib.find_rom_id(name) == rom_id
-  assert not caplog.text
-
-
-@pytest.mark.parametrize(
-  'name, rom_id, is_ram',
-  [
-    ('PongNoFrameskip-v4', 'pong', False),
-    ('PongDeterministic-v4', 'pong', False),
-    ('Pong-v0', 'pong', False),
-    ('Pong-ram-v4', 'pong', True),
-    ('Pong-ramNoFrameskip-v0', 'pong', True),
-    ('SpaceInvadersNoFrameskip-v4', 'space_invaders', False),
-    ('ALE/Pong-v5', 'pong', False),
-    ('ALE/Pong', 'pong', False),
-    ('ALE/Pong-ram-v5', 'pong', True),
-    ('ale_py:ALE/TicTacToe3D-v5', 'tic_tac_toe_3d', False),
-    ('roms/space_invaders.bin', 'space_invaders', False),
-  ],
-)
-def test_of_an_id_the_game_is_taken(name, rom_id, is_ram, caplog):
-  games._say_what_counts.cache_clear()
-  with caplog.at_level('WARNING', logger='absl'):
-    for _ in range(2):
-      assert atari_lib.find_rom_id(name) == rom_id
-  assert caplog.text.count(f'game_name={name!r} is read as') == 1
-  assert ('pictures and no RAM' in caplog.text) == is_ram
-
-
-def test_every_id_of_gymnasium_names_its_game():
-  atari = {
-    environment_id: spec.kwargs['game']
-    for environment_id, spec in gymnasium.registry.items()
-    if 'game' in spec.kwargs
-  }
-  assert len(atari) > 300
-  assert {name: atari_lib.find_rom_id(name) for name in atari} == atari
-
-
-def test_the_published_games_are_found():
-  found = {atari_lib.find_rom_id(game) for game in utils.ALL_GAMES}
-  assert len(found) == len(utils.ALL_GAMES)
-
-
-def test_a_run_goes_on_however_its_game_is_written():
-  for name in ('Pong', 'pong', 'ALE/Pong-v5', 'PongNoFrameskip-v4'):
-    environment = atari_lib.create_atari_environment(name)
-    # As in the checkpoints of every release.
-    assert gym_lib.name_of(environment) == 'pong'
-
-
-def test_every_shipped_rom_has_its_own_name():
-  rom_ids = roms.get_all_rom_ids()
-  assert len(rom_ids) >= 108
-  for rom_id in rom_ids:
-    camel_case = ''.join(word.capitalize() for word in rom_id.split('_'))
-    assert atari_lib.find_rom_id(rom_id) == rom_id
-    assert atari_lib.find_rom_id(camel_case) == rom_id
-  names = atari_lib.game_names()
-  assert len(names) == len(rom_ids) - 4
-  assert {'Pong', 'SpaceInvaders', 'UpNDown', 'TicTacToe3D'} < set(names)
-  assert len({atari_lib.find_rom_id(name) for name in names}) == len(names)
-
-
-def test_two_player_games_are_refused_instead_of_ending_the_process():
-  refused = [
-    rom_id
-    for rom_id in roms.get_all_rom_ids()
-    if ale_py.ALEInterface.isSupportedROM(roms.get_rom_path(rom_id)) is None
-  ]
-  assert sorted(refused) == ['combat', 'joust', 'maze_craze', 'warlords']
-  for rom_id in refused:
-    with pytest.raises(ValueError, match='no one-player mode'):
-      atari_lib.create_atari_environment(rom_id)
-
-
-@pytest.mark.parametrize(
-  'name, nearest',
-  [('Pongg', 'Pong'), ('SpaceInvader', 'SpaceInvaders'), ('mspackman', 'MsP')],
-)
-def test_unknown_game_names_its_neighbours(name, nearest):
-  with pytest.raises(ValueError, match=f'{name}.*{nearest}.*game_names'):
-    atari_lib.create_atari_environment(name)
-
-
-def test_an_unknown_game_without_neighbours():
-  with pytest.raises(ValueError, match="^there is no game 'zz'; atari_lib"):
-    atari_lib.find_rom_id('zz')
-
-
-@pytest.mark.parametrize('name', ['CartPole', 'CartPole-v1', 'LunarLander-v2'])
-def test_a_task_that_is_no_game_is_told_its_file(name):
-  with pytest.raises(ValueError, match=f'dqn_gym.gin.*{name}'):
-    atari_lib.find_rom_id(name)
-
-
-@pytest.mark.parametrize('name', [None, ''])
-def test_missing_game_name(name):
-  with pytest.raises(ValueError, match='game_name is not set'):
-    atari_lib.create_atari_environment(name)
-
-
-@pytest.mark.parametrize(
   'name, height',
   [
     ('Pong', 210),
@@ -553,137 +426,6 @@ def test_render_of_an_old_environment_gets_the_mode():
   assert preprocess(environment).render() == 'rendered rgb_array'
 
 
-# Saving and restoring ---------------------------------------------------------
-
-CONTINUE = """
-import pickle, sys
-from dopamine.discrete_domains import atari_lib
-from tests.support import atari
-environment = atari_lib.create_atari_environment('Breakout', seed=99)
-if sys.argv[2] == 'life':
-  environment.terminal_on_life_loss = True
-with open(sys.argv[1], 'rb') as file:
-  environment.set_state(pickle.load(file))
-print(atari.play(environment, 600, seed=5))
-"""
-
-
-@pytest.mark.parametrize('life', ['life', 'game'])
-def test_another_process_continues_exactly(tmp_path, life):
-  environment = atari_lib.create_atari_environment('Breakout', seed=3)
-  environment.terminal_on_life_loss = life == 'life'
-  environment.reset()
-  atari.play(environment, 57)
-  state = environment.get_state()
-  path = tmp_path / 'state'
-  path.write_bytes(pickle.dumps(state))
-  continued = atari.play(environment, 600, seed=5)
-  result = subprocess.run(
-    [sys.executable, '-c', CONTINUE, path, life],
-    env=dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
-    cwd=os.getcwd(),
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert result.returncode == 0, result.stderr
-  assert result.stdout.strip() == continued
-
-
-@pytest.mark.parametrize('game', ['Breakout', 'Pong'])
-def test_action_that_sticky_frames_repeat_is_restored(game):
-  def create(seed):
-    return atari_lib.AtariPreprocessing(
-      atari_lib.AleEnvironment(game, 0.25, seed), frame_skip=1
-    )
-
-  environment, other = create(1), create(2)
-  environment.reset()
-  for trial in range(60):
-    atari.play(environment, 20, seed=trial)
-    other.set_state(environment.get_state())
-    expected = atari.play(environment, 10, seed=trial)
-    assert atari.play(other, 10, seed=trial) == expected, trial
-
-
-def test_state_can_be_passed_on_without_a_step():
-  environment, second, third = (
-    atari_lib.create_atari_environment('Breakout', seed=seed)
-    for seed in (3, 4, 5)
-  )
-  environment.reset()
-  for trial in range(20):
-    atari.play(environment, 20, seed=trial)
-    second.set_state(environment.get_state())
-    third.set_state(second.get_state())
-    expected = atari.play(environment, 10, seed=trial)
-    assert atari.play(third, 10, seed=trial) == expected, trial
-
-
-def test_saving_does_not_disturb_the_game():
-  def digest(is_saved):
-    environment = atari_lib.create_atari_environment('Breakout', seed=3)
-    environment.reset()
-    digests = []
-    for trial in range(20):
-      if is_saved:
-        environment.get_state()
-      digests.append(atari.play(environment, 10, seed=trial))
-    return digests
-
-  assert digest(True) == digest(False)
-
-
-def test_saving_after_a_reset_does_not_disturb_the_game():
-  def digest(is_saved):
-    environment = atari_lib.create_atari_environment('Breakout', seed=3)
-    digests = []
-    for trial in range(20):
-      environment.reset()
-      if is_saved:
-        environment.get_state()
-      digests.append(atari.play(environment, 10, seed=trial))
-    return digests
-
-  assert digest(True) == digest(False)
-
-
-def test_state_is_not_changed_by_playing_on():
-  environment = atari_lib.create_atari_environment('Breakout', seed=3)
-  environment.reset()
-  atari.play(environment, 50)
-  state = environment.get_state()
-  assert type(state['emulator']) is bytes
-  assert type(state['screen_buffer']) is np.ndarray
-  assert type(state['lives']) is int
-  assert type(state['game_over']) is bool
-  assert type(state['played']) is bytes
-  # Short: the first picture after a restore depends on the buffers.
-  first = atari.play(environment, 3, seed=5)
-  atari.play(environment, 50)
-  environment.set_state(state)
-  assert atari.play(environment, 3, seed=5) == first
-
-
-def test_restored_picture_is_stale_as_the_original_would_be():
-  environment = atari_lib.create_atari_environment('Breakout', seed=3)
-  environment.reset()
-  atari.play(environment, 20)
-  state = environment.get_state()
-  other = atari_lib.create_atari_environment('Breakout', seed=4)
-  other.set_state(state)
-  np.testing.assert_array_equal(
-    other._pool_and_resize(), environment._pool_and_resize()
-  )
-
-
-def test_state_of_another_game_is_refused():
-  state = atari_lib.create_atari_environment('Pong').get_state()
-  environment = atari_lib.create_atari_environment('Breakout')
-  with pytest.raises(ValueError, match='not a state of this game'):
-    environment.set_state(state)
-
-
 # Handed-in Gymnasium environments ---------------------------------------------
 
 
@@ -798,30 +540,3 @@ def test_networks_are_served():
 
   for name in ('NatureDQNNetwork', 'DQNNetworkType'):
     assert getattr(atari_lib, name) is getattr(networks, name)
-
-
-@pytest.mark.parametrize('game', ['Breakout', 'Pong'])
-def test_saving_does_not_change_the_run(game):
-  """Nor does restoring, where a whole step repeated an older action.
-
-  With this stickiness one step in four does; with the usual, one in 256.
-  """
-
-  def make():
-    return atari_lib.AtariPreprocessing(
-      atari_lib.AleEnvironment(game, repeat_action_probability=0.7, seed=3)
-    )
-
-  straight, saved = make(), make()
-  rng = np.random.default_rng(0)
-  straight.reset(), saved.reset()
-  for step in range(60):
-    state = saved.get_state()
-    if step % 3 == 0:
-      saved = make()
-      saved.set_state(state)
-    action = int(rng.integers(straight.action_space.n))
-    expected, found = straight.step(action), saved.step(action)
-    np.testing.assert_array_equal(found[0], expected[0], err_msg=str(step))
-    assert found[1:3] == expected[1:3]
-  assert straight._ale.getRAM().tolist() == saved._ale.getRAM().tolist()
