@@ -75,13 +75,14 @@ def test_what_one_lacks_is_declared(caplog):
   assert not caplog.text
 
 
-def test_a_state_without_set_state_is_not_asked_for():
+def test_a_state_without_set_state_is_not_asked_for(caplog):
   class Telling(Bare):
     def get_state(self):
       raise AssertionError
 
   environment = adapters.environment(Telling())
   assert bundles.environment_state(environment) is None
+  assert not caplog.text
   Telling.set_state = Telling.get_state = lambda self, *state: 3
   assert bundles.environment_state(environment) == 3
 
