@@ -220,7 +220,7 @@ class _ForeignMemory(proxy.Proxy):
 
   __slots__ = ()
 
-  defaults = {'generator_state': None, 'nbytes': 0}
+  _if_missing = {'generator_state': None, 'nbytes': 0}
 
 
 def takes(function: Any, name: str) -> bool:
