@@ -261,7 +261,7 @@ def match(
   Raises:
     ValueError: see `assign`.
   """
-  network = getattr(network, 'wrapped', network)
+  network = networks.unwrapped(network)
   kind = type(network).__name__
   names = {_relative(name): name for name in arrays}
   ours = [_relative(_path(variable)) for variable in network.weights]
@@ -271,7 +271,7 @@ def match(
       ({'': (names[name], arrays[names[name]])}, {'': (_path(v), v)})
       for name, v in zip(ours, network.weights, strict=True)
     ]
-  elif type(network).__module__ == networks.__name__:
+  elif type(network).__module__.startswith(f'{networks.__name__}.'):
     layers = _in_order(path, kind, _old_layers(arrays), _layers(network))
   else:
     layers = _by_shape(path, kind, _old_layers(arrays), _layers(network))

@@ -286,7 +286,7 @@ def _with_nearest_name(message: str) -> str:
   elif found := re.search(
     r"^Configurable '([\w./]+)' doesn't have a parameter named '(\w+)'", message
   ):
-    near = hint(found[2], _parameters(registry.get_match(found[1]).wrapped)[0])
+    near = hint(found[2], parameters(registry.get_match(found[1]).wrapped)[0])
   elif found := re.search(
     r"^No bindings specified for '([\w./]+)/gin.macro'", message
   ):
@@ -305,7 +305,7 @@ def hint(name: str, known: Iterable[str]) -> str:
   return f' (did you mean {lower[close[0]]!r}?)' if close else ''
 
 
-def _parameters(target: Any) -> tuple[set[str], bool]:
+def parameters(target: Any) -> tuple[set[str], bool]:
   """The parameters of a function or class, and whether it takes any others.
 
   A constructor of ours that passes keywords on takes those of its parents too;
@@ -339,7 +339,7 @@ def _check_parameters() -> None:
     configurable = gin.config._REGISTRY.get(selector)
     if configurable is None or not inspect.isclass(configurable.wrapped):
       continue
-    known, takes_others = _parameters(configurable.wrapped)
+    known, takes_others = parameters(configurable.wrapped)
     for name in () if takes_others else bindings:
       if name not in known:
         owner = selector.split('.')[-1]

@@ -176,7 +176,7 @@ def found():
     if selector.split('.')[0] in ('dopamine', 'tf'):
       target = configurable.wrapped
       if inspect.isclass(target):
-        names[selector] = sorted(gin_files._parameters(target)[0] - {'self'})
+        names[selector] = sorted(gin_files.parameters(target)[0] - {'self'})
       else:
         names[selector] = sorted(inspect.signature(target).parameters)
   return names

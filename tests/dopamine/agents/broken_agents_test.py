@@ -12,6 +12,7 @@ import pytest
 
 from dopamine import losses
 from dopamine import networks
+from dopamine.networks import heads
 from tests.support import oracle
 from tests.support import updates
 from tests.support.oracle import Case
@@ -277,7 +278,7 @@ def categorical(
       values(support, logits, p), logits, probabilities(logits, p)
     )
 
-  return networks, 'categorical', outputs_of
+  return heads, 'categorical', outputs_of
 
 
 CATEGORICAL = {
@@ -394,7 +395,7 @@ def quantile_values(change):
     outputs = original(outputs, num_actions, num_atoms)
     return outputs._replace(q_values=change(outputs.logits))
 
-  return networks, 'quantiles', outputs_of
+  return heads, 'quantiles', outputs_of
 
 
 def levels(change):

@@ -4,7 +4,6 @@ import functools
 import sys
 
 import gin
-import keras
 import numpy as np
 
 from dopamine import losses
@@ -88,7 +87,7 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     finally:
       self.network = original
     if self._preprocesses:
-      network = _Preprocessed(network, self.preprocess_fn)
+      network = all_networks.Preprocessed(network, self.preprocess_fn)
     return network
 
   @property
@@ -128,15 +127,3 @@ def _is_flax(network):
   linen = sys.modules.get('flax.linen')  # Else nobody has one.
   cls = getattr(network, 'func', network)
   return bool(linen) and isinstance(cls, type) and issubclass(cls, linen.Module)
-
-
-class _Preprocessed(keras.Model):
-  """A network behind a function of its states."""
-
-  def __init__(self, network, preprocess_fn):
-    super().__init__(name=network.name)
-    self.wrapped, self._preprocess_fn = network, preprocess_fn
-
-  # Not `call`, where Keras takes no tensors beside numbers in `**kwargs`.
-  def __call__(self, state, **kwargs):
-    return self.wrapped(self._preprocess_fn(state), **kwargs)

@@ -1,0 +1,42 @@
+"""A network behind a function of its states."""
+
+import keras
+
+from dopamine.networks import parts
+
+
+@parts.saved
+class Preprocessed(keras.Model):
+  """A network behind a function of its states.
+
+  Args:
+    network: what acts and learns.
+    preprocess_fn: of the states. To be saved it must be registered with
+      `keras.saving.register_keras_serializable`, or have a module.
+  """
+
+  def __init__(self, network, preprocess_fn):
+    super().__init__(name=network.name)
+    self.wrapped, self._preprocess_fn = network, preprocess_fn
+
+  # Not `call`, where Keras takes no tensors beside numbers in `**kwargs`.
+  def __call__(self, state, **kwargs):
+    return self.wrapped(self._preprocess_fn(state), **kwargs)
+
+  def get_config(self):
+    """Network and function, as Keras writes them."""
+    made_of = {'network': self.wrapped, 'preprocess_fn': self._preprocess_fn}
+    return {
+      name: keras.saving.serialize_keras_object(value)
+      for name, value in made_of.items()
+    }
+
+  @classmethod
+  def from_config(cls, config):
+    """Makes one of what `get_config` returned."""
+    return cls(**keras.saving.deserialize_keras_object(config))
+
+
+def unwrapped(network):
+  """The network itself, where an agent put a preprocessing before it."""
+  return network.wrapped if isinstance(network, Preprocessed) else network
