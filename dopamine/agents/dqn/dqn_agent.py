@@ -29,7 +29,6 @@ from dopamine.agents import exploration
 from dopamine.agents import replay_agent
 from dopamine.discrete_domains import atari_lib
 from dopamine.replay_memory import circular_replay_buffer
-from dopamine.replay_memory import elements
 from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.settings import checks
 from dopamine.settings import errors
@@ -313,7 +312,8 @@ class DQNAgent(replay_agent.ReplayAgent):
           *(self, 'epsilon_decay_period', 0), 'an integer of at least 1'
         )
     # An agent that makes its networks itself needs none.
-    if self.network is not None or elements.is_ours(self, '_create_network'):
+    makes_its_own = not self._create_network.__module__.startswith('dopamine.')
+    if self.network is not None or not makes_its_own:
       checks.function(self, 'network', self.network)
 
   @property
