@@ -110,13 +110,19 @@ class _ForeignAgent(proxy.Proxy):
     partner = proxy.partner_of(self)
     if isinstance(partner, interfaces.Agent):
       return getattr(partner, name)
-    default = getattr(_AGENT, name, None)
+    if name in _OF_OURS:
+      return getattr(_AGENT, name)
     if name in _SAID:
+      default = getattr(_AGENT, name)
       value = getattr(partner, name, default)
       return value if isinstance(value, _SAID[name]) else default
-    if name in _OF_OURS:
-      return default
     return getattr(partner, name)
+
+  @property
+  def replay_nbytes(self) -> int:
+    memory = getattr(proxy.partner_of(self), '_replay', None)
+    size = getattr(memory, 'nbytes', 0)
+    return size if isinstance(size, int) else 0
 
   def end_episode(self, reward, terminal=True, observation=None) -> None:
     values = {'terminal': terminal, 'observation': observation}
@@ -127,7 +133,10 @@ class _ForeignAgent(proxy.Proxy):
 # All of which a foreign agent has no notion of.
 _AGENT = interfaces.Agent()
 _OF_OURS = frozenset(
-  ('remember_settings', 'identity', 'bundles_attributes', 'graph_def')
+  (
+    *('remember_settings', 'identity', 'bundles_attributes'),
+    *('describe_device', 'graph_def'),
+  )
 )
 
 
