@@ -33,7 +33,7 @@ def dtype(kind: Any) -> Any:
 def old_name(module: str, name: str) -> Any:
   """Returns what a module once had under a name, for its `__getattr__`."""
   old_names = compat('old_names')
-  if old_names and name in old_names.MOVED.get(module, ()):
+  if old_names and (module, name) in old_names.MOVED:
     return old_names.find(module, name)
   raise AttributeError(f'module {module!r} has no attribute {name!r}')
 

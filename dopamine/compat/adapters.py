@@ -28,25 +28,26 @@ class ForeignEnvironment(proxy.Proxy):
 
   @property
   def task_name(self) -> str | None:
-    return old_gym.name_of(proxy.partner_of(self))
+    return old_gym.name_of(self._partner_of_proxy)
 
   @property
   def saves_mid_episode(self) -> bool:
-    partner = proxy.partner_of(self)
+    partner = self._partner_of_proxy
     says_so = getattr(partner, 'saves_mid_episode', False) is True
     return says_so and not interfaces.overrides(type(partner), 'reset', 'step')
 
   def get_state(self) -> Any:
     """Returns None for one that has no `set_state`."""
-    partner = proxy.partner_of(self)
+    partner = self._partner_of_proxy
     return partner.get_state() if hasattr(partner, 'set_state') else None
 
 
 def environment(partner: Any) -> Any:
   """Returns ours as it is, and wraps any other."""
-  is_ours = isinstance(partner, interfaces.Environment)
-  is_ours = is_ours or type(partner) is ForeignEnvironment
-  return partner if is_ours else ForeignEnvironment(partner)
+  if isinstance(partner, interfaces.Environment):
+    return partner
+  is_wrapped = type(partner) is ForeignEnvironment
+  return partner if is_wrapped else ForeignEnvironment(partner)
 
 
 def check_environment(partner: Any) -> None:

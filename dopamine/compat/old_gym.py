@@ -80,7 +80,7 @@ class OldEnvironment(proxy.Proxy):
 
   @property
   def unwrapped(self) -> Any:
-    return unwrapped(proxy.partner_of(self))
+    return unwrapped(self._partner_of_proxy)
 
   @property
   def np_random(self) -> Any:
@@ -88,11 +88,11 @@ class OldEnvironment(proxy.Proxy):
 
   @property
   def game_name(self) -> str | None:
-    return name_of(proxy.partner_of(self))
+    return name_of(self._partner_of_proxy)
 
   def seed_once(self, seed: int) -> None:
     """Seeds it by its method; where `reset` takes a seed, that will."""
-    given = proxy.partner_of(self)
+    given = self._partner_of_proxy
     if not _takes(self.unwrapped.reset, 'seed') and hasattr(given, 'seed'):
       given.seed(seed)
 
@@ -100,18 +100,18 @@ class OldEnvironment(proxy.Proxy):
     """Returns (observation, info)."""
     # Wrappers pass any keyword on, so what is below them decides.
     takes_seed = seed is not None and _takes(self.unwrapped.reset, 'seed')
-    given = proxy.partner_of(self)
+    given = self._partner_of_proxy
     result = given.reset(seed=seed) if takes_seed else given.reset()
     is_pair = isinstance(result, tuple) and len(result) == 2
     return result if is_pair and isinstance(result[1], dict) else (result, {})
 
   def step(self, action: Any) -> tuple[Any, float, bool, bool, Any]:
     """Returns (observation, reward, terminated, truncated, info)."""
-    return read_step(proxy.partner_of(self).step(action))
+    return read_step(self._partner_of_proxy.step(action))
 
   def render_in(self, mode: str) -> Any:
     """Renders in a mode."""
-    return render(proxy.partner_of(self), mode)
+    return render(self._partner_of_proxy, mode)
 
 
 def _takes(method: Any, parameter: str) -> bool:

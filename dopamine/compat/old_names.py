@@ -6,46 +6,39 @@ from typing import Any
 
 import gin
 
-# Module -> name -> the module where it is now. Until 3.2.1 the networks lived
-# beside the environments, and gin files and scripts name them so.
-MOVED: dict[str, dict[str, str]] = {
-  'dopamine.discrete_domains.atari_lib': dict.fromkeys(
-    (
-      'DQNNetworkType',
-      'ImplicitQuantileNetwork',
-      'ImplicitQuantileNetworkType',
-      'NatureDQNNetwork',
-      'RainbowNetwork',
-      'RainbowNetworkType',
-    ),
-    'dopamine.networks',
-  )
-  | {'maybe_transform_variable_names': __name__},
-  'dopamine.discrete_domains.gym_lib': dict.fromkeys(
-    (
-      'AcrobotDQNNetwork',
-      'AcrobotFourierDQNNetwork',
-      'AcrobotRainbowNetwork',
-      'BasicDiscreteDomainNetwork',
-      'CartpoleDQNNetwork',
-      'CartpoleFourierDQNNetwork',
-      'CartpoleRainbowNetwork',
-      'FourierBasis',
-      'FourierDQNNetwork',
-      'LunarLanderDQNNetwork',
-      'MountainCarDQNNetwork',
-    ),
-    'dopamine.networks',
-  )
-  | dict.fromkeys(
-    ('name_of', 'read_step', 'render', 'unwrapped'), 'dopamine.compat.old_gym'
-  ),
+# Until 3.2.1 these networks lived beside the environments, and gin files and
+# scripts name them so.
+_NETWORKS = {
+  'atari_lib': """
+    DQNNetworkType ImplicitQuantileNetwork ImplicitQuantileNetworkType
+    NatureDQNNetwork RainbowNetwork RainbowNetworkType
+  """,
+  'gym_lib': """
+    AcrobotDQNNetwork AcrobotFourierDQNNetwork AcrobotRainbowNetwork
+    BasicDiscreteDomainNetwork CartpoleDQNNetwork CartpoleFourierDQNNetwork
+    CartpoleRainbowNetwork FourierBasis FourierDQNNetwork LunarLanderDQNNetwork
+    MountainCarDQNNetwork
+  """,
 }
+
+# Module and name -> the module where it is now.
+MOVED = {
+  (f'dopamine.discrete_domains.{module}', name): 'dopamine.networks'
+  for module, names in _NETWORKS.items()
+  for name in names.split()
+}
+MOVED |= {
+  ('dopamine.discrete_domains.gym_lib', name): 'dopamine.compat.old_gym'
+  for name in ('name_of', 'read_step', 'render', 'unwrapped')
+}
+MOVED[
+  'dopamine.discrete_domains.atari_lib', 'maybe_transform_variable_names'
+] = __name__
 
 
 def find(module: str, name: str) -> Any:
   """Returns what a name of a module means; loads Keras only for networks."""
-  return getattr(importlib.import_module(MOVED[module][name]), name)
+  return getattr(importlib.import_module(MOVED[module, name]), name)
 
 
 @gin.configurable(

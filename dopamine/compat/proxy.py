@@ -10,38 +10,33 @@ class Proxy:
   `_if_missing`. Special methods, as `len`, are not handed on.
   """
 
-  __slots__ = ('__partner',)
+  __slots__ = ('_partner_of_proxy',)
 
   _if_missing: dict[str, Any] = {}
 
   def __init__(self, partner: Any):
-    object.__setattr__(self, '_Proxy__partner', partner)
+    object.__setattr__(self, '_partner_of_proxy', partner)
 
   @property  # type: ignore[misc]
   def __class__(self) -> type:  # For `isinstance`.
-    return type(self.__partner)
+    return type(self._partner_of_proxy)
 
   def __getattr__(self, name: str) -> Any:
     try:
-      return getattr(self.__partner, name)
+      return getattr(self._partner_of_proxy, name)
     except AttributeError:
       if name not in self._if_missing:
         raise
       return self._if_missing[name]
 
   def __setattr__(self, name: str, value: Any) -> None:
-    setattr(self.__partner, name, value)
+    setattr(self._partner_of_proxy, name, value)
 
   def __repr__(self) -> str:
-    return repr(self.__partner)
+    return repr(self._partner_of_proxy)
 
   def __str__(self) -> str:
-    return str(self.__partner)
+    return str(self._partner_of_proxy)
 
   def __reduce__(self) -> tuple:
-    return type(self), (self.__partner,)
-
-
-def partner_of(proxy: Proxy) -> Any:
-  """Returns what a proxy wraps."""
-  return object.__getattribute__(proxy, '_Proxy__partner')
+    return type(self), (self._partner_of_proxy,)

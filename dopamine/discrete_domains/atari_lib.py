@@ -152,8 +152,9 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     self.game_over = False
     self.lives = 0
 
-    is_ours = isinstance(environment, AleEnvironment)
-    inner = environment if is_ours else self._gymnasium.unwrapped
+    inner = self._gymnasium
+    if not isinstance(inner, AleEnvironment):
+      inner = inner.unwrapped
     self._ale: Any = ale_state.recorded(inner, environment)
     _warn_of_own_frame_skip(inner)
     if isinstance(self._ale, ale_state.RecordedAle):
@@ -168,6 +169,7 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     )
 
   def _with_gymnasiums_interface(self, environment: Any) -> Any:
+    """Has ours as it is too."""
     if isinstance(environment, AleEnvironment):
       return environment
     return super()._with_gymnasiums_interface(environment)
