@@ -11,7 +11,7 @@ import io
 import pickle
 import struct
 import sys
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -54,21 +54,17 @@ class Unpickler(Base):
   rule that every pickler keeps: only what is still on the stack, where it was
   made, is changed. What holds itself is the exception, and counted.
 
-  A subclass says what may be called and made, and what state may be set.
+  A subclass says what may be called (`_call`) and made (`_make`), and what
+  state may be set (`_set_state`, `_dtype`), or raises RefusedError; what
+  somebody allowed, and answers for, it knows by `_is_trusted`.
   """
 
   dispatch: ClassVar[dict[int, Callable]] = dict(Base.dispatch)
 
-  def __init__(self, file: IO[bytes], **kwargs: Any):
-    try:
-      self._start = file.tell()
-    except (AttributeError, OSError):  # E.g. of a pipe.
-      file, self._start = io.BytesIO(file.read()), 0
-    self._file = file
+  def __init__(self, file: io.BytesIO, **kwargs: Any):
     super().__init__(file, **kwargs)
-    if not isinstance(file, io.BytesIO):
-      self._file_read = self._read_as_much_as_there_is
-    self._built = self._hashed = self._limit = 0
+    self._limit = _FACTOR * len(file.getbuffer()) + _ALLOWANCE
+    self._built = self._hashed = 0
     # All by `id`. Depths are of containers that hold others.
     self._depths: dict[int, int] = {}
     self._open: set[int] = set()  # Made on the stack, and still there.
@@ -78,16 +74,6 @@ class Unpickler(Base):
     # What is to be remembered has numbers from 0 on.
     self._memo: list[Any] = []
     self._places: dict[int, int] = {}  # Of dtypes in it, by `id`.
-
-  def _read_as_much_as_there_is(self, size: int) -> bytes:
-    """What `read` returns, without room for what a pickle only claims."""
-    if size <= 2**20:
-      return self._file.read(size)
-    content = io.BytesIO()
-    while size > 0 and (part := self._file.read(min(size, 2**24))):
-      content.write(part)
-      size -= len(part)
-    return content.getvalue()
 
   def load(self) -> Any:
     """Returns what is pickled.
@@ -105,18 +91,10 @@ class Unpickler(Base):
     """Counts what was built, or is about to be."""
     self._built += num_bytes
     if self._built > self._limit:
-      self._limit = self._allowed()
-      if self._built > self._limit:
-        raise RefusedError(
-          f'refusing to build more than {_FACTOR} times what was read (an '
-          'array takes less than many small containers)'
-        )
-
-  def _allowed(self) -> int:
-    end = self._file.tell()
-    if isinstance(self._file, io.BytesIO):  # All of it was.
-      end = len(self._file.getbuffer())
-    return _FACTOR * (end - self._start) + _ALLOWANCE
+      raise RefusedError(
+        f'refusing to build more than {_FACTOR} times what was read (an array '
+        'takes less than many small containers)'
+      )
 
   def _check_keys(self, keys: Iterable[Any]) -> None:
     """Refuses what takes longer to hash than all else to read.
@@ -130,7 +108,7 @@ class Unpickler(Base):
         key = key.item()
       if isinstance(key, (tuple, frozenset)):
         self._hashed += 1 + len(key)
-        if self._hashed > self._allowed():
+        if self._hashed > self._limit:
           raise RefusedError('refusing keys that take so long to hash')
         todo += [part for part in key if type(part) not in _LEAVES]
 
@@ -207,33 +185,6 @@ class Unpickler(Base):
 
   # Opcodes --------------------------------------------------------------------
 
-  def load_binint(self) -> None:
-    self.append(struct.unpack('<i', self.read(4))[0])
-    self._built += 28
-
-  def load_binint2(self) -> None:
-    self.append(struct.unpack('<H', self.read(2))[0])
-    self._built += 28
-
-  def load_binfloat(self) -> None:
-    self.append(struct.unpack('>d', self.read(8))[0])
-    self._built += 24
-
-  def load_long1(self) -> None:
-    size = self.read(1)[0]
-    self.append(int.from_bytes(self.read(size), 'little', signed=True))
-    self._built += 28 + size
-
-  def load_short_binunicode(self) -> None:
-    text = str(self.read(self.read(1)[0]), 'utf-8', 'surrogatepass')
-    self.append(text)
-    self._built += sys.getsizeof(text)
-
-  def load_short_binbytes(self) -> None:
-    content = self.read(self.read(1)[0])
-    self.append(content)
-    self._built += sys.getsizeof(content)
-
   def load_bytearray8(self) -> None:
     (size,) = struct.unpack('<Q', self.read(8))
     self.append(bytearray(self.read(size)))  # Not of its size before.
@@ -272,12 +223,17 @@ class Unpickler(Base):
     self._push_tuple([self.stack.pop(-2), self.stack.pop()])
 
   def load_tuple3(self) -> None:
-    items = self.stack[-3:]
-    del self.stack[-3:]
-    self._push_tuple(items)
+    self._push_tuple([self.stack.pop(i) for i in (-3, -2, -1)])
 
   def _push_tuple(self, items: list[Any]) -> None:
     self._push(tuple(items), 1 + self._take(items), is_open=False)
+
+  def _checked(self, types: Any, change: str) -> Any:
+    """What is on the stack, if it is of these types, or of a trusted one."""
+    value = self.stack[-1]
+    if not isinstance(value, types) and not self._is_trusted(type(value)):
+      raise RefusedError(f'refusing to {change} {name_of(value)}')
+    return value
 
   def load_append(self) -> None:
     self._extend([self.stack.pop()])
@@ -286,9 +242,7 @@ class Unpickler(Base):
     self._extend(self.pop_mark())
 
   def _extend(self, items: list[Any]) -> None:
-    value = self.stack[-1]
-    if not isinstance(value, _LISTS) and not self._is_trusted(type(value)):
-      raise RefusedError(f'refusing to append to {name_of(value)}')
+    value = self._checked(_LISTS, 'append to')
     extend = getattr(value, 'extend', None)
     if extend is not None:
       self._change(value, self._take(items), extend, items)
@@ -304,9 +258,7 @@ class Unpickler(Base):
     self._set_items(self.pop_mark())
 
   def _set_items(self, items: list[Any]) -> None:
-    value = self.stack[-1]
-    if not isinstance(value, dict) and not self._is_trusted(type(value)):
-      raise RefusedError(f'refusing to set items of {name_of(value)}')
+    value = self._checked(dict, 'set items of')
     self._check_keys(items[::2])
 
     def change() -> None:
@@ -317,9 +269,7 @@ class Unpickler(Base):
 
   def load_additems(self) -> None:
     items = self.pop_mark()
-    value = self.stack[-1]
-    if not isinstance(value, set) and not self._is_trusted(type(value)):
-      raise RefusedError(f'refusing to add to {name_of(value)}')
+    value = self._checked(set, 'add to')
     self._check_keys(items)
 
     def change() -> None:
@@ -446,28 +396,6 @@ class Unpickler(Base):
   def load_refused(self) -> None:
     raise RefusedError('refusing an opcode that no pickler writes here')
 
-  # What a subclass decides ----------------------------------------------------
-
-  def _is_trusted(self, value: Any) -> bool:
-    """Whether somebody has allowed it, who answers for it."""
-    raise NotImplementedError
-
-  def _call(self, function: Any, args: Any) -> Any:
-    """Returns `function(*args)`, or raises RefusedError."""
-    raise NotImplementedError
-
-  def _make(self, cls: Any, args: Any, kwargs: Any) -> Any:
-    """Returns `cls.__new__(cls, *args, **kwargs)`, or raises RefusedError."""
-    raise NotImplementedError
-
-  def _dtype(self, dtype: np.dtype, state: Any) -> np.dtype:
-    """Returns the dtype that `state` makes of it, or raises RefusedError."""
-    raise NotImplementedError
-
-  def _set_state(self, instance: Any, state: Any) -> None:
-    """Sets the state of an instance, or raises RefusedError."""
-    raise NotImplementedError
-
 
 _NOTHING = object()
 
@@ -488,8 +416,10 @@ def _counting(load: Callable) -> Callable:
 
 
 for _name in (
-  *('INT', 'LONG', 'LONG4', 'FLOAT', 'STRING', 'BINSTRING', 'SHORT_BINSTRING'),
-  *('BINBYTES', 'BINBYTES8', 'UNICODE', 'BINUNICODE', 'BINUNICODE8'),
+  *('INT', 'BININT', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT'),
+  *('STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE'),
+  *('BINUNICODE8', 'SHORT_BINUNICODE', 'SHORT_BINBYTES', 'BINBYTES'),
+  'BINBYTES8',
 ):
   _code = getattr(pickle, _name)[0]
   Unpickler.dispatch[_code] = _counting(Base.dispatch[_code])

@@ -346,7 +346,11 @@ def load(file: IO[bytes]) -> Any:
 
   What Python 2 wrote is read too: its texts and arrays as Latin-1.
   """
-  return _Unpickler(file, encoding='latin1').load()
+  content = io.BytesIO(file.read())
+  value = _Unpickler(content, encoding='latin1').load()
+  if rest := len(content.read()):
+    file.seek(-rest, io.SEEK_CUR)  # Of the next pickle, say.
+  return value
 
 
 def loads(pickled: bytes) -> Any:

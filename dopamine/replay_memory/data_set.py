@@ -107,12 +107,19 @@ def check_shapes(
       continue
     found = _read_header(file)
     if found != fitting:
-      raise errors.SettingError(
-        f'{file} holds {name} of shape {found[0]} and dtype {found[1]}, but '
-        f'this buffer was built for shape {fitting[0]} and dtype '
-        f'{fitting[1]}. Build it as the saved one was (replay_capacity is '
-        'the first number of the shape), or start in an empty directory.'
-      )
+      raise misfit(file, name, found, fitting)
+
+
+def misfit(
+  file: str, name: str, found: tuple[Any, Any], fitting: tuple[Any, Any]
+) -> errors.UsageError:
+  """The error of an array that has another shape and dtype than the buffer."""
+  return errors.SettingError(
+    f'{file} holds {name} of shape {found[0]} and dtype {found[1]}, but this '
+    f'buffer was built for shape {fitting[0]} and dtype {fitting[1]}. Build it '
+    'as the saved one was (replay_capacity is the first number of the shape), '
+    'or start in an empty directory.'
+  )
 
 
 # Where episodes start and end -------------------------------------------------

@@ -291,38 +291,41 @@ class Ring:
     """
     cursor = self.cursor()
     self._ring.before_adding(cursor)  # Here too: some call only this.
-    for (name, _, _), arg in zip(self._added, args, strict=False):
+    for name, arg in zip(self._added, args, strict=False):
       self._store[name][cursor] = arg
     self.add_count += 1
 
   @functools.cached_property
-  def _added(self) -> list[tuple[str, tuple[int, ...], np.dtype]]:
-    """Name, shape and dtype of what `add` takes."""
-    return [
-      (name, tuple(shape), elements.numpy_dtype(dtype))
-      for name, shape, dtype in self.get_add_args_signature()
-    ]
+  def _added(self) -> dict[str, tuple[tuple[int, ...], np.dtype, bool]]:
+    """Shape and dtype of what `add` takes; whether it must not be rounded."""
+    added = {}
+    for name, shape, kind in self.get_add_args_signature():
+      dtype = elements.numpy_dtype(kind)
+      exact = 'biuf' if name == 'observation' else 'biu'
+      added[name] = tuple(shape), dtype, dtype.kind in exact
+    return added
 
   @functools.cached_property
   def _add_zeros(self) -> tuple[np.ndarray, ...]:
-    return tuple(np.zeros(shape, dtype) for _, shape, dtype in self._added)
+    added = self._added.values()
+    return tuple(np.zeros(shape, dtype) for shape, dtype, _ in added)
 
   def _check_add(self, args: tuple) -> None:
-    if len(args) != len(self._added):
+    added = self._added
+    if len(args) != len(added):
       raise errors.SettingError(
-        f'Add expects {len(self._added)} elements, received {len(args)}'
+        f'Add expects {len(added)} elements, received {len(args)}'
       )
-    for arg, (name, expected, dtype) in zip(args, self._added, strict=True):
-      shape = () if type(arg) in elements.SCALARS else np.shape(arg)
-      if shape != expected:
+    for arg, (name, expected) in zip(args, added.items(), strict=True):
+      shape, dtype, is_exact = expected
+      given = () if type(arg) in elements.SCALARS else np.shape(arg)
+      if given != shape:
         raise errors.SettingError(
-          f'arg has shape {shape}, expected {expected} ({name})'
+          f'arg has shape {given}, expected {shape} ({name})'
         )
-      if type(arg) in (int, bool):
+      if not is_exact or type(arg) in (int, bool):
         continue  # NumPy itself refuses an int that does not fit.
-      given = float if type(arg) is float else arg.dtype
-      exact = 'biuf' if name == 'observation' else 'biu'  # Rewards are rounded.
-      if given != dtype and dtype.kind in exact:
+      if (float if type(arg) is float else arg.dtype) != dtype:
         setting = f'{type(self).__name__}.{name}_dtype'
         elements.as_stored(arg, dtype, f'add was given {name}', setting)
 

@@ -25,7 +25,6 @@ from dopamine.files import parity
 from dopamine.files import pending
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import data_set
-from dopamine.settings import errors
 
 # Of 64 segments, four checkpoints with hardly anything new between them hold
 # three to six more than the ring, and the copy of one in use is a hundredth.
@@ -81,21 +80,8 @@ class RingFiles:
     slot = sum(array.nbytes for array in store.values()) // self._capacity
     least = max(-(-self._capacity // SEGMENTS), SMALLEST // max(slot, 1), 1)
     self.length = min(length or least, self._capacity)
-    self._expect_none()
+    self._unwritten = _Parts()
     self.forget()
-
-  def _expect_none(self) -> None:
-    self._progress = threading.Condition()
-    self._unwritten: list[_Part] = []
-
-  def __getstate__(self) -> dict[str, Any]:
-    """What a copy has: what is being written is not the copy's."""
-    own = '_progress', '_unwritten'
-    return {n: value for n, value in vars(self).items() if n not in own}
-
-  def __setstate__(self, state: dict[str, Any]) -> None:
-    vars(self).update(state)
-    self._expect_none()
 
   def forget(self) -> None:
     """Has the next checkpoint write every segment anew."""
@@ -103,13 +89,12 @@ class RingFiles:
 
   def before_adding(self, slot: int) -> None:
     """Waits until a slot may be overwritten. To be called for each in turn."""
-    if slot % self.length or not self._unwritten:
+    parts = self._unwritten
+    if slot % self.length or not parts:
       return
     index = slot // self.length
-    with self._progress:
-      self._progress.wait_for(
-        lambda: all(index not in part.left for part in self._unwritten)
-      )
+    with parts.progress:
+      parts.progress.wait_for(lambda: all(index not in p.left for p in parts))
 
   # Saving ---------------------------------------------------------------------
 
@@ -218,17 +203,21 @@ class RingFiles:
 
 
 class _Files(NamedTuple):
-  """Of a checkpoint.
+  """Of a checkpoint."""
 
-  Attributes:
-    folder: where they are.
-    added: how many slots had been added when it was taken.
-    segments: what its record says of each, by segment.
-  """
+  folder: str  # where they are
+  added: int  # how many slots had been added when it was taken
+  segments: dict[int, dict[str, Any]]  # what its record says of each
 
-  folder: str
-  added: int
-  segments: dict[int, dict[str, Any]]
+
+class _Parts(list['_Part']):
+  """What is being written of a ring; of a copy of it, nothing."""
+
+  def __init__(self) -> None:
+    self.progress = threading.Condition()
+
+  def __reduce__(self) -> Any:
+    return _Parts, ()
 
 
 class _Part(pending.Part):
@@ -281,49 +270,48 @@ class _Part(pending.Part):
         self.left.remove(index)
 
   def write(self) -> None:
+    segments = self._saved.segments
     for index in self._order:
       self._write_segment(index)
-    for path, segment in zip(
-      self.shared, self._saved.segments.values(), strict=True
-    ):
+    for path, segment in zip(self.shared, segments.values(), strict=True):
       if not parity.has_shared(path, segment['size']):
         raise FileNotFoundError(f'{path} has vanished')
-    atomic.write_file(self.files[0], self._write_record)
+    record = self._about | {
+      'segments': [s for _, s in sorted(segments.items())]
+    }
+    text = np.frombuffer(json.dumps(record).encode(), np.uint8)
+
+    def write(file: IO[bytes]) -> None:
+      np.savez_compressed(file, record=text, **self._arrays)  # type: ignore
+
+    atomic.write_file(self.files[0], write)
     self._is_complete = True
 
   def _write_segment(self, index: int) -> None:
     segment = self._saved.segments[index]
-    content = self._compressed(index, segment['first'], segment['end'])
-    with self._ring._progress:  # It is read, if not yet on the disk.
+    start, copies = self._copies.pop(index, (segment['end'], []))
+    compressor = zstandard.ZstdCompressor(level=1).compressobj()
+    content = bytearray()
+    for i, array in enumerate(self._store.values()):
+      for part in (array[segment['first'] : start], *copies[i : i + 1]):
+        content += compressor.compress(_bytes(part))
+    content += compressor.flush()
+    progress = self._ring._unwritten.progress
+    with progress:  # It is read, if not yet on the disk.
       self.left.discard(index)
-      self._ring._progress.notify_all()
+      progress.notify_all()
     path = os.path.join(self._saved.folder, segment['file'])
     self._written.append(path)
     segment['checksums'] = parity.write_shared(path, content)
     segment['size'] = len(content)
 
-  def _compressed(self, index: int, first: int, end: int) -> bytearray:
-    start, copies = self._copies.pop(index, (end, []))
-    compressor = zstandard.ZstdCompressor(level=1).compressobj()
-    content = bytearray()
-    for i, array in enumerate(self._store.values()):
-      for part in (array[first:start], *copies[i : i + 1]):
-        content += compressor.compress(_bytes(part))
-    return content + compressor.flush()
-
-  def _write_record(self, file: IO[bytes]) -> None:
-    segments = [s for _, s in sorted(self._saved.segments.items())]
-    record = json.dumps(self._about | {'segments': segments}).encode()
-    text = np.frombuffer(record, np.uint8)
-    np.savez_compressed(file, record=text, **self._arrays)  # type: ignore
-
   def close(self) -> None:
-    ring = self._ring
-    with ring._progress:
-      if self not in ring._unwritten:
+    ring, parts = self._ring, self._ring._unwritten
+    with parts.progress:
+      if self not in parts:
         return  # It is closed.
-      ring._unwritten.remove(self)
-      ring._progress.notify_all()
+      parts.remove(self)
+      parts.progress.notify_all()
     if not self._is_complete:
       for path in self._written:
         with contextlib.suppress(OSError):
@@ -379,12 +367,11 @@ def check_fit(saved: Saved, store: Store) -> None:
   for name, expected in json.loads(json.dumps(described(store))).items():
     if found.get(name) != expected:
       shape, dtype = found.get(name, (None, None))
-      raise errors.SettingError(
-        f'{saved.path} holds {data_set.STORE_FILENAME_PREFIX}{name} of shape '
-        f'{shape and tuple(shape)} and dtype {dtype}, but this buffer was '
-        f'built for shape {tuple(expected[0])} and dtype {expected[1]}. '
-        'Build it as the saved one was (replay_capacity is the first number '
-        'of the shape), or start in an empty directory.'
+      raise data_set.misfit(
+        saved.path,
+        data_set.STORE_FILENAME_PREFIX + name,
+        (shape and tuple(shape), dtype),
+        (tuple(expected[0]), expected[1]),
       )
 
 
@@ -429,6 +416,7 @@ def _check(record: dict[str, Any], elements: dict[str, Any]) -> None:
     raise ValueError(f'add_count is {count}')
   if record['folder'] not in _FOLDERS:
     raise ValueError(f'{record["folder"]!r} is no folder of a checkpoint')
+  covered = 0
   old = seams.compat('old_records') if 'segments' not in record else None
   if old:
     record['segments'] = old.segments(record, int(count))
@@ -441,9 +429,7 @@ def _check(record: dict[str, Any], elements: dict[str, Any]) -> None:
     )
     if {type(number) for number in numbers} != {int} or min(numbers) < 0:
       raise ValueError(f'{segment["file"]} is described by no integers')
-  covered = 0
-  for segment in () if old else record['segments']:
-    if not segment['first'] == covered < segment['end']:
+    if not old and not segment['first'] == covered < segment['end']:
       raise ValueError(f'slots are missing before {segment["file"]}')
     covered = segment['end']
   if not old and covered != min(count, record['replay_capacity']):
