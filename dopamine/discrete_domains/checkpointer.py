@@ -58,19 +58,18 @@ def _complete(directory: str, sentinel_file_identifier: str) -> list[int]:
   """The numbers of the checkpoints that have a sentinel, in order."""
   if not os.path.isdir(directory):
     return []
-  pattern = re.compile(
-    rf'sentinel_{re.escape(sentinel_file_identifier)}_complete\.{_NUMBER}'
-  )
-  matches = map(pattern.fullmatch, os.listdir(directory))
+  sentinel = _sentinel(sentinel_file_identifier)
+  matches = map(sentinel.fullmatch, os.listdir(directory))
   return sorted(int(match[1]) for match in matches if match)
 
 
-def check_format(version: Any, path: str) -> None:
-  """Refuses what a later release wrote, which must not be taken for damage.
+def _sentinel(identifier: str) -> re.Pattern:
+  """What the names of sentinels are like."""
+  return re.compile(rf'sentinel_{re.escape(identifier)}_complete\.{_NUMBER}')
 
-  Args:
-    version: the `format` that is written in a file, None if there is none.
-    path: of the file.
+
+def check_format(version: Any, path: str) -> None:
+  """Refuses the format in a file that a later release wrote: it is no damage.
 
   Raises:
     ValueError: it is newer than what is known here.
@@ -121,10 +120,9 @@ class Checkpointer:
     """
     if not base_directory:
       raise errors.SettingError('No path provided to Checkpointer.')
-    self._checkpoint_file_prefix = checkpoint_file_prefix
-    self._sentinel_file_identifier = sentinel_file_identifier
-    self._sentinel_prefix = f'sentinel_{sentinel_file_identifier}_complete'
-    self._checkpoint_frequency = checkpoint_frequency
+    self._prefix = checkpoint_file_prefix
+    self._identifier = sentinel_file_identifier
+    self._frequency = checkpoint_frequency
     # An environment may change the working folder.
     self._base_directory = os.path.abspath(base_directory)
     self.keep = keep
@@ -138,9 +136,9 @@ class Checkpointer:
     try:
       os.makedirs(self._base_directory, exist_ok=True)
     except OSError as error:
+      text = f'{base_directory} ({error.strerror}).'
       raise errors.SettingError(
-        f'Unable to create checkpoint path: {base_directory} '
-        f'({error.strerror}).'
+        f'Unable to create checkpoint path: {text}'
       ) from error
 
   @property
@@ -148,12 +146,17 @@ class Checkpointer:
     """Where the files are."""
     return self._base_directory
 
-  def _path(self, prefix: str, iteration_number: int) -> str:
-    return os.path.join(self._base_directory, f'{prefix}.{iteration_number}')
-
-  def _manifest_path(self, iteration_number: int) -> str:
-    name = f'manifest_{self._checkpoint_file_prefix}.{iteration_number}.json'
+  def _path(self, name: str) -> str:
     return os.path.join(self._base_directory, name)
+
+  def _pickle_path(self, number: int) -> str:
+    return self._path(f'{self._prefix}.{number}')
+
+  def _manifest_path(self, number: int) -> str:
+    return self._path(f'manifest_{self._prefix}.{number}.json')
+
+  def _sentinel_path(self, number: int) -> str:
+    return self._path(f'sentinel_{self._identifier}_complete.{number}')
 
   def _number_of(self, name: str) -> int | None:
     """Of which checkpoint a file is by its name; None if of none."""
@@ -162,7 +165,7 @@ class Checkpointer:
 
   def numbers(self) -> list[int]:
     """Returns the numbers of the complete checkpoints, in order."""
-    return _complete(self._base_directory, self._sentinel_file_identifier)
+    return _complete(self._base_directory, self._identifier)
 
   # Saving ---------------------------------------------------------------------
 
@@ -170,11 +173,12 @@ class Checkpointer:
   def collect(self) -> Iterator[pending.Checkpoint]:
     """Collects what is put in `directory`, for `save_checkpoint`."""
     os.makedirs(self._shared_directory, exist_ok=True)
-    checkpoint = pending.Checkpoint(
-      self._base_directory, self._shared_directory
-    )
+    checkpoint = self._new()
     with checkpoint.open():
       yield checkpoint
+
+  def _new(self) -> pending.Checkpoint:
+    return pending.Checkpoint(self._base_directory, self._shared_directory)
 
   def save_checkpoint(self, iteration_number: int, data: Any) -> None:
     """Saves `data`, then the sentinel; removes all but the newest `keep`.
@@ -188,13 +192,9 @@ class Checkpointer:
     Raises:
       safe_pickle.RefusedError: `data` holds something else; names it.
     """
-    if iteration_number % self._checkpoint_frequency:
+    if iteration_number % self._frequency:
       return
-    checkpoint = pending.checkpoint_in(self._base_directory)
-    if checkpoint is None:
-      checkpoint = pending.Checkpoint(
-        self._base_directory, self._shared_directory
-      )
+    checkpoint = pending.checkpoint_in(self._base_directory) or self._new()
     self.write(iteration_number, safe_pickle.dumps(data), checkpoint)
 
   def write(
@@ -230,11 +230,10 @@ class Checkpointer:
       checkpoint.close()
 
   def _check_files(self, iteration_number: int, files: list[str]) -> None:
+    home = os.path.realpath(self._base_directory)
     for path in files:
       folder, name = os.path.split(path)
-      is_here = os.path.realpath(folder) == os.path.realpath(
-        self._base_directory
-      )
+      is_here = os.path.realpath(folder) == home
       if not is_here or self._number_of(name) != iteration_number:
         raise errors.SettingError(
           f'a file of checkpoint {iteration_number} was put at {path}: give '
@@ -253,8 +252,9 @@ class Checkpointer:
   ) -> None:
     self.discard(iteration_number)  # Of a damaged one: it is replaced now.
     checkpoint.write()
-    path = self._path(self._checkpoint_file_prefix, iteration_number)
+    path = self._pickle_path(iteration_number)
     _write_file(path, pickled)
+    shared = (file for part in checkpoint.parts for file in part.shared)
     manifest = {
       'format': FORMAT,
       **({'place': place} if place else {}),
@@ -262,18 +262,14 @@ class Checkpointer:
         os.path.basename(file): [os.path.getsize(file), atomic.checksum(file)]
         for file in (*files, path)
       },
-      'shared': [
-        self._shared_name(os.path.basename(file))
-        for part in checkpoint.parts
-        for file in part.shared
-      ],
+      'shared': [self._shared_name(os.path.basename(file)) for file in shared],
     }
     content = json.dumps(manifest).encode()
     content += b'\n%d\n' % zlib.crc32(content)
     _write_file(self._manifest_path(iteration_number), content)
     atomic.sync_folder(self._shared_directory)
     atomic.sync_folder(self._base_directory)
-    _write_file(self._path(self._sentinel_prefix, iteration_number), b'done')
+    _write_file(self._sentinel_path(iteration_number), b'done')
     atomic.sync_folder(self._base_directory)
     if self.keep:
       for stale in self.numbers()[: -self.keep]:
@@ -313,7 +309,7 @@ class Checkpointer:
     ]
     for name in (*names, manifest):
       with contextlib.suppress(OSError):  # What stays does no harm.
-        os.remove(os.path.join(self._base_directory, name))
+        os.remove(self._path(name))
 
   def incomplete(self) -> list[int]:
     """Returns the numbers of which there are files, but no sentinel."""
@@ -330,17 +326,17 @@ class Checkpointer:
     for name in os.listdir(self._base_directory):
       if re.fullmatch(rf'manifest_[\w-]+\.{_NUMBER}\.json', name):
         with contextlib.suppress(atomic.DamagedError):
-          _read_manifest(os.path.join(self._base_directory, name))
+          _read_manifest(self._path(name))
 
   def remove_unfinished(self) -> None:
     """Removes what a process that was killed had begun to write."""
-    sentinel = re.compile(rf'{re.escape(self._sentinel_prefix)}\.{_NUMBER}')
+    sentinel = _sentinel(self._identifier)
     for name in os.listdir(self._base_directory):
       stem = name.removesuffix('.tmp')
       is_ours = self._number_of(stem) is not None or sentinel.fullmatch(stem)
       if stem != name and is_ours:
         with contextlib.suppress(OSError):
-          os.remove(os.path.join(self._base_directory, name))
+          os.remove(self._path(name))
 
   def remove_leftovers(self) -> None:
     """Removes what is left of older checkpoints that were removed half.
@@ -366,7 +362,7 @@ class Checkpointer:
         names.update(self.manifest(number).get('shared', ()))
     for number in self.numbers():
       manifest = self.manifest(number)
-      record = os.path.join(self._base_directory, f'replay_ckpt.{number}.npz')
+      record = self._path(f'replay_ckpt.{number}.npz')
       if not manifest and os.path.exists(record):
         raise atomic.DamagedError(f'the manifest of {record} is missing')
       names.update(manifest.get('shared', ()))
@@ -386,41 +382,36 @@ class Checkpointer:
     if not os.path.lexists(path):
       return {}
     manifest = _read_manifest(path)
+    for fault in self._faults(manifest, iteration_number):
+      raise atomic.DamagedError(f'{path} is damaged: {fault}')
+    return manifest
+
+  def _faults(self, manifest: dict[str, Any], number: int) -> Iterator[str]:
+    """Yields what a manifest says that no checkpoint here has."""
     files, shared = manifest.get('files', {}), manifest.get('shared', [])
     if not isinstance(files, dict) or not isinstance(shared, list):
-      raise atomic.DamagedError(f'{path} is damaged: it has no list of files')
+      yield 'it has no list of files'
     for name, described in files.items():
-      if self._number_of(name) != iteration_number or not (
-        isinstance(described, list)
-        and [type(x) for x in described] == [int, int]
-      ):
-        raise atomic.DamagedError(
-          f'{path} is damaged: {name!r} is no file of this checkpoint'
-        )
+      if self._number_of(name) != number or not _are_two(described):
+        yield f'{name!r} is no file of this checkpoint'
     place = manifest.get('place', [0, 0])
-    if not isinstance(place, list) or [*map(type, place)] != [int, int]:
-      raise atomic.DamagedError(f'{path} is damaged: {place!r} is no place')
+    if not _are_two(place):
+      yield f'{place!r} is no place'
     for name in shared:
       file = os.path.basename(name) if isinstance(name, str) else ''
       is_ours = re.fullmatch(parity.SHARED_FILE, file)
       if not is_ours or name != self._shared_name(file):
-        raise atomic.DamagedError(
-          f'{path} is damaged: {name!r} is no file that checkpoints share'
-        )
-    return manifest
+        yield f'{name!r} is no file that checkpoints share'
 
   def discard(self, iteration_number: int) -> None:
     """Makes a checkpoint count no more; its other files stay for now."""
     with contextlib.suppress(FileNotFoundError):
-      os.remove(self._path(self._sentinel_prefix, iteration_number))
+      os.remove(self._sentinel_path(iteration_number))
 
   def check(self, iteration_number: int) -> bool:
     """Compares the files of a checkpoint with its manifest, if it has one.
 
     What it shares with others is checked when it is read.
-
-    Args:
-      iteration_number: of the checkpoint.
 
     Returns:
       Whether it has a manifest; what Dopamine 3 wrote has none.
@@ -431,7 +422,7 @@ class Checkpointer:
     """
     manifest = self.manifest(iteration_number)
     for name, (size, checksum) in manifest.get('files', {}).items():
-      path = os.path.join(self._base_directory, name)
+      path = self._path(name)
       if not os.path.isfile(path):
         raise atomic.DamagedError(f'{path} is missing')
       if os.path.getsize(path) != size:
@@ -454,19 +445,16 @@ class Checkpointer:
         NumPy values.
       atomic.DamagedError: the file is no pickle.
     """
-    path = self._path(self._checkpoint_file_prefix, iteration_number)
-    if not os.path.exists(path):
-      return None
-    return atomic.read_pickle(path)
+    path = self._pickle_path(iteration_number)
+    return atomic.read_pickle(path) if os.path.exists(path) else None
+
+
+def _are_two(numbers: Any) -> bool:
+  return isinstance(numbers, list) and [*map(type, numbers)] == [int, int]
 
 
 def _read_manifest(path: str) -> dict[str, Any]:
-  """What is in a manifest, before it is looked at closely.
-
-  Raises:
-    atomic.DamagedError: it is not what was written.
-    ValueError: a later release wrote it.
-  """
+  """What is in a manifest, before it is looked at closely."""
   content, _, rest = atomic.read_file(path, 2**24).partition(b'\n')
   if rest != b'%d\n' % zlib.crc32(content):
     raise atomic.DamagedError(f'{path} is damaged')

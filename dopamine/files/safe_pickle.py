@@ -6,6 +6,7 @@ few other types that Dopamine 3 wrote, something harmless takes their place.
 """
 
 import collections
+import contextlib
 import io
 import itertools
 import math
@@ -348,8 +349,8 @@ def load(file: IO[bytes]) -> Any:
   """
   content = io.BytesIO(file.read())
   value = _Unpickler(content, encoding='latin1').load()
-  if rest := len(content.read()):
-    file.seek(-rest, io.SEEK_CUR)  # Of the next pickle, say.
+  with contextlib.suppress(AttributeError, OSError):  # Of a pipe.
+    file.seek(-len(content.read()), io.SEEK_CUR)  # There may be another pickle.
   return value
 
 

@@ -57,7 +57,7 @@ class StopRequest:
 
 
 class NoSaver:
-  """Of a loop that saves nothing: the seam, and no more."""
+  """Of a loop that saves nothing: what the loop calls, and no more."""
 
   def seed(self, given: int | None) -> int:
     """Returns the seed of the run: the one that is given, or a fresh one."""
@@ -67,21 +67,17 @@ class NoSaver:
     """Returns the seed of the environment."""
     return seed
 
-  def keep_as(self, agent: Any, log: Any) -> None:
-    """Does nothing."""
-
-  def sweep(self) -> None:
-    """Does nothing."""
-
   def is_due(self) -> bool:
     """Whether to save here and now."""
     return False
 
-  def begin_writing(self) -> None:
-    """Does nothing."""
+  def keep_as(self, agent: Any, log: Any) -> None: ...
 
-  def close(self) -> None:
-    """Does nothing."""
+  def sweep(self) -> None: ...
+
+  def begin_writing(self) -> None: ...
+
+  def close(self) -> None: ...
 
 
 class Saver(NoSaver):
@@ -119,8 +115,7 @@ class Saver(NoSaver):
       ValueError: a later release wrote there.
     """
     self._base_dir, self._minutes, self._writer = base_dir, minutes, writer
-    self._stop_request = stop_request
-    self._lock = folder
+    self._stop_request, self._lock = stop_request, folder
     self.checkpoints = checkpoints.RunCheckpoints(checkpoint_dir, prefix)
     self._next = math.inf  # Checkpoint, by `time.monotonic`.
     self._saves_mid_episode: bool | None = None  # Nobody has asked yet.
@@ -157,10 +152,15 @@ class Saver(NoSaver):
     Raises:
       ValueError: all are damaged, or the newest does not fit this run.
     """
-    places = self._chosen()
+    places, complete = self._chosen(), self.checkpoints.complete
     if not places:
       self._event_sizes = {}
-      self._tell_incomplete()
+      if incomplete := complete.incomplete():
+        progress.say(
+          f'Starting afresh: {complete.directory} has files of checkpoint '
+          f'{", ".join(map(str, incomplete))}, but no sentinel of it: it was '
+          'never completed'
+        )
       return None
     damages: dict[checkpoints.Place, str] = {}
     for place in reversed(places):
@@ -184,7 +184,7 @@ class Saver(NoSaver):
       'files back if you have them elsewhere, set '
       'DQNAgent.allow_partial_reload = True to go on from weights alone, or '
       'give another base_dir to start afresh (or delete '
-      f'{self.checkpoints.complete.directory})'
+      f'{complete.directory})'
     )
 
   def _chosen(self) -> list[checkpoints.Place]:
@@ -202,15 +202,6 @@ class Saver(NoSaver):
         'start afresh'
       )
     return [self.checkpoints.after(latest)] if latest >= 0 else []
-
-  def _tell_incomplete(self) -> None:
-    complete = self.checkpoints.complete
-    if incomplete := complete.incomplete():
-      progress.say(
-        f'Starting afresh: {complete.directory} has files of checkpoint '
-        f'{", ".join(map(str, incomplete))}, but no sentinel of it: it was '
-        'never completed'
-      )
 
   def keep_as(self, agent: Any, log: logger.Logger) -> None:
     """Keeps as many checkpoints and logs as an agent says."""
@@ -240,14 +231,15 @@ class Saver(NoSaver):
 
   def start_clock(self) -> None:
     """Counts the minutes to the next checkpoint from here."""
+    self._next = math.inf
     if self._minutes is not None:
       self._next = time.monotonic() + 60 * self._minutes
 
   def is_due(self) -> bool:
     """Whether a checkpoint within the iteration, or a stop, is due."""
-    if self._stop_request.since is not None:
-      return True
-    return time.monotonic() >= self._next
+    return self._stop_request.since is not None or (
+      time.monotonic() >= self._next
+    )
 
   def save(self, place: checkpoints.Place, bundle: Bundle) -> bool:
     """Takes a checkpoint, which is written while the run goes on.
@@ -271,13 +263,10 @@ class Saver(NoSaver):
       with place.checkpointer.collect() as checkpoint:
         data = bundle(place)
       pickled = safe_pickle.dumps(data) if data else None
-      now = time.monotonic()
-      self._next = math.inf
-      if self._minutes is not None:
-        interval = 60 * self._minutes
-        if now - start > 1:  # Training waited for an agent's own files: seldom.
-          interval = max(interval, 100 * (now - start))
-        self._next = now + interval
+      waited = time.monotonic() - start
+      self.start_clock()
+      if waited > 1:  # Training waited for an agent's own files: seldom.
+        self._next = max(self._next, time.monotonic() + 100 * waited)
       if pickled is not None:
         self.checkpoints.write(place, pickled, checkpoint, self._retry_soon)
       return pickled is not None
@@ -344,27 +333,21 @@ class Saver(NoSaver):
       OSError: the last one could not be saved.
     """
     self.checkpoints.wait()
-    is_logged = is_saved = False
+    left = [log, lambda: self._checkpoint(checkpoint, saver, is_last)]
+    error: Any = None
     for attempt in range(3 if is_last else 1):
       time.sleep(attempt)
-      error: OSError | None = None
-      try:
-        if not is_logged:
-          log()
-        is_logged = True
-      except OSError as caught:
-        error = caught
-      try:
-        if not is_saved:
-          self._checkpoint(checkpoint, saver, is_last)
-        is_saved = True
-      except OSError as caught:
-        error = caught
-      if error is None:
+      for step in tuple(left):
+        try:
+          step()
+          left.remove(step)
+        except OSError as caught:
+          error = caught
+      if not left:
         return
-      if not is_last:
-        self._retry_soon(error)
-        return
+    if not is_last:
+      self._retry_soon(error)
+      return
     raise errors.NotSavedError(
       f'iteration {iteration} could not be saved: {error}. Checkpoints of '
       'earlier iterations are as they were; with room to write, '
