@@ -46,6 +46,7 @@ def make(kind, learning_rate, *args, **kwargs):
     return kind(as_rate(learning_rate), *args, **kwargs)
 
 
+@keras.saving.register_keras_serializable(package='dopamine')
 class RMSProp(keras.optimizers.Optimizer):
   """RMSProp with epsilon inside the root (Tieleman & Hinton, 2012).
 
@@ -128,6 +129,7 @@ class RMSProp(keras.optimizers.Optimizer):
     )
 
 
+@keras.saving.register_keras_serializable(package='dopamine')
 class Adam(keras.optimizers.Adam):
   """Adam with epsilon after the bias correction (Kingma & Ba, 2015, Alg. 1).
 

@@ -1,23 +1,9 @@
-"""The networks of pixels: the trunk of Mnih et al. (2015), and heads."""
+"""The trunk of pixels, of Mnih et al. (2015), and the network of DQN."""
 
 import gin
-import keras
 from keras import ops
-import numpy as np
 
-from dopamine.networks import heads
 from dopamine.networks import parts
-from dopamine.networks import rainbow
-
-# Uniform in [-sqrt(sqrt(3) / fan_in), +...]: distributional agents start there.
-_VARIANCE_SCALING = {
-  'class_name': 'VarianceScaling',
-  'config': {
-    'scale': 1.0 / np.sqrt(3.0),
-    'mode': 'fan_in',
-    'distribution': 'uniform',
-  },
-}
 
 
 class NatureTrunk(parts.Network):
@@ -107,100 +93,4 @@ class NatureDQNNetwork(parts.Scalar, NatureTrunk):
       inputs_preprocessed=inputs_preprocessed,
       name=name,
       num_actions=num_actions,
-    )
-
-
-@gin.configurable(module='dopamine.jax.networks')
-@parts.saved
-class RainbowNetwork(heads.Categorical, NatureTrunk):
-  """A categorical distribution over `support` `[N]` for every action."""
-
-  def __init__(
-    self,
-    num_actions,
-    num_atoms,
-    support,
-    name=None,
-    inputs_preprocessed=False,
-  ):
-    super().__init__(
-      num_actions * num_atoms,
-      _VARIANCE_SCALING,
-      inputs_preprocessed,
-      name,
-      num_actions,
-    )
-    self.num_atoms = num_atoms
-    self.support = np.asarray(support, np.float32)
-
-
-@gin.configurable(module='dopamine.jax.networks')
-@parts.saved
-class QuantileNetwork(heads.Quantiles, NatureTrunk):
-  """The values of N quantiles, `num_atoms`, for every action."""
-
-  def __init__(
-    self, num_actions, num_atoms, name=None, inputs_preprocessed=False
-  ):
-    super().__init__(
-      num_actions * num_atoms,
-      _VARIANCE_SCALING,
-      inputs_preprocessed,
-      name,
-      num_actions,
-    )
-    self.num_atoms = num_atoms
-
-
-@parts.saved
-class ImplicitQuantileNetwork(heads.ImplicitQuantiles, NatureTrunk):
-  """The values of sampled quantiles for every action, from pixels."""
-
-  def __init__(
-    self,
-    num_actions,
-    quantile_embedding_dim,
-    name=None,
-    inputs_preprocessed=False,
-  ):
-    super().__init__(
-      num_actions, _VARIANCE_SCALING, inputs_preprocessed, name, num_actions
-    )
-    self.quantile_embedding_dim = quantile_embedding_dim
-    self.embedding = heads.QuantileEmbedding(
-      quantile_embedding_dim, _VARIANCE_SCALING
-    )
-    self.seed_generator = keras.random.SeedGenerator()
-
-
-@gin.configurable(module='dopamine.jax.networks')
-@parts.saved
-class FullRainbowNetwork(rainbow.Rainbow, NatureTrunk):
-  """The network of Hessel et al. (2018), see `RainbowHead`."""
-
-  def __init__(
-    self,
-    num_actions,
-    num_atoms,
-    support,
-    noisy=True,
-    dueling=True,
-    distributional=True,
-    inputs_preprocessed=False,
-    name=None,
-  ):
-    super().__init__(
-      None,
-      inputs_preprocessed=inputs_preprocessed,
-      name=name,
-      num_actions=num_actions,
-    )
-    self.num_atoms = num_atoms
-    self.head = rainbow.RainbowHead(
-      num_actions,
-      num_atoms,
-      np.asarray(support, np.float32),
-      noisy=noisy,
-      dueling=dueling,
-      distributional=distributional,
     )

@@ -63,6 +63,15 @@ class Saved:
     made.trainable = trainable
     return made
 
+  def __deepcopy__(self, memo):
+    """A copy with variables of its own; Keras's is of registered classes."""
+    copied = self.from_config(self.get_config())
+    if self.built:
+      copied.build_from_config(self.get_build_config())
+    for ours, theirs in zip(copied.variables, self.variables, strict=True):
+      ours.assign(theirs)
+    return copied
+
 
 class Network(Saved, keras.Model):
   """A model in float32 that knows its number of actions."""

@@ -68,9 +68,11 @@ class BasicDiscreteDomainNetwork(parts.Network):
     self.num_atoms = num_atoms
     self.num_layers, self.hidden_units = num_layers, hidden_units
     checks.check(self)
-    self._activation = keras.activations.get(activation_fn)
+    if isinstance(activation_fn, dict):  # As Keras wrote a function.
+      activation_fn = keras.saving.deserialize_keras_object(activation_fn)
+    self._activation_fn = activation_fn
     try:
-      self._activation(ops.zeros((1, 1)))
+      keras.activations.get(activation_fn)(ops.zeros((1, 1)))
     except (TypeError, ValueError):
       checks.fail(
         self,
@@ -114,7 +116,7 @@ class BasicDiscreteDomainNetwork(parts.Network):
       'min_vals': listed(self._min_vals),
       'max_vals': listed(self._max_vals),
       'num_atoms': self.num_atoms,
-      'activation_fn': keras.activations.serialize(self._activation),
+      'activation_fn': self._activation_fn,
       'num_layers': self.num_layers,
       'hidden_units': self.hidden_units,
       'inputs_preprocessed': self._inputs_preprocessed,

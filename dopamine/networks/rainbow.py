@@ -1,13 +1,15 @@
-"""The noisy, dueling head of full Rainbow."""
+"""The noisy, dueling head of full Rainbow, and its network of pixels."""
 
 import functools
 
+import gin
 import keras
 from keras import layers
 from keras import ops
 import numpy as np
 
-from dopamine.networks import heads
+from dopamine.networks import atari
+from dopamine.networks import distributional
 from dopamine.networks import parts
 
 
@@ -145,7 +147,7 @@ class RainbowHead(parts.Saved, layers.Layer):
       return parts.DQNNetworkType(ops.sum(logits, axis=-1))
     _, num_actions, num_atoms = self._shape
     flat = ops.reshape(logits, (-1, num_actions * num_atoms))
-    return heads.categorical(flat, num_actions, self._support)
+    return distributional.categorical(flat, num_actions, self._support)
 
   def _with_noise(self, noise):
     """The layers as functions, each with its part of the noise vector."""
@@ -192,3 +194,36 @@ class Rainbow:
   def get_config(self):
     """See `parts.Saved`."""
     return self.head.get_config() | super().get_config()
+
+
+@gin.configurable(module='dopamine.jax.networks')
+@parts.saved
+class FullRainbowNetwork(Rainbow, atari.NatureTrunk):
+  """The network of Hessel et al. (2018), see `RainbowHead`."""
+
+  def __init__(
+    self,
+    num_actions,
+    num_atoms,
+    support,
+    noisy=True,
+    dueling=True,
+    distributional=True,
+    inputs_preprocessed=False,
+    name=None,
+  ):
+    super().__init__(
+      None,
+      inputs_preprocessed=inputs_preprocessed,
+      name=name,
+      num_actions=num_actions,
+    )
+    self.num_atoms = num_atoms
+    self.head = RainbowHead(
+      num_actions,
+      num_atoms,
+      np.asarray(support, np.float32),
+      noisy=noisy,
+      dueling=dueling,
+      distributional=distributional,
+    )

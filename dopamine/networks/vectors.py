@@ -8,8 +8,8 @@ import numpy as np
 
 from dopamine.discrete_domains import gym_lib
 from dopamine.networks import atari
+from dopamine.networks import distributional
 from dopamine.networks import fourier
-from dopamine.networks import heads
 from dopamine.networks import parts
 from dopamine.networks import perceptron
 from dopamine.networks import rainbow
@@ -65,7 +65,7 @@ class _DQN(parts.Scalar, _Perceptron):
     super().__init__(num_actions, name=name, **kwargs)
 
 
-class _Rainbow(heads.Categorical, _Perceptron):
+class _Rainbow(distributional.Categorical, _Perceptron):
   """A distribution over `support` `[N]` for every action of a task."""
 
   def __init__(self, num_actions, num_atoms, support, name=None, **kwargs):
@@ -129,7 +129,7 @@ class ClassicControlRainbowNetwork(_Rainbow):
 
 @_any
 @parts.saved
-class ClassicControlQuantileNetwork(heads.Quantiles, _Perceptron):
+class ClassicControlQuantileNetwork(distributional.Quantiles, _Perceptron):
   """`QuantileNetwork` for vectors; see `ClassicControlDQNNetwork`."""
 
 
@@ -154,7 +154,9 @@ class _Features(parts.Network):
 
 @_any
 @parts.saved
-class ClassicControlImplicitQuantileNetwork(heads.ImplicitQuantiles, _Features):
+class ClassicControlImplicitQuantileNetwork(
+  distributional.ImplicitQuantiles, _Features
+):
   """`ImplicitQuantileNetwork` for vectors; see `ClassicControlDQNNetwork`.
 
   The quantile levels join after the first of two hidden layers.
@@ -171,7 +173,7 @@ class ClassicControlImplicitQuantileNetwork(heads.ImplicitQuantiles, _Features):
     super().__init__(num_actions, name=name)
     self.quantile_embedding_dim = quantile_embedding_dim
     self._make_features(hidden_units, kwargs)
-    self.embedding = heads.QuantileEmbedding(quantile_embedding_dim)
+    self.embedding = distributional.QuantileEmbedding(quantile_embedding_dim)
     self.dense1 = parts.Dense(hidden_units, activation='relu')
     self.dense2 = parts.Dense(num_actions)
     self.seed_generator = keras.random.SeedGenerator()
@@ -213,10 +215,10 @@ class ClassicControlFullRainbowNetwork(rainbow.Rainbow, _Features):
 
 _OF_VECTORS = {
   atari.NatureDQNNetwork: ClassicControlDQNNetwork,
-  atari.RainbowNetwork: ClassicControlRainbowNetwork,
-  atari.QuantileNetwork: ClassicControlQuantileNetwork,
-  atari.ImplicitQuantileNetwork: ClassicControlImplicitQuantileNetwork,
-  atari.FullRainbowNetwork: ClassicControlFullRainbowNetwork,
+  distributional.RainbowNetwork: ClassicControlRainbowNetwork,
+  distributional.QuantileNetwork: ClassicControlQuantileNetwork,
+  distributional.ImplicitQuantileNetwork: ClassicControlImplicitQuantileNetwork,
+  rainbow.FullRainbowNetwork: ClassicControlFullRainbowNetwork,
 }
 
 

@@ -1,5 +1,7 @@
 """A network behind a function of its states."""
 
+import copy
+
 import keras
 
 from dopamine.networks import parts
@@ -11,8 +13,8 @@ class Preprocessed(keras.Model):
 
   Args:
     network: what acts and learns.
-    preprocess_fn: of the states. To be saved it must be registered with
-      `keras.saving.register_keras_serializable`, or have a module.
+    preprocess_fn: of the states. For a file, it is to be registered with
+      `keras.saving.register_keras_serializable`.
   """
 
   def __init__(self, network, preprocess_fn):
@@ -30,6 +32,9 @@ class Preprocessed(keras.Model):
       name: keras.saving.serialize_keras_object(value)
       for name, value in made_of.items()
     }
+
+  def __deepcopy__(self, memo):
+    return type(self)(copy.deepcopy(self.wrapped), self._preprocess_fn)
 
   @classmethod
   def from_config(cls, config):

@@ -12,7 +12,7 @@ import pytest
 
 from dopamine import losses
 from dopamine import networks
-from dopamine.networks import heads
+from dopamine.networks import distributional
 from tests.support import oracle
 from tests.support import updates
 from tests.support.oracle import Case
@@ -278,7 +278,7 @@ def categorical(
       values(support, logits, p), logits, probabilities(logits, p)
     )
 
-  return heads, 'categorical', outputs_of
+  return distributional, 'categorical', outputs_of
 
 
 CATEGORICAL = {
@@ -395,7 +395,7 @@ def quantile_values(change):
     outputs = original(outputs, num_actions, num_atoms)
     return outputs._replace(q_values=change(outputs.logits))
 
-  return heads, 'quantiles', outputs_of
+  return distributional, 'quantiles', outputs_of
 
 
 def levels(change):

@@ -1,12 +1,14 @@
-"""What distributional agents ask of a network, of pixels or vectors."""
+"""The heads of C51, QR-DQN and IQN, and their networks of pixels."""
 
 from typing import NamedTuple
 
+import gin
 import keras
 from keras import layers
 from keras import ops
 import numpy as np
 
+from dopamine.networks import atari
 from dopamine.networks import parts
 
 
@@ -27,6 +29,17 @@ class ImplicitQuantileNetworkType(NamedTuple):
 
   quantile_values: keras.KerasTensor  # [N * B, A]
   quantiles: keras.KerasTensor  # [N * B, 1]
+
+
+# Uniform in [-sqrt(sqrt(3) / fan_in), +...]: distributional agents start there.
+_VARIANCE_SCALING = {
+  'class_name': 'VarianceScaling',
+  'config': {
+    'scale': 1.0 / np.sqrt(3.0),
+    'mode': 'fan_in',
+    'distribution': 'uniform',
+  },
+}
 
 
 # Atoms ------------------------------------------------------------------------
@@ -58,6 +71,30 @@ class Categorical:
     }
 
 
+@gin.configurable(module='dopamine.jax.networks')
+@parts.saved
+class RainbowNetwork(Categorical, atari.NatureTrunk):
+  """A categorical distribution over `support` `[N]` for every action."""
+
+  def __init__(
+    self,
+    num_actions,
+    num_atoms,
+    support,
+    name=None,
+    inputs_preprocessed=False,
+  ):
+    super().__init__(
+      num_actions * num_atoms,
+      _VARIANCE_SCALING,
+      inputs_preprocessed,
+      name,
+      num_actions,
+    )
+    self.num_atoms = num_atoms
+    self.support = np.asarray(support, np.float32)
+
+
 # Quantiles --------------------------------------------------------------------
 
 
@@ -83,6 +120,24 @@ class Quantiles:
   def get_config(self):
     """See `parts.Saved`."""
     return super().get_config() | {'num_atoms': self.num_atoms}
+
+
+@gin.configurable(module='dopamine.jax.networks')
+@parts.saved
+class QuantileNetwork(Quantiles, atari.NatureTrunk):
+  """The values of N quantiles, `num_atoms`, for every action."""
+
+  def __init__(
+    self, num_actions, num_atoms, name=None, inputs_preprocessed=False
+  ):
+    super().__init__(
+      num_actions * num_atoms,
+      _VARIANCE_SCALING,
+      inputs_preprocessed,
+      name,
+      num_actions,
+    )
+    self.num_atoms = num_atoms
 
 
 # Sampled quantiles ------------------------------------------------------------
@@ -161,3 +216,24 @@ class ImplicitQuantiles:
     return super().get_config() | {
       'quantile_embedding_dim': self.quantile_embedding_dim
     }
+
+
+@parts.saved
+class ImplicitQuantileNetwork(ImplicitQuantiles, atari.NatureTrunk):
+  """The values of sampled quantiles for every action, from pixels."""
+
+  def __init__(
+    self,
+    num_actions,
+    quantile_embedding_dim,
+    name=None,
+    inputs_preprocessed=False,
+  ):
+    super().__init__(
+      num_actions, _VARIANCE_SCALING, inputs_preprocessed, name, num_actions
+    )
+    self.quantile_embedding_dim = quantile_embedding_dim
+    self.embedding = QuantileEmbedding(
+      quantile_embedding_dim, _VARIANCE_SCALING
+    )
+    self.seed_generator = keras.random.SeedGenerator()
