@@ -18,6 +18,27 @@ def let_go_of_what_was_compiled():
 
 
 @pytest.fixture(autouse=True)
+def without_xla(request):
+  """TensorFlow compiles without XLA, in half the time, but for tests of it.
+
+  Those have the mark `xla`; what tests start as processes of its own has XLA.
+  """
+  tf = sys.modules.get('tensorflow')
+  if tf is None or request.node.get_closest_marker('xla'):
+    yield
+    return
+  plain = tf.function
+
+  def function(*args, jit_compile=None, **kwargs):
+    del jit_compile
+    return plain(*args, **kwargs)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(tf, 'function', function)
+    yield
+
+
+@pytest.fixture(autouse=True)
 def clear_gin():
   """Every test begins with nothing bound, and leaves nothing bound."""
   gin.clear_config()

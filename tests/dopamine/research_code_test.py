@@ -32,7 +32,7 @@ tf = pytest.importorskip('tensorflow')  # Old code makes its optimizers.
 IS_JAX = keras.config.backend() == 'jax'
 only_jax = pytest.mark.skipif(not IS_JAX, reason='of the JAX backend')
 only_tf = pytest.mark.skipif(IS_JAX, reason='of the TensorFlow backend')
-pytestmark = pytest.mark.usefixtures('small_replay')
+pytestmark = [pytest.mark.usefixtures('small_replay'), pytest.mark.xla]
 
 
 def run(base_dir, create_agent, num_iterations, runner=run_experiment.Runner):

@@ -27,6 +27,8 @@ from tests.support import small
 from tests.support import updates
 from tests.support.oracle import Case
 
+pytestmark = pytest.mark.xla
+
 OTHER = {'tensorflow': 'jax', 'jax': 'tensorflow'}[keras.config.backend()]
 
 CASES = {case.algorithm: case for case in updates.COMPILED}

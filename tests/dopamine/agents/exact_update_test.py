@@ -35,6 +35,7 @@ CASES = [
 ]
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize('case', updates.COMPILED, ids=updates.title)
 def test_two_compiled_updates_equal_the_oracle(case):
   online, target, batches, wanted = updates.setting(case, num_batches=2)

@@ -22,6 +22,8 @@ from dopamine.replay_memory import prioritized_replay_buffer
 from tests.support import inside
 from tests.support import small
 
+pytestmark = pytest.mark.xla
+
 GAMMA = 0.9
 
 

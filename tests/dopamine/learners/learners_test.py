@@ -17,6 +17,8 @@ from tests.support import agents
 from tests.support import inside
 from tests.support import small
 
+pytestmark = pytest.mark.xla
+
 OTHER = {'tensorflow': 'jax', 'jax': 'tensorflow'}[keras.config.backend()]
 
 needs_both = pytest.mark.skipif(

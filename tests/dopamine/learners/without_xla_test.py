@@ -13,6 +13,8 @@ if keras.config.backend() != 'tensorflow':
 
 import tensorflow as tf  # noqa: E402
 
+pytestmark = pytest.mark.xla
+
 
 class CountingAgent(dqn_agent.DQNAgent):
   """Counts how often its loss was computed, in a variable that is saved."""

@@ -244,6 +244,7 @@ def test_the_old_hook_of_an_update_is_refused():
     agents.make_agent(Old)
 
 
+@pytest.mark.xla
 @pytest.mark.skipif(
   keras.config.backend() != 'tensorflow', reason='about TensorFlow and XLA'
 )
