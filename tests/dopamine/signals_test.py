@@ -228,6 +228,7 @@ def training(base_dir, *bindings, environment='Environment'):
 # Before there is a run --------------------------------------------------------
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize('number', SIGNALS)
 @pytest.mark.parametrize(
   ('module', 'before'),
@@ -283,6 +284,7 @@ def test_a_signal_while_the_environment_is_made_frees_the_folder(
   assert (tmp_path / 'run/lock').read_text() == ''
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_that_was_ignored_stays_so(number, start):
   environment = {'STOP_BEFORE': 'numpy'}
@@ -293,6 +295,7 @@ def test_a_signal_that_was_ignored_stays_so(number, start):
     program.process.wait(0.3)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize('module', [TRAIN, EVALUATE, EXPORT])
 def test_loading_a_program_changes_no_signal(module):
   code = (
@@ -442,6 +445,7 @@ def test_no_output_at_all_does_not_end_a_run(start, tmp_path):
   assert (tmp_path / 'run/checkpoints/sentinel_checkpoint_complete.1').exists()
 
 
+@pytest.mark.no_backend
 def test_a_program_whose_output_is_closed_writes_into_no_file(tmp_path):
   path = tmp_path / 'file'
   code = (
@@ -454,6 +458,7 @@ def test_a_program_whose_output_is_closed_writes_into_no_file(tmp_path):
   assert path.read_bytes() == b'mine'
 
 
+@pytest.mark.no_backend
 def test_letters_that_the_output_lacks_end_no_program():
   code = (
     'from dopamine import signals\nsignals.begin()\n'

@@ -16,6 +16,8 @@ import pytest
 from dopamine.discrete_domains import run_experiment
 from dopamine.files import lock as files_lock
 
+pytestmark = pytest.mark.no_backend
+
 ROOT = pathlib.Path(__file__).parents[3]
 
 RUNNER = """
@@ -105,7 +107,6 @@ def no_locks(request, monkeypatch):
   monkeypatch.setattr(os, 'kill', kill)
 
 
-@pytest.mark.no_backend
 def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
   process = subprocess.Popen(
     [sys.executable, '-c', HOLD, str(tmp_path)],
