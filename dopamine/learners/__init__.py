@@ -3,24 +3,29 @@
 A learner never sees a reward, a discount or a network's output: it takes
 functions of a batch, compiles them once and runs them. Two exist,
 `tf_learner` and `jax_learner`; `create` picks the one of the process's
-backend. They are the only modules that import a framework.
+backend. Only modules here import a framework.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-import contextlib
-import functools
-import importlib
-import json
-import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from absl import logging
 import keras
 from keras import ops
 import numpy as np
 
-from dopamine import backend
+from dopamine.learners import devices
+from dopamine.learners import keras_settings
+from dopamine.learners import tf_checkpoint
 from dopamine.settings import errors
+
+check_settings = keras_settings.check_settings
+check_values = keras_settings.check_values
+describe_device = devices.describe_device
+keras_defaults = keras_settings.keras_defaults
+num_cpus = devices.num_cpus
+on_device = devices.on_device
+parse_device = devices.parse_device
+read_tf_checkpoint = tf_checkpoint.read_tf_checkpoint
 
 
 class Hooks(NamedTuple):
@@ -76,7 +81,7 @@ class Learner:
     self._hooks, self._device = hooks, device
     self.optimizer = hooks.optimizer
     saved = [v for m in hooks.modules.values() for v in _variables(m)]
-    check_values([*saved, *hooks.optimizer.variables])
+    keras_settings.check_values([*saved, *hooks.optimizer.variables])
     known = set(map(id, saved))
     lost = [v.path for v in hooks.trainable if id(v) not in known]
     if lost or not hooks.trainable:
@@ -188,187 +193,7 @@ def _variables(module) -> list[keras.Variable]:
   return list(module.variables)
 
 
-def _backend_module():
-  name = {'tensorflow': 'tf', 'jax': 'jax'}.get(keras.config.backend())
-  if name is None:
-    raise errors.StateError(
-      f'KERAS_BACKEND={keras.config.backend()} is not supported: set it to '
-      'tensorflow or jax before Python starts'
-    )
-  return importlib.import_module(f'dopamine.learners.{name}_learner')
-
-
 def create(hooks: Hooks, device: str | None = None) -> Learner:
   """Returns the learner of the process's backend."""
-  _warn_of_idle_gpu(device)
-  return _backend_module().Learner(hooks, device)
-
-
-@functools.cache
-def _warn_of_idle_gpu(device: str | None) -> None:
-  """Says so where the CPU computes though there is a GPU."""
-  is_chosen = device is not None and parse_device(device)[0] == 'cpu'
-  if keras.config.backend() == 'jax':
-    names = 'JAX_PLATFORMS', 'JAX_PLATFORM_NAME'
-    is_chosen = is_chosen or 'cpu' in map(os.environ.get, names)
-  text = describe_device(device)
-  if not is_chosen and ' on cpu' in text and backend.has_gpu():
-    logging.warning(
-      'This machine has a GPU, but this run computes with %s: %s',
-      text,
-      backend.why_no_gpu(keras.config.backend()),
-    )
-
-
-def prepare() -> None:
-  """Makes the process ready to compute.
-
-  With TensorFlow: GPU memory as it is needed; and eager mode where a script
-  called `tf.compat.v1.disable_v2_behavior()`, if no graph was made since.
-  """
-  if keras.config.backend() == 'tensorflow':
-    _backend_module().prepare()
-
-
-def eagerly() -> contextlib.AbstractContextManager:
-  """Makes variables outside of a script's graph or session of TensorFlow 1."""
-  if keras.config.backend() == 'tensorflow':
-    return _backend_module().eagerly()
-  return contextlib.nullcontext()
-
-
-def on_device(device: str | None) -> contextlib.AbstractContextManager:
-  """Places what is built inside on `device`, e.g. '/gpu:0', where it exists.
-
-  None leaves the choice to the backend. '/cpu:*' means the CPU; a GPU that is
-  not there means the CPU, as TensorFlow's soft placement has it.
-  """
-  return _backend_module().on_device(device)
-
-
-def check_values(variables) -> None:
-  """Refuses variables that were made in a graph of TensorFlow 1.
-
-  Raises:
-    ValueError: names one.
-  """
-  for variable in variables:
-    if hasattr(variable.value, 'graph'):  # As of no eager tensor, no array.
-      raise errors.SettingError(
-        f'{variable.path} was made in a graph or session of TensorFlow 1, and '
-        'has no value outside of it: make it before that, or in a function '
-        'that the agent is given (optimizer = lambda: '
-        'keras.optimizers.Adam(0.001)); see the row of sess in '
-        'docs/migrating.md'
-      )
-
-
-# What a layer, an optimizer or an op takes where its caller does not say.
-_KERAS_DEFAULTS = {
-  'floatx': 'float32',
-  'image_data_format': 'channels_last',
-  'dtype_policy': 'float32',
-}
-
-
-@contextlib.contextmanager
-def keras_defaults() -> Iterator[None]:
-  """Keras's settings as it ships them, so that no keras.json decides a result.
-
-  Agents are built and their hooks traced inside. What a script set on purpose,
-  `check_settings` refuses.
-  """
-  before = {name: getattr(keras.config, name)() for name in _KERAS_DEFAULTS}
-  changed = {
-    name: value
-    for name, value in before.items()
-    if getattr(value, 'name', value) != _KERAS_DEFAULTS[name]
-  }
-  for name in changed:
-    getattr(keras.config, f'set_{name}')(_KERAS_DEFAULTS[name])
-  try:
-    with eagerly():
-      yield
-  finally:
-    for name, value in changed.items():
-      getattr(keras.config, f'set_{name}')(value)
-
-
-def check_settings() -> None:
-  """Refuses what a script asks of Keras for all and agents do not follow.
-
-  Raises:
-    ValueError: names the setting.
-  """
-  # Where Keras finds it.
-  home = os.path.expanduser('~')
-  home = home if os.access(home, os.W_OK) else '/tmp'
-  folder = os.environ.get('KERAS_HOME', os.path.join(home, '.keras'))
-  path = os.path.expanduser(os.path.join(folder, 'keras.json'))
-  configured: dict[str, Any] = {}
-  with contextlib.suppress(OSError, ValueError):
-    with open(path, encoding='utf-8') as file:
-      configured = dict(json.load(file))
-  # The policy of a process that sets none is its floatx.
-  configured['dtype_policy'] = configured.get('floatx')
-  for name, default in _KERAS_DEFAULTS.items():
-    value = getattr(keras.config, name)()
-    value = getattr(value, 'name', value)
-    if value not in (default, configured.get(name)):
-      raise errors.SettingError(
-        f'keras.config.{name}() is {value!r}, but agents compute with '
-        f'{default!r}: leave keras.config.set_{name} out. Layers of your own '
-        'networks can be given what they need by their arguments'
-      )
-
-
-def describe_device(device: str | None = None) -> str:
-  """One line on the backend, its version and the device it computes on."""
-  return _backend_module().describe_device(device)
-
-
-def read_tf_checkpoint(prefix: str) -> dict[str, np.ndarray]:
-  """Returns the variables that TensorFlow's `Saver` saved, by name.
-
-  Needs TensorFlow, whichever the backend is.
-
-  Args:
-    prefix: of the files `PREFIX.index` and `PREFIX.data-*`.
-
-  Raises:
-    ImportError: TensorFlow is not installed.
-    ValueError: the files are not what was written.
-  """
-  try:
-    tf_learner = importlib.import_module('dopamine.learners.tf_learner')
-  except ImportError as error:
-    raise errors.NotInstalledError(
-      f'{prefix} is a checkpoint of TensorFlow, which is needed to read it: '
-      f'{backend.how_to_install("")}'
-    ) from error
-  return tf_learner.read_checkpoint(prefix)
-
-
-def num_cpus() -> int:
-  """How many CPUs this process may use: as many threads compute on them."""
-  if hasattr(os, 'sched_getaffinity'):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
-
-
-def parse_device(device: str) -> tuple[str, int]:
-  """('gpu', 1) of '/gpu:1', 'GPU:1' or '/device:GPU:1'; '*' reads as 0.
-
-  Raises:
-    ValueError: the text names no device.
-  """
-  kind, _, index = (
-    device.lower().split('/')[-1].removeprefix('device:').partition(':')
-  )
-  if kind not in ('cpu', 'gpu', 'tpu') or not (
-    index in ('', '*') or index.isdigit()
-  ):
-    raise errors.SettingError(
-      f"tf_device={device!r} names no device; write '/cpu:*' or '/gpu:0'"
-    )
-  return kind, int(index) if index.isdigit() else 0
+  devices.warn_of_idle_gpu(device)
+  return devices.backend_module('learner').Learner(hooks, device)

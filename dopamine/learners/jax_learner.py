@@ -1,6 +1,5 @@
 """Gradient steps with JAX: the same stateful networks, made pure in a scope."""
 
-import contextlib
 import functools
 
 import jax
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 
 from dopamine import learners
+from dopamine.learners import jax_devices
 from dopamine.settings import errors
 
 
@@ -37,13 +37,13 @@ class Learner(learners.Learner):
 
   def update(self, batches):
     groups = (self._trainable, self._rest, self._slots)
-    with on_device(self._device):
+    with jax_devices.on_device(self._device):
       state, report = self._update(tuple(map(_values, groups)), batches)
     self._assign(groups, state)
     return report
 
   def predict(self, *arrays):
-    with on_device(self._device):
+    with jax_devices.on_device(self._device):
       groups = (self._trainable, self._rest)
       outputs, state = self._predict(tuple(map(_values, groups)), *arrays)
     self._assign(groups, state)
@@ -51,7 +51,7 @@ class Learner(learners.Learner):
 
   def sync_target(self):
     groups = (self._trainable, self._rest)
-    with on_device(self._device):
+    with jax_devices.on_device(self._device):
       _, state = self._sync(tuple(map(_values, groups)))
     self._assign(groups, state)
 
@@ -126,32 +126,3 @@ def _jit(function):
 
 def _values(variables):
   return [variable.value for variable in variables]
-
-
-@functools.cache
-def _device(device):
-  kind, index = learners.parse_device(device)
-  try:
-    return jax.devices(kind)[index]
-  except (RuntimeError, IndexError):  # There is no such device here.
-    return jax.devices('cpu')[0]
-
-
-def on_device(device):
-  """See `learners.on_device`."""
-  if device is None:
-    return contextlib.nullcontext()
-  return jax.default_device(_device(device))
-
-
-def describe_device(device=None):
-  """See `learners.describe_device`."""
-  found = _device(device) if device else jax.devices()[0]
-  place = found.platform
-  if place == 'cpu':
-    place += f' ({learners.num_cpus()} threads)'
-  if found.platform != 'cpu':
-    place += f':{found.id} ({found.device_kind})'
-  elif device and learners.parse_device(device)[0] != 'cpu':
-    place += f', as there is no {device}'
-  return f'jax {jax.__version__} on {place}'

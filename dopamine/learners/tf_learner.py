@@ -1,15 +1,10 @@
 """Gradient steps with TensorFlow: `tf.function` and `tf.GradientTape`."""
 
-import contextlib
-import functools
-
 from absl import logging
-import keras
-import numpy as np
 import tensorflow as tf
 
-from dopamine import backend
 from dopamine import learners
+from dopamine.learners import tf_devices
 
 
 class _Compiled:
@@ -67,7 +62,7 @@ class Learner(learners.Learner):
     self._sync = _Compiled(hooks.sync)
 
   def update(self, batches):
-    with on_device(self._device):
+    with tf_devices.on_device(self._device):
       if self._has_updated:
         return self._update(batches)
       # XLA compiles the optimizer's step when the first update reaches it,
@@ -84,7 +79,7 @@ class Learner(learners.Learner):
       return report
 
   def predict(self, *arrays):
-    with on_device(self._device):
+    with tf_devices.on_device(self._device):
       try:
         outputs = self._predict(*arrays)
       except tf.errors.OpError as error:
@@ -95,19 +90,19 @@ class Learner(learners.Learner):
     return tf.nest.map_structure(lambda x: x.numpy(), outputs)
 
   def sync_target(self):
-    with on_device(self._device):
+    with tf_devices.on_device(self._device):
       self._sync()
 
   def state(self):
-    with eagerly():
+    with tf_devices.eagerly():
       return super().state()
 
   def set_state(self, state):
-    with eagerly():
+    with tf_devices.eagerly():
       super().set_state(state)
 
   def set_weights(self, state):
-    with eagerly():
+    with tf_devices.eagerly():
       super().set_weights(state)
 
   def graph_def(self):
@@ -148,98 +143,3 @@ def _warn_of_xla(what, function, error):
     function,
     (reasons or error.message.splitlines() or [''])[0],
   )
-
-
-@functools.cache
-def prepare():
-  """See `learners.prepare`."""
-  if not tf.executing_eagerly():
-    _leave_version_1()
-  with backend.quiet():
-    gpus = tf.config.list_physical_devices('GPU')
-  for gpu in gpus:
-    try:
-      tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError as error:  # The GPU is already in use.
-      logging.warning('GPU memory growth could not be set: %s', error)
-
-
-def _leave_version_1():
-  """Enables what a script has disabled, as far as it is not too late."""
-  try:
-    tf.compat.v1.enable_v2_behavior()
-  except ValueError:  # There is a graph already. This networks may rely on:
-    tf.compat.v1.enable_v2_tensorshape()
-    tf.compat.v1.enable_tensor_equality()
-  if tf.executing_eagerly():
-    logging.warning(
-      'TensorFlow 2 behaviour was disabled (tf.compat.v1.disable_v2_behavior) '
-      'and is enabled again: agents need it. The call can be removed.'
-    )
-  else:
-    logging.warning(
-      'This program is in a graph or session of TensorFlow 1. Agents compute '
-      'outside of it: session, graph, tf.compat.v1.disable_v2_behavior and '
-      'global_variables_initializer can be removed, see the row of sess in '
-      'docs/migrating.md.'
-    )
-
-
-def eagerly():
-  """See `learners.eagerly`."""
-  prepare()
-  if tf.executing_eagerly():
-    return contextlib.nullcontext()
-  return tf.__internal__.eager_context.eager_mode()
-
-
-@functools.cache
-def _device_name(device):
-  kind, index = learners.parse_device(device)
-  if index >= len(tf.config.list_physical_devices(kind.upper())):
-    return '/cpu:0'
-  return f'/{kind}:{index}'
-
-
-def on_device(device):
-  """See `learners.on_device`."""
-  prepare()
-  place = tf.device(_device_name(device) if device else None)
-  return place if tf.executing_eagerly() else _eagerly_on(place)
-
-
-@contextlib.contextmanager
-def _eagerly_on(place):
-  with eagerly(), place:
-    yield
-
-
-def describe_device(device=None):
-  """See `learners.describe_device`."""
-  prepare()
-  gpus = tf.config.list_physical_devices('GPU')
-  name = _device_name(device) if device else ('/gpu:0' if gpus else '/cpu:0')
-  if name.startswith('/gpu'):
-    details = tf.config.experimental.get_device_details(gpus[int(name[5:])])
-    place = f'{name[1:]} ({details.get("device_name", "GPU")})'
-  else:
-    threads = tf.config.threading.get_intra_op_parallelism_threads()
-    place = f'cpu ({threads or learners.num_cpus()} threads)'
-    if device and learners.parse_device(device)[0] != 'cpu':
-      place += f', as there is no {device}'
-  return f'tensorflow {tf.__version__} on {place}'
-
-
-def read_checkpoint(prefix):
-  """See `learners.read_tf_checkpoint`."""
-  if keras.config.backend() != 'tensorflow':
-    with contextlib.suppress(RuntimeError):  # It has taken the GPUs already.
-      tf.config.set_visible_devices([], 'GPU')
-  try:
-    reader = tf.train.load_checkpoint(prefix)
-    return {
-      name: np.asarray(reader.get_tensor(name))
-      for name in sorted(reader.get_variable_to_shape_map())
-    }
-  except Exception as error:  # What a damaged file raises is anything.
-    raise ValueError(f'{prefix} is damaged ({error})') from error
