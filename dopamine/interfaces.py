@@ -6,6 +6,8 @@ Ours derive from these. What does not is wrapped once, at the door, by
 
 from typing import Any, NamedTuple
 
+from dopamine.settings import errors
+
 
 def overrides(cls: type, *methods: str) -> bool:
   """Whether methods are newer than what a class says by `saves_mid_episode`."""
@@ -133,7 +135,10 @@ class Agent:
 
   def load_weights(self, path: str) -> None:
     """Takes the weights of a checkpoint, to act with."""
-    raise NotImplementedError
+    raise errors.InterfaceError(
+      f'{type(self).__name__} has no load_weights(path), which an evaluation '
+      'of weights calls'
+    )
 
   def remember_settings(self) -> None:
     """Is called once it is made: what changes from here on is its state."""

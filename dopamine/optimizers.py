@@ -171,7 +171,7 @@ def rmsprop():
   return RMSProp()
 
 
-def adam():
+def tf1_adam():
   """The Adam of Dopamine's distributional TensorFlow agents: 2.5e-4, 3.125e-4.
 
   TensorFlow 1's formulas, with epsilon before the bias correction.
@@ -245,3 +245,8 @@ def resolve(optimizer):
   raise errors.SettingError(
     f'optimizer={optimizer!r} is neither an optimizer nor a factory of one'
   )
+
+
+def __getattr__(name):
+  """Serves what the functions here were called before."""
+  return seams.old_name(__name__, name)

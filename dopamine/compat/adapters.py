@@ -108,7 +108,7 @@ class _ForeignAgent(proxy.Proxy):
     object.__setattr__(self, '_arguments', arguments)
 
   def __getattr__(self, name: str) -> Any:
-    partner = proxy.partner_of(self)
+    partner = self._partner_of_proxy
     if isinstance(partner, interfaces.Agent):
       return getattr(partner, name)
     if name in _OF_OURS:
@@ -119,16 +119,21 @@ class _ForeignAgent(proxy.Proxy):
       return value if isinstance(value, _SAID[name]) else default
     return getattr(partner, name)
 
+  def load_weights(self, path: str) -> None:
+    partner = self._partner_of_proxy
+    declared = interfaces.Agent.load_weights
+    getattr(partner, 'load_weights', lambda p: declared(partner, p))(path)
+
   @property
   def replay_nbytes(self) -> int:
-    memory = getattr(proxy.partner_of(self), '_replay', None)
+    memory = getattr(self._partner_of_proxy, '_replay', None)
     size = getattr(memory, 'nbytes', 0)
     return size if isinstance(size, int) else 0
 
   def end_episode(self, reward, terminal=True, observation=None) -> None:
     values = {'terminal': terminal, 'observation': observation}
     arguments = {n: values[v] for n, v in self._arguments.items()}
-    proxy.partner_of(self).end_episode(reward, **arguments)
+    self._partner_of_proxy.end_episode(reward, **arguments)
 
 
 # All of which a foreign agent has no notion of.
@@ -208,20 +213,20 @@ class _ForeignReplay(proxy.Proxy):
       args = (*args, priority)
     if episode_end and 'episode_end' in self._takes:
       keywords['episode_end'] = True
-    proxy.partner_of(self).add(*args, **keywords)
+    self._partner_of_proxy.add(*args, **keywords)
     if episode_end and 'episode_end' not in self._takes:
       self.cut_episode()
 
   def cut_episode(self) -> None:
     if self.cuts_episodes:
-      proxy.partner_of(self).cut_episode()
+      self._partner_of_proxy.cut_episode()
 
   def checkpoint(self, *place) -> None:
-    partner = proxy.partner_of(self)
+    partner = self._partner_of_proxy
     getattr(partner, 'checkpoint', partner.save)(*place)
 
   def restore(self, *place) -> None:
-    partner = proxy.partner_of(self)
+    partner = self._partner_of_proxy
     getattr(partner, 'restore', partner.load)(*place)
 
 

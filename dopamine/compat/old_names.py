@@ -34,6 +34,7 @@ MOVED |= {
 MOVED[
   'dopamine.discrete_domains.atari_lib', 'maybe_transform_variable_names'
 ] = __name__
+MOVED['dopamine.optimizers', 'adam'] = 'dopamine.compat.old_optimizers'
 
 
 def find(module: str, name: str) -> Any:

@@ -5,6 +5,8 @@ import keras
 from dopamine import optimizers
 from dopamine.settings import errors
 
+adam = optimizers.tf1_adam  # Which `create_optimizer('adam')` is not.
+
 
 def knows(optimizer):
   """Whether it is one of TensorFlow's own."""

@@ -16,6 +16,7 @@ from absl import flags
 import numpy as np
 
 from dopamine import command_line
+from dopamine import seams
 from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
@@ -64,11 +65,6 @@ class Evaluation(run_experiment.Runner):
     self, checkpoint_file_prefix: str
   ) -> None:
     """Loads the weights, in place of a checkpoint."""
-    if not hasattr(self._agent, 'load_weights'):
-      raise errors.InterfaceError(
-        f'{type(self._agent).__name__} has no load_weights(path), which an '
-        'evaluation of weights calls'
-      )
     self._agent.load_weights(self._path)
     self._agent.eval_mode = True
     self._start_iteration = 0
@@ -76,7 +72,7 @@ class Evaluation(run_experiment.Runner):
   def _report(self) -> None:
     """Says what is evaluated."""
     print(
-      f'Evaluating {self._path} with {type(self._agent).__name__} in '
+      f'Evaluating {self._path} with {self._agent.__class__.__name__} in '
       f'{self._environment}, seed {self._seed}',
       flush=True,
     )
@@ -110,8 +106,7 @@ def find_weights(checkpoint: str) -> str:
   Raises:
     FileNotFoundError: there is none.
   """
-  from dopamine.compat import old_weights  # Loads Keras.
-
+  old_weights = seams.compat('old_weights')  # Loads Keras.
   # Absolute, because an environment may change the working folder.
   path = checkpoint and os.path.abspath(os.path.expanduser(checkpoint))
   if os.path.isdir(os.path.join(path, 'checkpoints')):  # Of a whole run.
@@ -123,9 +118,10 @@ def find_weights(checkpoint: str) -> str:
     has_none = number < 0 and chosen is None
     name = f'weights_ckpt.{"N" if has_none else number}.npz'
     path = os.path.join(folder, name)
-    if not os.path.isfile(path):
+    if old_weights and not os.path.isfile(path):
       path = old_weights.latest(folder, chosen) or path
-  if not (os.path.isfile(path) or old_weights.is_tensorflow(path)):
+  is_old = old_weights and old_weights.is_tensorflow(path)
+  if not (os.path.isfile(path) or is_old):
     raise errors.MissingFileError(
       f'--checkpoint={checkpoint} has no weights (there is no {path}): give a '
       'file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or the folder checkpoints '

@@ -245,7 +245,7 @@ def test_a_learning_rate_that_float16_rounded_is_refused():
   try:
     rounded = keras.optimizers.Adam(6.25e-5)
     ours = [
-      optimizers.adam(),
+      optimizers.tf1_adam(),
       optimizers.RMSProp(6.25e-5),
       optimizers.create_optimizer('adam'),
       gin_tf._momentum(6.25e-5, 0.9),

@@ -57,7 +57,7 @@ OPTIMIZERS = {
     optimizers.RMSProp, momentum=0.9, centered=False
   ),
   'rmsprop_plain': functools.partial(optimizers.RMSProp, centered=False),
-  'adam': optimizers.adam,
+  'adam': optimizers.tf1_adam,
 }
 
 

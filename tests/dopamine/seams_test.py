@@ -12,7 +12,7 @@ DQN = 'dopamine/agents/dqn/configs/dqn.gin'
 CARTPOLE = 'dopamine/jax/agents/dqn/configs/dqn_cartpole.gin'
 
 # Modules of compat that core modules still import themselves: the aim is none.
-_STILL_IMPORTED = ('adapters', 'dtypes', 'old_records')
+_STILL_IMPORTED = ()
 
 WITHOUT_COMPAT = f"""
 import sys

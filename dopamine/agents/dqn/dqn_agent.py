@@ -238,7 +238,7 @@ class DQNAgent(replay_agent.ReplayAgent):
         a Runner makes: weights, replay memory and logs; at least 2. None or 0
         keeps all.
       optimizer: see `optimizers.resolve`; None is that of the class: centred
-        RMSProp for DQN, `optimizers.adam` for C51, Rainbow and IQN, and
+        RMSProp for DQN, `optimizers.tf1_adam` for C51, Rainbow and IQN, and
         `create_optimizer` for the others and for all Jax agents.
       summary_writer: has `add_scalar(tag, value, step)`; None logs nothing.
       summary_writing_frequency: agent steps from one logged loss to the next.

@@ -72,7 +72,7 @@ class RainbowAgent(dqn_agent.DQNAgent):
 
   _loss_name = 'CrossEntropyLoss'
   _default_replay_scheme = 'prioritized'
-  _default_optimizer = staticmethod(optimizers.adam)
+  _default_optimizer = staticmethod(optimizers.tf1_adam)
   _uniform_replay = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
 
   def __init__(
