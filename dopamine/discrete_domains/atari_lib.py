@@ -136,10 +136,8 @@ class AtariPreprocessing(gym_lib.Preprocessing):
         terminal.
       screen_size: width and height of the observations, in pixels.
     """
-    for name, value in (
-      ('Frame skip', frame_skip),
-      ('Target screen size', screen_size),
-    ):
+    sizes = {'Frame skip': frame_skip, 'Target screen size': screen_size}
+    for name, value in sizes.items():
       if not isinstance(value, (int, np.integer)) or value <= 0:
         raise errors.SettingError(
           f'{name} should be strictly positive, and an integer, got {value!r}'
@@ -151,7 +149,6 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     self.screen_size = screen_size
     self.game_over = False
     self.lives = 0
-
     inner = self._gymnasium
     if not isinstance(inner, AleEnvironment):
       inner = inner.unwrapped
