@@ -220,8 +220,13 @@ class Checkpointer:
     """
     try:
       files = [file for part in checkpoint.parts for file in part.files]
+      shared = [file for part in checkpoint.parts for file in part.shared]
       self._check_files(iteration_number, files)
-      self._write(iteration_number, pickled, checkpoint, files, place)
+      self.discard(iteration_number)  # Of a damaged one: it is replaced now.
+      checkpoint.write()
+      path = self._pickle_path(iteration_number)
+      _write_file(path, pickled)
+      self._seal(iteration_number, [*files, path], shared, place)
     except BaseException:
       if iteration_number not in self.numbers():
         self._remove_files(iteration_number)
@@ -242,39 +247,33 @@ class Checkpointer:
           'bundle_and_checkpoint was called with'
         )
 
-  def _write(
+  def _seal(
     self,
-    iteration_number: int,
-    pickled: bytes,
-    checkpoint: pending.Checkpoint,
+    number: int,
     files: list[str],
+    shared: list[str],
     place: tuple[int, int] | None,
   ) -> None:
-    self.discard(iteration_number)  # Of a damaged one: it is replaced now.
-    checkpoint.write()
-    path = self._pickle_path(iteration_number)
-    _write_file(path, pickled)
-    shared = (file for part in checkpoint.parts for file in part.shared)
+    """Writes the manifest, then the sentinel; removes what is too old."""
     manifest = {
       'format': FORMAT,
       **({'place': place} if place else {}),
       'files': {
         os.path.basename(file): [os.path.getsize(file), atomic.checksum(file)]
-        for file in (*files, path)
+        for file in files
       },
       'shared': [self._shared_name(os.path.basename(file)) for file in shared],
     }
     content = json.dumps(manifest).encode()
     content += b'\n%d\n' % zlib.crc32(content)
-    _write_file(self._manifest_path(iteration_number), content)
+    _write_file(self._manifest_path(number), content)
     atomic.sync_folder(self._shared_directory)
     atomic.sync_folder(self._base_directory)
-    _write_file(self._sentinel_path(iteration_number), b'done')
+    _write_file(self._sentinel_path(number), b'done')
     atomic.sync_folder(self._base_directory)
-    if self.keep:
-      for stale in self.numbers()[: -self.keep]:
-        if stale != iteration_number:
-          self.try_to_remove(stale)
+    for stale in self.numbers()[: -self.keep] if self.keep else ():
+      if stale != number:
+        self.try_to_remove(stale)
 
   def _shared_name(self, name: str) -> str:
     """What the manifest calls the shared file `name`."""

@@ -14,8 +14,8 @@ import numpy as np
 from dopamine.replay_memory import batches
 from dopamine.replay_memory import data_set
 from dopamine.replay_memory import elements
-from dopamine.replay_memory import ring
 from dopamine.replay_memory import saved_ring
+from dopamine.replay_memory import slots
 from dopamine.replay_memory import windows
 from dopamine.settings import checks
 from dopamine.settings import errors
@@ -26,7 +26,7 @@ STORE_FILENAME_PREFIX = data_set.STORE_FILENAME_PREFIX
 CHECKPOINT_DURATION = data_set.CHECKPOINT_DURATION
 NotFoundError = data_set.NotFoundError
 as_stored = elements.as_stored
-invalid_range = ring.invalid_range
+invalid_range = slots.invalid_range
 
 
 class NothingToSampleError(errors.StateError):
@@ -86,12 +86,12 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
 
   def _is_valid(self, indices: np.ndarray) -> np.ndarray:
     """Returns which transitions may be sampled: `[B]` for indices `[B]`."""
-    slots = indices % self._replay_capacity
-    valid = windows.is_valid(slots, self._rings(), self._sizes)
+    start = indices % self._replay_capacity
+    valid = windows.is_valid(start, self._rings(), self._sizes)
     if self._invalid_range is not None:  # Somebody set another.
-      barred = slots[:, None] == self._invalid_range
+      barred = start[:, None] == self._invalid_range
       valid = valid & ~barred.any(axis=1)
-    return valid & (slots == indices)
+    return valid & (start == indices)
 
   # Sampling ------------------------------------------------------------------
 

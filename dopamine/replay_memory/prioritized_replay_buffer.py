@@ -4,7 +4,7 @@ Proportional prioritisation of Schaul et al. (2016), section 3.3. The exponents
 of the priorities and of the importance weights are the agent's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import inspect
 import os
 from typing import Any
@@ -58,8 +58,7 @@ class OutOfGraphPrioritizedReplayBuffer(
       **kwargs: further arguments of `OutOfGraphReplayBuffer`, whose defaults
         are those of all.
     """
-    names = list(inspect.signature(super().__init__).parameters)
-    kwargs |= dict(zip(names[4:], args, strict=False))
+    kwargs |= _by_name(super().__init__, args, 4)
     sizes = {'replay_capacity': replay_capacity, 'batch_size': batch_size}
     kwargs |= {k: v for k, v in sizes.items() if v is not None}
     super().__init__(observation_shape, stack_size, **kwargs)
@@ -229,19 +228,7 @@ class OutOfGraphPrioritizedReplayBuffer(
     self.sum_tree.max_recorded_priority = largest
     super()._restore_elements(elements)
 
-  def load(self, checkpoint_dir: str | os.PathLike, suffix: int | str) -> None:
-    """Reads a data set: see `OutOfGraphReplayBuffer`."""
-    super().load(checkpoint_dir, suffix)
-    self._zero_all_lost()
-
-  def restore(
-    self, checkpoint_dir: str | os.PathLike, iteration_number: int
-  ) -> None:
-    """Reads what `checkpoint` saved: see `OutOfGraphReplayBuffer`."""
-    super().restore(checkpoint_dir, iteration_number)
-    self._zero_all_lost()
-
-  def _zero_all_lost(self) -> None:
+  def _was_read(self) -> None:
     """Gives what was saved, by whatever version, priority 0 where it is due."""
     if old := seams.compat('old_records'):
       terminal = self._store['terminal']
@@ -266,9 +253,15 @@ class OutOfGraphPrioritizedReplayBuffer(
     data_set.check_tree(checkpoint_dir, suffix, self._replay_capacity)
 
 
+def _by_name(function: Callable, args: Sequence[Any], skip: int) -> dict:
+  """Arguments by the names of a function's parameters, some skipped."""
+  names = list(inspect.signature(function).parameters)
+  return dict(zip(names[skip:], args, strict=False))
+
+
 def _check_indices(indices: np.ndarray) -> None:
   assert np.shape(indices), 'Indices must be an array.'
-  dtype = getattr(indices, 'dtype', None)
+  dtype = np.asarray(indices).dtype
   assert dtype == np.int32, f'Indices must be integers (int32), given: {dtype}'
 
 
@@ -301,8 +294,7 @@ class WrappedPrioritizedReplayBuffer(
       *args: as `kwargs`, from `use_staging` on; they win over gin's.
       **kwargs: of `WrappedReplayBuffer`.
     """
-    names = list(inspect.signature(super().__init__).parameters)
-    kwargs |= dict(zip(names[2:], args, strict=False))
+    kwargs |= _by_name(super().__init__, args, 2)
     super().__init__(observation_shape, stack_size, **kwargs)
 
   def _build_memory(self, **kwargs) -> OutOfGraphPrioritizedReplayBuffer:

@@ -72,9 +72,9 @@ class SavedRing(ring.Ring):
     except BaseException:
       self._empty()
       raise
-    self._next_experience_is_episode_start = saved.record[
-      'next_is_episode_start'
-    ]
+    is_start = saved.record['next_is_episode_start']
+    self._next_experience_is_episode_start = is_start
+    self._was_read()
 
   @property
   def generator_state(self) -> dict[str, Any]:
@@ -172,6 +172,10 @@ class SavedRing(ring.Ring):
       raise
     self._markers = markers
     self._next_experience_is_episode_start = next_is_start
+    self._was_read()
+
+  def _was_read(self) -> None:
+    """Is called once `restore` or `load` has read all."""
 
   def _empty(self) -> None:
     """Forgets all transitions."""
