@@ -144,13 +144,7 @@ class Unpickler(Base):
       self._depths.pop(id(value), None)  # Of one whose memory this now has.
 
   def _push(self, value: Any, depth: int = 1, is_open: bool = True) -> None:
-    """Puts what was made on the stack.
-
-    Args:
-      value: a container, or anything else.
-      depth: of it.
-      is_open: whether it may be changed.
-    """
+    """Puts what was made on the stack, open to changes or not."""
     if type(value) not in _LEAVES:
       self._set_depth(value, depth)
       if is_open:

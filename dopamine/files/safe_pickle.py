@@ -321,8 +321,7 @@ class _Unpickler(bounded_pickle.Unpickler):
       return cls.__new__(cls, *args, **kwargs)
     raise RefusedError(f'refusing to make {name_of(cls)}')
 
-  def _dtype(self, dtype: np.dtype, state: Any) -> np.dtype:
-    return _dtype(dtype, state)
+  _dtype = staticmethod(_dtype)
 
   def _set_state(self, instance: Any, state: Any) -> None:
     if self._is_trusted(type(instance)):

@@ -11,16 +11,9 @@ from dopamine import seams
 from dopamine.replay_memory import saved_ring
 
 # Attributes of the wrapper -> fields of its last batch.
-_OF_THE_LAST_BATCH = {
-  'states': 'state',
-  'actions': 'action',
-  'rewards': 'reward',
-  'next_states': 'next_state',
-  'next_actions': 'next_action',
-  'next_rewards': 'next_reward',
-  'terminals': 'terminal',
-  'indices': 'indices',
-}
+_FIELDS = 'state action reward next_state next_action next_reward terminal'
+_OF_THE_LAST_BATCH = {f'{name}s': name for name in _FIELDS.split()}
+_OF_THE_LAST_BATCH['indices'] = 'indices'
 
 
 class NamedBatches(saved_ring.SavedMemory):

@@ -27,16 +27,11 @@ CHECKPOINT_DURATION = data_set.CHECKPOINT_DURATION
 NotFoundError = data_set.NotFoundError
 as_stored = elements.as_stored
 invalid_range = slots.invalid_range
+modulo_range = slots.modulo_range
 
 
 class NothingToSampleError(errors.StateError):
   """The buffer holds no transition that can be sampled, or hardly one."""
-
-
-def modulo_range(start: int, length: int, modulo: int):
-  """Yields `length` consecutive integers from `start`, modulo `modulo`."""
-  for i in range(length):
-    yield (start + i) % modulo
 
 
 @gin.configurable
@@ -112,12 +107,7 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
     return self._redraw_invalid(indices, num_batches, draw)
 
   def _start_range(self) -> tuple[int, int]:
-    """Returns between which slots, modulo the capacity, all valid ones are.
-
-    Raises:
-      NothingToSampleError: if there are none yet.
-      RuntimeError: if there never will be any.
-    """
+    """Returns between which slots, modulo the capacity, all valid ones are."""
     low, high = map(int, windows.start_range(int(self.add_count), self._sizes))
     if high <= low and self.is_full():
       raise errors.StateError(
@@ -139,17 +129,7 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
     num_batches: int,
     *draws: Callable[[int], np.ndarray],
   ) -> np.ndarray:
-    """Returns indices with those that are invalid drawn again until valid.
-
-    Args:
-      indices: `[B]`, written to.
-      num_batches: of how many batches they are.
-      *draws: return as many new indices as they are asked for; of two, the
-        second takes over after half of the attempts.
-
-    Raises:
-      NothingToSampleError: after `max_sample_attempts` invalid ones per batch.
-    """
+    """Draws again those of `[B]` indices that are invalid, until none are."""
     max_attempts = self._max_sample_attempts * num_batches
     attempts = 0
     missing = np.flatnonzero(~self._valid(indices))
@@ -163,6 +143,7 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
           f'next, its last update_horizon={self._update_horizon} transitions '
           'are not valid'
         )
+      # Of two ways to draw, the second takes over halfway.
       draw = draws[attempts * len(draws) // max_attempts]
       indices[missing] = draw(len(missing))
       missing = missing[~self._valid(indices[missing])]
@@ -245,11 +226,8 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
   ) -> np.ndarray:
     """Returns gamma^k (1 - terminal), k the steps really taken: `[B]` float32.
 
-    What a target multiplies the value of `next_state` with.
-
-    Args:
-      indices: `[B]` where the transitions start.
-      gamma: by default the buffer's own.
+    What a target multiplies the value of `next_state` with; `gamma` is by
+    default the buffer's own.
     """
     gamma = self._gamma if gamma is None else gamma
     return windows.discounts(self._window(indices), gamma)

@@ -246,11 +246,7 @@ class Ring(slots.Slots):
     self._next_experience_is_episode_start = False
 
   def _is_abandoned(self) -> bool:
-    """Returns whether nobody can say any more what followed the last slot.
-
-    After `cut_episode`, or after a data set without markers was loaded. The
-    next episode marks the slot as cut.
-    """
+    """Whether nobody saw what followed the last slot; it is not yet marked."""
     last = self.cursor() - 1
     return bool(
       self._next_experience_is_episode_start

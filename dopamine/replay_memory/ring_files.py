@@ -43,17 +43,11 @@ Store = Mapping[str, np.ndarray]  # Name -> what every slot holds, by slot.
 
 
 class Saved(NamedTuple):
-  """What is read of a checkpoint before its segments are.
+  """What is read of a checkpoint before its segments are."""
 
-  Attributes:
-    path: of its `replay_ckpt.N.npz`.
-    record: what it says of the ring.
-    elements: what else was saved, by name.
-  """
-
-  path: str
-  record: dict[str, Any]
-  elements: dict[str, Any]
+  path: str  # of its `replay_ckpt.N.npz`
+  record: dict[str, Any]  # what it says of the ring
+  elements: dict[str, Any]  # what else was saved, by name
 
   @property
   def folder(self) -> str:
@@ -70,12 +64,7 @@ class RingFiles:
   """
 
   def __init__(self, store: Store, length: int | None = None):
-    """Starts with no files.
-
-    Args:
-      store: of the ring.
-      length: by default a 64th of the capacity, or what makes 4 kB.
-    """
+    """Starts with no files; segments are a 64th of the ring, or 4 kB."""
     self._capacity = len(next(iter(store.values())))
     slot = sum(array.nbytes for array in store.values()) // self._capacity
     least = max(-(-self._capacity // SEGMENTS), SMALLEST // max(slot, 1), 1)
@@ -144,11 +133,9 @@ class RingFiles:
       raise
 
   def _plan(self, folder: str, count: int) -> tuple['_Files', list[int]]:
-    """The files of a checkpoint, and the segments that are to be written.
-
-    These in the order in which they will be overwritten, where a copy of what
-    comes first is taken: so the one in use is the last.
-    """
+    """The files of a checkpoint, and the segments that are to be written."""
+    # In the order in which they will be overwritten. Of what comes first a copy
+    # is taken: so the one in use is the last.
     number = -(-min(count, self._capacity) // self.length)
     after = count % self._capacity // self.length + 1
     files, order = _Files(folder, count, {}), []
@@ -237,11 +224,7 @@ class _Part(pending.Part):
     about: dict[str, Any],
     arrays: dict[str, np.ndarray],
   ):
-    """Copies what is overwritten before it can have been written.
-
-    That is what the segment in use held before; where hardly anything is left
-    of it, the next one too.
-    """
+    """Copies what may be overwritten before it is written."""
     names = (segment['file'] for segment in files.segments.values())
     super().__init__([path], [os.path.join(files.folder, n) for n in names])
     self._ring, self._before, self._store = ring, ring._files, store
@@ -252,6 +235,8 @@ class _Part(pending.Part):
     self.left = set(order)
     # By segment: the slot from which on there is a copy, and the copy.
     self._copies: dict[int, tuple[int, list[np.ndarray]]] = {}
+    # What the segment in use held before; where hardly anything is left of it,
+    # the next one too.
     capacity = about['replay_capacity']
     cursor = files.added % capacity
     in_use = cursor // ring.length
@@ -407,10 +392,7 @@ def read(checkpoint_dir: str | os.PathLike, number: int) -> Saved:
 
 
 def _check(record: dict[str, Any], elements: dict[str, Any]) -> None:
-  """Raises an error of any kind if a record is not of the form that is written.
-
-  What it says of the buffer is compared with the buffer that is to be restored.
-  """
+  """Raises an error of any kind if a record is not of the form it has here."""
   count = elements['add_count']
   if count.shape or count.dtype.kind not in 'iu' or count < 0:
     raise ValueError(f'add_count is {count}')

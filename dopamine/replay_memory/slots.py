@@ -6,6 +6,12 @@ Agents draw batches, for which nothing here but the cursor is needed.
 import numpy as np
 
 
+def modulo_range(start: int, length: int, modulo: int):
+  """Yields `length` consecutive integers from `start`, modulo `modulo`."""
+  for i in range(length):
+    yield (start + i) % modulo
+
+
 def invalid_range(
   cursor: int, replay_capacity: int, stack_size: int, update_horizon: int
 ) -> np.ndarray:

@@ -57,15 +57,7 @@ class RunCheckpoints:
   """The checkpoints of a run, written one after the other beside training."""
 
   def __init__(self, directory: str, prefix: str = 'ckpt'):
-    """Takes what is there.
-
-    Args:
-      directory: of the checkpoints.
-      prefix: of the pickles' names.
-
-    Raises:
-      ValueError: a later release wrote there.
-    """
+    """Takes what is there, or raises ValueError if a later release wrote it."""
     directory = os.path.abspath(directory)
     self._prefix = prefix
     self._shared = os.path.join(directory, 'replay')

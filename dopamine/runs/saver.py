@@ -100,7 +100,7 @@ class Saver(NoSaver):
     writer: event_writer.SummaryWriter,
     stop_request: StopRequest,
   ):
-    """Takes what is there.
+    """Takes what is there, or raises ValueError if a later release wrote it.
 
     Args:
       folder: the lock of `base_dir`; it is let go of at the end.
@@ -110,9 +110,6 @@ class Saver(NoSaver):
       minutes: from one checkpoint within an iteration to the next, or None.
       writer: of its event file.
       stop_request: may come in at any time.
-
-    Raises:
-      ValueError: a later release wrote there.
     """
     self._base_dir, self._minutes, self._writer = base_dir, minutes, writer
     self._stop_request, self._lock = stop_request, folder
