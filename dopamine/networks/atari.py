@@ -75,9 +75,9 @@ class NatureTrunk(parts.Network):
     """`[B, num_outputs]` of `state`, `[B, 84, 84, 4]` pixels."""
     return self.dense2(self.dense1(self.features(state)))
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`."""
-    return super().get_config() | {
+    return super().arguments() | {
       'inputs_preprocessed': self._inputs_preprocessed
     }
 

@@ -63,9 +63,9 @@ class Categorical:
     """Returns a `RainbowNetworkType` of the stacked observations `state`."""
     return categorical(self.outputs(state), self.num_actions, self.support)
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`."""
-    return super().get_config() | {
+    return super().arguments() | {
       'num_atoms': self.num_atoms,
       'support': self.support.tolist(),
     }
@@ -117,9 +117,9 @@ class Quantiles:
     """Returns a `RainbowNetworkType` of the stacked observations `state`."""
     return quantiles(self.outputs(state), self.num_actions, self.num_atoms)
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`."""
-    return super().get_config() | {'num_atoms': self.num_atoms}
+    return super().arguments() | {'num_atoms': self.num_atoms}
 
 
 @gin.configurable(module='dopamine.jax.networks')
@@ -178,9 +178,9 @@ class QuantileEmbedding(parts.Saved, layers.Layer):
     joined = features * self.dense(cosines)  # [N, B, D]
     return ops.reshape(joined, (-1, features.shape[-1]))
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`."""
-    return super().get_config() | {
+    return {
       'dimension': self._dimension,
       'initializer': self._initializer,
     }
@@ -211,9 +211,9 @@ class ImplicitQuantiles:
       ops.reshape(ops.transpose(quantiles), (-1, 1)),
     )
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`."""
-    return super().get_config() | {
+    return super().arguments() | {
       'quantile_embedding_dim': self.quantile_embedding_dim
     }
 

@@ -68,9 +68,9 @@ class FourierDQNNetwork(parts.Network):
     x = self.flatten(ops.cast(state, 'float32'))
     return self.last_layer(self._basis.compute_features(x))
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`."""
-    return super().get_config() | {
+    return super().arguments() | {
       'min_vals': perceptron.listed(self._basis.min_vals),
       'max_vals': perceptron.listed(self._basis.max_vals),
       'fourier_basis_order': self._basis.order,

@@ -38,7 +38,8 @@ def scale_pixels(state):
 class Saved:
   """What Keras makes again of the constructor's arguments.
 
-  `get_config` has every argument, so that what gin binds by then is not asked.
+  `arguments` says all of them but the name, as JSON has them, so that what gin
+  binds by then is not asked.
   """
 
   def __new__(cls, *args, **kwargs):
@@ -48,8 +49,8 @@ class Saved:
     return made
 
   def get_config(self):
-    """The arguments by name; a subclass adds its own."""
-    return self._given | super().get_config()
+    """What `arguments` says, and what Keras knows; a user's class adds its."""
+    return self._given | super().get_config() | self.arguments()
 
   @classmethod
   def from_config(cls, config):
@@ -80,9 +81,9 @@ class Network(Saved, keras.Model):
     super().__init__(dtype='float32', **kwargs)
     self.num_actions = num_actions
 
-  def get_config(self):
+  def arguments(self):
     """See `Saved`."""
-    return super().get_config() | {'num_actions': self.num_actions}
+    return {'num_actions': self.num_actions}
 
   def build_from_config(self, config):
     """Makes the weights as an agent does, by a call."""

@@ -110,9 +110,9 @@ class BasicDiscreteDomainNetwork(parts.Network):
       x = layer(x)
     return self.last_layer(x)
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`."""
-    return super().get_config() | {
+    return super().arguments() | {
       'min_vals': listed(self._min_vals),
       'max_vals': listed(self._max_vals),
       'num_atoms': self.num_atoms,

@@ -69,9 +69,9 @@ class NoisyDense(parts.Saved, layers.Layer):
       y += e_out * (ops.matmul(x * e_in, self.kernel_sigma) + self.bias_sigma)
     return self.activation(y)
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`."""
-    return super().get_config() | {
+    return {
       'features': self.features,
       'activation': keras.activations.serialize(self.activation),
     }
@@ -160,10 +160,10 @@ class RainbowHead(parts.Saved, layers.Layer):
       for layer, part in zip(self._dense, noises, strict=True)
     ]
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`."""
     _, num_actions, num_atoms = self._shape
-    return super().get_config() | {
+    return {
       'num_actions': num_actions,
       'num_atoms': num_atoms,
       'support': self._support.tolist(),
@@ -191,9 +191,9 @@ class Rainbow:
     """
     return self.head(self.features(state), noise=noise)
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`."""
-    return self.head.get_config() | super().get_config()
+    return self.head.arguments() | super().arguments()
 
 
 @gin.configurable(module='dopamine.jax.networks')

@@ -35,9 +35,9 @@ class _Vectors(parts.Network):
     """`[B, A * N]` of the stacked observations `state`."""
     return self.net(state)
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`; all that `net` is made of."""
-    return self.net.get_config() | super().get_config()
+    return self.net.arguments() | super().arguments()
 
 
 class _Perceptron(_Vectors):
@@ -145,11 +145,11 @@ class _Features(parts.Network):
       hidden_units=hidden_units,
     )
 
-  def get_config(self):
+  def arguments(self):
     """See `parts.Saved`; all of `features` that is not said above."""
-    config = self.features.get_config()
+    config = self.features.arguments()
     del config['num_atoms'], config['num_layers']
-    return config | super().get_config()
+    return config | super().arguments()
 
 
 @_any

@@ -20,6 +20,7 @@ class Preprocessed(keras.Model):
   def __init__(self, network, preprocess_fn):
     super().__init__(name=network.name)
     self.wrapped, self._preprocess_fn = network, preprocess_fn
+    self.built = True  # Its weights are those of `wrapped`.
 
   # Not `call`, where Keras takes no tensors beside numbers in `**kwargs`.
   def __call__(self, state, **kwargs):
