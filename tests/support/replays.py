@@ -17,6 +17,19 @@ PUBLIC_FILES = {
 }
 
 
+def memory(cls=circular_replay_buffer.OutOfGraphReplayBuffer, **kwargs):
+  """One of 20 numbers, of which nothing but the arithmetic matters."""
+  defaults = dict(
+    observation_shape=(),
+    stack_size=1,
+    replay_capacity=20,
+    batch_size=2,
+    observation_dtype=np.float64,
+    seed=0,
+  )
+  return cls(**defaults | kwargs)
+
+
 class Episodes:
   """What a buffer should hold: episodes as lists, and who got which slot."""
 

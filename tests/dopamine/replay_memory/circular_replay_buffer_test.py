@@ -1,25 +1,19 @@
-"""Tests of the replay buffer against a list of episodes, and of its files."""
+"""Tests of the replay buffer against a list of episodes."""
 
-import gzip
-import os
-import pickle
 import re
 import tempfile
-import tracemalloc
 
-import gin
 import hypothesis
 from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from dopamine.files import atomic
 from dopamine.replay_memory import circular_replay_buffer
-from dopamine.replay_memory import windows
 from tests.support import inside
 from tests.support import replays
 
 pytestmark = pytest.mark.no_backend
+
 
 # The oracle ------------------------------------------------------------------
 
@@ -105,20 +99,8 @@ def test_samples_valid_indices_only_and_all_of_them(setting, played):
 # Arithmetic to redo by hand --------------------------------------------------
 
 
-def _memory(**kwargs):
-  defaults = dict(
-    observation_shape=(),
-    stack_size=1,
-    replay_capacity=20,
-    batch_size=2,
-    observation_dtype=np.float64,
-    seed=0,
-  )
-  return circular_replay_buffer.OutOfGraphReplayBuffer(**defaults | kwargs)
-
-
 def test_final_observation_stops_the_window_and_is_bootstrapped_from():
-  memory = _memory(update_horizon=3, gamma=0.5, stack_size=2)
+  memory = replays.memory(update_horizon=3, gamma=0.5, stack_size=2)
   # Slot:       0        1  2  3  4      5        6 ...
   # Frame:   padding     1  2  3  9   padding     10 ...
   for frame in (1, 2, 3):
@@ -141,7 +123,7 @@ def test_final_observation_stops_the_window_and_is_bootstrapped_from():
 
 
 def test_discount_is_zero_after_a_terminal_within_the_horizon():
-  memory = _memory(update_horizon=3, gamma=0.5)
+  memory = replays.memory(update_horizon=3, gamma=0.5)
   for i in range(10):
     memory.add(i, 0, 1.0, i == 4)
   sample = replays.sampled(memory, [1, 2, 3, 4, 5])
@@ -151,7 +133,7 @@ def test_discount_is_zero_after_a_terminal_within_the_horizon():
 
 
 def test_legacy_episode_end_bars_the_windows_that_contain_it():
-  memory = _memory(update_horizon=3)
+  memory = replays.memory(update_horizon=3)
   for i in range(12):
     memory.add(i, 0, 1.0, False, episode_end=i == 5)
   valid = [i for i in range(12) if memory.is_valid_transition(i)]
@@ -160,7 +142,7 @@ def test_legacy_episode_end_bars_the_windows_that_contain_it():
 
 def test_padding_after_a_time_out_is_not_sampled():
   # 3.2.1 reported slots 9, 10 and 11 valid, their stacks mixing two episodes.
-  memory = _memory(stack_size=4, replay_capacity=40)
+  memory = replays.memory(stack_size=4, replay_capacity=40)
   for i in range(6):
     memory.add(i + 1, 0, 1.0, False, episode_end=i == 5)  # Slots 3..8.
   for i in range(10):
@@ -172,7 +154,7 @@ def test_padding_after_a_time_out_is_not_sampled():
 
 
 def test_values_after_the_end_do_not_leak_into_the_reward():
-  memory = _memory(update_horizon=2)
+  memory = replays.memory(update_horizon=2)
   memory.add(0, 0, 1.0, True)
   for _ in range(5):
     memory.add(0, 0, np.nan, False)
@@ -180,14 +162,14 @@ def test_values_after_the_end_do_not_leak_into_the_reward():
 
 
 def test_terminal_with_episode_end_is_a_terminal():
-  memory = _memory()
+  memory = replays.memory()
   for i in range(6):
     memory.add(i, 0, 1.0, i == 3, episode_end=i == 3)
   assert memory.is_valid_transition(3)
 
 
 def test_sum_of_rewards_is_accumulated_in_float64():
-  memory = _memory(update_horizon=3, gamma=1.0, reward_dtype=np.float32)
+  memory = replays.memory(update_horizon=3, gamma=1.0, reward_dtype=np.float32)
   for reward in (2.0**24, 1.0, 1.0, 0.0, 0.0):
     memory.add(0, 0, reward, False)
   # In float32, 2^24 + 1 is 2^24 again.
@@ -198,7 +180,7 @@ def test_sum_of_rewards_is_accumulated_in_float64():
 
 
 def test_padding_is_counted_and_zero():
-  memory = _memory(stack_size=3, extra_storage_types=replays.EXTRAS)
+  memory = replays.memory(stack_size=3, extra_storage_types=replays.EXTRAS)
   for end in (True, False):
     memory.add(5, 1, 2.0, end, [3, 4])
   assert memory.add_count == 6
@@ -210,7 +192,9 @@ def test_padding_is_counted_and_zero():
 
 
 def test_add_checks_number_and_shapes():
-  memory = _memory(observation_shape=(2,), extra_storage_types=replays.EXTRAS)
+  memory = replays.memory(
+    observation_shape=(2,), extra_storage_types=replays.EXTRAS
+  )
   with pytest.raises(ValueError, match='Add expects 5 elements, received 4'):
     memory.add([1, 2], 0, 0.0, False)
   with pytest.raises(ValueError, match='Add expects 5 elements, received 6'):
@@ -230,7 +214,7 @@ def test_add_checks_number_and_shapes():
 
 
 def test_final_observation_needs_an_open_episode():
-  memory = _memory()
+  memory = replays.memory()
   memory.add_final_observation(1)
   assert memory.is_empty()
   memory.add(1, 0, 0.0, True)
@@ -240,7 +224,7 @@ def test_final_observation_needs_an_open_episode():
 
 
 def test_a_cut_episode_is_not_joined_to_the_next():
-  memory = _memory(stack_size=1, update_horizon=1)
+  memory = replays.memory(stack_size=1, update_horizon=1)
   for t in range(3):
     memory.add(t, 0, 0.0, False)
   memory.cut_episode()
@@ -252,11 +236,11 @@ def test_a_cut_episode_is_not_joined_to_the_next():
 
 def test_constructor_errors():
   with pytest.raises(AssertionError, match='must be a tuple'):
-    _memory(observation_shape=[84, 84])
+    replays.memory(observation_shape=[84, 84])
   text = 'There is not enough capacity to cover update_horizon and stack_size.'
   with pytest.raises(ValueError, match=text + '.*replay_capacity=10'):
-    _memory(replay_capacity=10, update_horizon=9, stack_size=2)
-  _memory(replay_capacity=10, update_horizon=8, stack_size=2)
+    replays.memory(replay_capacity=10, update_horizon=9, stack_size=2)
+  replays.memory(replay_capacity=10, update_horizon=8, stack_size=2)
 
 
 def test_defaults():
@@ -271,7 +255,7 @@ def test_dtypes_may_be_those_of_tensorflow():
   class DType:  # tf.uint8 is such an object.
     as_numpy_dtype = np.uint8
 
-  memory = _memory(
+  memory = replays.memory(
     observation_dtype=DType(),
     terminal_dtype=DType(),
     extra_storage_types=[
@@ -326,7 +310,7 @@ def test_subclass_stores_and_returns_more():
 
 
 def test_terminal_stack():
-  memory = _memory(stack_size=3, replay_capacity=30)
+  memory = replays.memory(stack_size=3, replay_capacity=30)
   for i in range(8):
     memory.add(i, 0, 0.0, i == 3)
   # Slots 0, 1: padding; 5: terminal; 6, 7: padding.
@@ -335,7 +319,7 @@ def test_terminal_stack():
 
 
 def test_cursor_empty_full():
-  memory = _memory(replay_capacity=5)
+  memory = replays.memory(replay_capacity=5)
   assert memory.is_empty() and not memory.is_full() and memory.cursor() == 0
   for i in range(7):
     memory.add(i, 0, 0.0, False)
@@ -359,7 +343,7 @@ def test_module_functions_keep_their_published_values():
 
 
 def test_invalid_range_follows_the_cursor():
-  memory = _memory(stack_size=2, update_horizon=2, replay_capacity=10)
+  memory = replays.memory(stack_size=2, update_horizon=2, replay_capacity=10)
   for _ in range(12):
     memory.add(1, 0, 0.0, False)
     np.testing.assert_array_equal(
@@ -373,7 +357,7 @@ def test_invalid_range_follows_the_cursor():
 
 
 def test_get_range_wraps_around():
-  memory = _memory(replay_capacity=10)
+  memory = replays.memory(replay_capacity=10)
   for i in range(14):
     memory.add(i, 0, 0.0, False)
   frames = inside.arrays(memory)['observation']
@@ -382,7 +366,7 @@ def test_get_range_wraps_around():
 
 
 def test_get_range_errors():
-  memory = _memory()
+  memory = replays.memory()
   memory.add(0, 0, 0.0, False)
   text = 'end_index must be larger than start_index'
   for end in (1, 2):
@@ -395,7 +379,9 @@ def test_get_range_errors():
 
 
 def test_stacks():
-  memory = _memory(observation_shape=(2,), stack_size=3, replay_capacity=6)
+  memory = replays.memory(
+    observation_shape=(2,), stack_size=3, replay_capacity=6
+  )
   for i in range(1, 8):
     memory.add([i, -i], 0, 0.0, i == 4)
   # Frames 0, 0, 1, 2, 3, 4 | 0, 0, 5, 6, 7: the later ones in slots 0..4.
@@ -411,7 +397,7 @@ def test_stacks():
 
 
 def test_sampling_is_uniform():
-  memory = _memory(
+  memory = replays.memory(
     stack_size=3,
     update_horizon=2,
     replay_capacity=40,
@@ -433,7 +419,7 @@ def test_sampling_is_uniform():
 
 def test_same_seed_same_samples():
   def draws(seed):
-    memory = _memory(seed=seed, replay_capacity=1000)
+    memory = replays.memory(seed=seed, replay_capacity=1000)
     for i in range(500):
       memory.add(i, 0, 0.0, i % 10 == 9)
     return memory.sample_index_batch(50).tolist()
@@ -447,7 +433,7 @@ def test_same_seed_same_samples():
 
 
 def test_generator_state_repeats_the_samples():
-  memory, other = _memory(seed=1), _memory(seed=2)
+  memory, other = replays.memory(seed=1), replays.memory(seed=2)
   for i in range(15):
     memory.add(i, 0, 0.0, False)
     other.add(i, 0, 0.0, False)
@@ -457,7 +443,7 @@ def test_generator_state_repeats_the_samples():
 
 
 def test_too_few_transitions():
-  memory = _memory(stack_size=2, update_horizon=3)
+  memory = replays.memory(stack_size=2, update_horizon=3)
   text = re.escape(
     'Cannot sample a batch with fewer than stack size (2) + update_horizon '
     '(3) transitions.'
@@ -471,7 +457,7 @@ def test_too_few_transitions():
 
 
 def test_max_sample_attempts():
-  memory = _memory(max_sample_attempts=7)
+  memory = replays.memory(max_sample_attempts=7)
   for _ in range(10):
     memory.add(1, 0, 0.0, False, episode_end=True)
   text = (
@@ -483,7 +469,7 @@ def test_max_sample_attempts():
 
 
 def test_no_attempt_is_wasted_on_the_slot_that_is_never_valid():
-  memory = _memory(
+  memory = replays.memory(
     stack_size=3, replay_capacity=8, batch_size=100, max_sample_attempts=1
   )
   for i in range(30):
@@ -493,14 +479,14 @@ def test_no_attempt_is_wasted_on_the_slot_that_is_never_valid():
 
 
 def test_attempts_grow_with_the_number_of_batches():
-  memory = _memory(max_sample_attempts=20, replay_capacity=1000)
+  memory = replays.memory(max_sample_attempts=20, replay_capacity=1000)
   for i in range(1000):
     memory.add(i, 0, 0.0, False, episode_end=i % 2 == 0)
   assert len(memory.sample_index_batch(2, num_batches=200)) == 400
 
 
 def test_batch_size_and_indices():
-  memory = _memory()
+  memory = replays.memory()
   for i in range(10):
     memory.add(i, i, 0.0, False)
   assert [len(x) for x in memory.sample_transition_batch()] == [2] * 8
@@ -514,7 +500,7 @@ def test_batch_size_and_indices():
 
 @pytest.mark.parametrize('stack_size', [1, 2])
 def test_batches_do_not_share_memory(stack_size):
-  memory = _memory(stack_size=stack_size)
+  memory = replays.memory(stack_size=stack_size)
   for i in range(10):
     memory.add(i, i, 0.0, False)
   first = memory.sample_transition_batch(indices=[3, 4])
@@ -529,501 +515,3 @@ def test_batches_do_not_share_memory(stack_size):
     other[...] = 1
   for array, copy in zip(first, copies, strict=True):
     np.testing.assert_array_equal(array, copy)
-
-
-# Files -----------------------------------------------------------------------
-
-
-def test_files_are_in_the_public_format(tmp_path):
-  memory = _memory(stack_size=2)
-  for i in range(5):
-    memory.add(i, i, i, False)
-  memory.public = {'some': [1, 2]}
-  memory._private = 'not saved'
-  memory.save(tmp_path, 3)
-  assert set(os.listdir(tmp_path)) == replays.PUBLIC_FILES | {
-    'public_ckpt.3.gz',
-    'episode_markers_ckpt.3.gz',
-  }
-  for name in ('observation', 'action', 'reward', 'terminal'):
-    with gzip.open(tmp_path / f'$store$_{name}_ckpt.3.gz') as file:
-      array = np.load(file, allow_pickle=False)
-    np.testing.assert_array_equal(array, inside.arrays(memory)[name])
-  with gzip.open(tmp_path / 'add_count_ckpt.3.gz') as file:
-    add_count = np.load(file, allow_pickle=False)
-  assert add_count == 6 and add_count.shape == ()
-  with gzip.open(tmp_path / 'invalid_range_ckpt.3.gz') as file:
-    np.testing.assert_array_equal(np.load(file), memory.invalid_range)
-  with gzip.open(tmp_path / 'public_ckpt.3.gz') as file:
-    assert pickle.load(file) == {'some': [1, 2]}
-
-
-def _write_array(directory, name, array, suffix=3):
-  with gzip.open(directory / f'{name}_ckpt.{suffix}.gz', 'wb') as file:
-    np.save(file, array)
-
-
-def test_loads_a_data_set_without_markers(tmp_path):
-  memory = _memory(stack_size=2, update_horizon=2, replay_capacity=30)
-  # Frames 0, 1, 2, 3 (terminal) | 0, 5, 6, 7, 8.
-  frames = np.array([0, 1, 2, 3, 0, 5, 6, 7, 8] + [0] * 21, np.float64)
-  _write_array(tmp_path, '$store$_observation', frames)
-  _write_array(tmp_path, '$store$_action', np.zeros(30, np.int32))
-  _write_array(tmp_path, '$store$_reward', np.ones(30, np.float32))
-  _write_array(tmp_path, '$store$_terminal', np.eye(30, dtype=np.uint8)[3])
-  _write_array(tmp_path, 'add_count', np.array(9))
-  _write_array(tmp_path, 'invalid_range', np.array([7, 8, 9, 10]))
-  memory.load(tmp_path, 3)
-  np.testing.assert_array_equal(memory.invalid_range, [7, 8, 9, 10])
-  valid = [i for i in range(30) if memory.is_valid_transition(i)]
-  assert valid == [1, 2, 3, 5, 6]
-  # The next add starts an episode; nobody saw what came after slot 8.
-  for i in range(11, 16):
-    memory.add(i, 0, 1.0, False)
-  np.testing.assert_array_equal(
-    inside.arrays(memory)['observation'][7:13], [7, 8, 0, 11, 12, 13]
-  )
-  valid = [i for i in range(30) if memory.is_valid_transition(i)]
-  assert valid == [1, 2, 3, 5, 6, 10, 11, 12]
-
-
-def test_loads_arrays_of_any_shape(tmp_path):
-  memory = _memory(observation_shape=(84, 84), stack_size=4)
-  arrays = {
-    name: np.full((10,), i)
-    for i, name in enumerate(sorted(memory._checkpointable_elements()))
-  }
-  for name, array in arrays.items():
-    _write_array(tmp_path, name, array)
-  memory.load(tmp_path, 3)
-  for name, array in memory._checkpointable_elements().items():
-    np.testing.assert_array_equal(array, arrays[name])
-
-
-def test_saves_attributes_that_were_set(tmp_path):
-  memory = _memory()
-  inside.arrays(memory)['observation'] = np.arange(3)
-  memory.add_count = np.array(7)
-  memory.invalid_range = np.ones(4)
-  memory.save(tmp_path, 3)
-  loaded = _memory()
-  loaded.load(tmp_path, 3)
-  assert inside.arrays(loaded)['observation'].tolist() == [0, 1, 2]
-  assert loaded.add_count == 7
-  assert loaded.invalid_range.tolist() == [1, 1, 1, 1]
-
-
-def test_missing_files_are_named_and_nothing_is_loaded(tmp_path):
-  memory = _memory()
-  memory.add(5, 0, 0.0, False)
-  memory.save(tmp_path, 3)
-  os.remove(tmp_path / 'add_count_ckpt.3.gz')
-  os.remove(tmp_path / '$store$_reward_ckpt.3.gz')
-  fresh = _memory()
-  with pytest.raises(circular_replay_buffer.NotFoundError) as error:
-    fresh.load(tmp_path, 3)
-  assert 'add_count_ckpt.3.gz' in str(error.value)
-  assert '$store$_reward_ckpt.3.gz' in str(error.value)
-  assert 'action' not in str(error.value)
-  assert isinstance(error.value, FileNotFoundError)
-  assert not inside.arrays(fresh)['observation'].any()
-  with pytest.raises(circular_replay_buffer.NotFoundError):
-    fresh.load(tmp_path / 'missing', 3)
-
-
-def test_damaged_file_loads_nothing(tmp_path):
-  memory = _memory()
-  memory.add(5, 0, 0.0, False)
-  memory.save(tmp_path, 3)
-  file = tmp_path / 'invalid_range_ckpt.3.gz'
-  file.write_bytes(file.read_bytes()[:-12])
-  fresh = _memory()
-  with pytest.raises((EOFError, OSError, ValueError)):
-    fresh.load(tmp_path, 3)
-  assert fresh.add_count == 0 and not inside.arrays(fresh)['observation'].any()
-
-
-def test_save_without_directory_is_silent(tmp_path):
-  _memory().save(tmp_path / 'missing', 3)
-  assert not os.listdir(tmp_path)
-
-
-def test_save_keeps_four_checkpoints(tmp_path):
-  memory = _memory()
-  for i in range(6):
-    memory.save(tmp_path, i)
-  numbers = {name.split('.')[-2] for name in os.listdir(tmp_path)}
-  assert numbers == {'2', '3', '4', '5'}
-  assert len(os.listdir(tmp_path)) == 4 * 7
-
-
-def test_save_holds_no_second_copy(tmp_path):
-  memory = _memory(observation_shape=(1024,), replay_capacity=8192)  # 64 MiB.
-  tracemalloc.start()
-  memory.save(tmp_path, 3)
-  _, peak = tracemalloc.get_traced_memory()
-  tracemalloc.stop()
-  assert peak < 40 * 2**20
-
-
-def test_load_holds_no_second_copy(tmp_path):
-  memory = _memory(observation_shape=(1024,), replay_capacity=8192)  # 64 MiB.
-  for i in range(9):
-    memory.add(np.full(1024, i), i, i, False)
-  memory.save(tmp_path, 3)
-  fresh = _memory(observation_shape=(1024,), replay_capacity=8192)
-  store = inside.arrays(fresh)['observation']
-  tracemalloc.start()
-  fresh.load(tmp_path, 3)
-  _, peak = tracemalloc.get_traced_memory()
-  tracemalloc.stop()
-  assert peak < 4 * 2**20
-  assert inside.arrays(fresh)['observation'] is store
-  np.testing.assert_array_equal(store, inside.arrays(memory)['observation'])
-
-
-@pytest.mark.parametrize('damage', ['short', 'flipped', 'longer', 'pickled'])
-def test_a_damaged_array_leaves_the_buffer_empty(tmp_path, damage):
-  memory = _memory()
-  for i in range(9):
-    memory.add(i, i, i, False)
-  memory.save(tmp_path, 3)
-  file = tmp_path / '$store$_reward_ckpt.3.gz'
-  content = gzip.decompress(file.read_bytes())
-  zipped = bytearray(gzip.compress(content))
-  if damage == 'short':
-    zipped = zipped[:-9]
-  elif damage == 'flipped':  # Only the checksum tells.
-    zipped[-8] ^= 1
-  elif damage == 'longer':
-    zipped = gzip.compress(content + b'more')
-  else:
-    zipped = gzip.compress(b'\x80\x04no pickle')
-  file.write_bytes(zipped)
-  with pytest.raises(atomic.DamagedError, match='reward_ckpt.3.gz is damaged'):
-    memory.load(tmp_path, 3)
-  assert memory.is_empty() and memory.cursor() == 0
-  for i in range(20, 26):
-    memory.add(i, i, i, False)
-  assert memory.add_count == 6
-  assert [i for i in range(9) if memory.is_valid_transition(i)] == list(
-    range(5)
-  )
-
-
-def test_an_array_in_fortrans_order_is_checkpointed_as_any(tmp_path):
-  memory = _memory(observation_shape=(3,))
-  for i in range(9):
-    memory.add([i, 2 * i, 3 * i], i, i, False)
-  memory.save(tmp_path, 3)
-  expected = inside.arrays(memory)['observation'].copy()
-  _write_array(tmp_path, '$store$_observation', np.asfortranarray(expected))
-  loaded, restored = (_memory(observation_shape=(3,)) for _ in range(2))
-  loaded.load(tmp_path, 3)
-  loaded.checkpoint(tmp_path, 4)
-  restored.restore(tmp_path, 4)
-  for other in (loaded, restored):
-    np.testing.assert_array_equal(inside.arrays(other)['observation'], expected)
-
-
-@pytest.mark.parametrize(
-  'name, content, text',
-  [
-    ('$store$_reward', pickle.dumps([1.0]), 'no array, but list'),
-    ('add_count', np.array(-5), '-5, which is no number of transitions'),
-    ('add_count', np.array(13.5), '13.5, which is no number'),
-    ('episode_markers', np.zeros(3), 'does not fit replay_capacity=20'),
-  ],
-)
-def test_what_is_no_part_of_a_memory_is_named(tmp_path, name, content, text):
-  memory = _memory()
-  memory.add(5, 0, 0.0, False)
-  memory.save(tmp_path, 3)
-  with gzip.open(tmp_path / f'{name}_ckpt.3.gz', 'wb') as file:
-    if isinstance(content, bytes):
-      file.write(content)
-    else:
-      np.save(file, content)
-  fresh = _memory()
-  with pytest.raises(atomic.DamagedError, match=text) as error:
-    fresh.load(tmp_path, 3)
-  assert f'{name}_ckpt.3.gz' in str(error.value)
-  assert fresh.is_empty()
-
-
-def test_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
-  memory = _memory()
-  memory.save(tmp_path, 3)
-  before = {x.name: x.read_bytes() for x in tmp_path.iterdir()}
-
-  def fail(file, array, allow_pickle):
-    file.write(b'half')
-    raise OSError('disk full')
-
-  monkeypatch.setattr(np, 'save', fail)
-  with pytest.raises(OSError, match='disk full'):
-    memory.save(tmp_path, 3)
-  assert {x.name: x.read_bytes() for x in tmp_path.iterdir()} == before
-
-
-def test_load_runs_no_code(tmp_path):
-  class Attack:
-    def __reduce__(self):
-      return os.mkdir, (str(tmp_path / 'made'),)
-
-  memory = _memory()
-  memory.extra = 1
-  memory.save(tmp_path, 3)
-  with gzip.open(tmp_path / 'extra_ckpt.3.gz', 'wb') as file:
-    pickle.dump(Attack(), file)
-  with pytest.raises(pickle.UnpicklingError, match='mkdir'):
-    memory.load(tmp_path, 3)
-  with gzip.open(tmp_path / 'extra_ckpt.3.gz', 'wb') as file:
-    np.save(file, np.array([Attack()]), allow_pickle=True)
-  with pytest.raises(ValueError, match='allow_pickle=False'):
-    memory.load(tmp_path, 3)
-  assert not (tmp_path / 'made').exists()
-
-
-# WrappedReplayBuffer ---------------------------------------------------------
-
-
-def _wrapped(**kwargs):
-  defaults = dict(
-    observation_shape=(2,),
-    stack_size=3,
-    replay_capacity=50,
-    batch_size=4,
-    seed=0,
-  )
-  return circular_replay_buffer.WrappedReplayBuffer(**defaults | kwargs)
-
-
-def _filled(**kwargs):
-  replay = _wrapped(**kwargs)
-  for i in range(30):
-    replay.add([i, i], i % 3, i, i == 15)
-  return replay
-
-
-def test_wrapped_constructor_errors():
-  text = re.escape(
-    'Update horizon (5) should be significantly smaller than replay capacity '
-    '(5).'
-  )
-  with pytest.raises(ValueError, match=text):
-    _wrapped(replay_capacity=5, update_horizon=5)
-  with pytest.raises(ValueError, match='Update horizon must be positive.'):
-    _wrapped(update_horizon=0)
-  text = re.escape('Discount factor (gamma) must be in [0, 1].')
-  for gamma in (-0.1, 1.1):
-    with pytest.raises(ValueError, match=text):
-      _wrapped(gamma=gamma)
-
-
-def test_wrapped_forwards_every_storage_argument():
-  replay = _wrapped(
-    update_horizon=2,
-    gamma=0.5,
-    max_sample_attempts=9,
-    extra_storage_types=replays.EXTRAS,
-    observation_dtype=np.int16,
-    terminal_dtype=np.float64,
-    action_shape=(3,),
-    action_dtype=np.float32,
-    reward_shape=(4,),
-    reward_dtype=np.float64,
-  )
-  memory = replay.memory
-  assert inside.capacity(memory) == 50 and memory._batch_size == 4
-  assert (memory._update_horizon, memory._gamma) == (2, 0.5)
-  assert memory._max_sample_attempts == 9
-  stored = {k: (v.shape[1:], v.dtype) for k, v in inside.arrays(memory).items()}
-  assert stored == {
-    'observation': ((2,), np.int16),
-    'action': ((3,), np.float32),
-    'reward': ((4,), np.float64),
-    'terminal': ((), np.float64),
-    'note': ((2,), np.int64),
-  }
-
-
-def test_sizes_are_bound_on_the_wrapper_or_on_the_memory():
-  build = circular_replay_buffer.WrappedReplayBuffer
-  replay = build((), 1)
-  assert (inside.capacity(replay.memory), replay.batch_size) == (1_000_000, 32)
-  gin.parse_config("""
-    OutOfGraphReplayBuffer.replay_capacity = 70
-    OutOfGraphReplayBuffer.batch_size = 6
-  """)
-  replay = build((), 1)
-  assert (inside.capacity(replay.memory), replay.batch_size) == (70, 6)
-  gin.parse_config("""
-    circular_replay_buffer.WrappedReplayBuffer.replay_capacity = 90
-    WrappedReplayBuffer.batch_size = 8
-  """)
-  replay = build((), 1)
-  assert (inside.capacity(replay.memory), replay.batch_size) == (90, 8)
-  assert replay.memory._batch_size == 8
-  with pytest.raises(ValueError, match='gamma'):
-    gin.parse_config('WrappedReplayBuffer.gamma = 0.9')
-
-
-def test_wrapped_memory_is_used():
-  memory = _memory(batch_size=5)
-  replay = _wrapped(wrapped_memory=memory, batch_size=None)
-  assert replay.memory is memory and replay.batch_size == 5
-
-
-def test_sample_is_named_and_stacked():
-  replay = _filled(update_horizon=2, gamma=0.5, extra_storage_types=None)
-  batch = replay.sample(3)
-  assert batch._fields == (
-    *('state', 'action', 'reward', 'next_state', 'next_action', 'next_reward'),
-    *('terminal', 'indices', 'discount'),
-  )
-  assert type(replay.sample()) is type(batch)
-  assert batch.state.shape == batch.next_state.shape == (3, 4, 2, 3)
-  assert batch.discount.shape == (3, 4) and batch.discount.dtype == np.float32
-  assert len(set(map(tuple, batch.indices.tolist()))) == 3
-  for row, indices in enumerate(batch.indices):
-    expected = replay.memory.sample_transition_batch(indices=indices)
-    for array, value in zip(batch, expected, strict=False):
-      np.testing.assert_array_equal(array[row], value)
-    np.testing.assert_array_equal(
-      batch.discount[row], replay.memory.discounts(indices)
-    )
-
-
-def test_sample_goes_through_overrides_of_the_memory():
-  class Memory(circular_replay_buffer.OutOfGraphReplayBuffer):
-    def sample_transition_batch(self, batch_size=None, indices=None):
-      batch = super().sample_transition_batch(batch_size, indices)
-      return batch[0], batch[1] * 0 + 77, *batch[2:]
-
-  replay = _filled(wrapped_memory=Memory((2,), 3, 50, 4))
-  assert set(replay.sample(2).action.flat) == {77}
-
-
-def test_an_override_of_what_is_drawn_may_know_of_several_batches_or_not():
-  asked = []
-
-  class Old(circular_replay_buffer.OutOfGraphReplayBuffer):
-    def sample_index_batch(self, batch_size):
-      asked.append((batch_size,))
-      return [3] * (batch_size - 1) + [-4]
-
-  class New(circular_replay_buffer.OutOfGraphReplayBuffer):
-    def sample_index_batch(self, batch_size, num_batches=1):
-      asked.append((batch_size, num_batches))
-      return super().sample_index_batch(batch_size, num_batches) * 0 + 4
-
-  old = _filled(wrapped_memory=Old((2,), 3, 50, 4)).sample(2)
-  assert old.indices.tolist() == [[3] * 4, [3] * 3 + [-4]]
-  new = _filled(wrapped_memory=New((2,), 3, 50, 4), batch_size=5).sample(3)
-  assert new.indices.tolist() == [[4] * 5] * 3
-  assert asked == [(8,), (5, 3)]
-  assert len(Old((2,), 3, 50, 4).sample_transition_batch(6)[0]) == 6
-  few = _filled(wrapped_memory=Old((2,), 3, 50, 4))
-  few.memory.sample_index_batch = lambda batch_size: [3]
-  with pytest.raises(ValueError, match='batch_size=8 but 1 indices'):
-    few.sample(2)
-
-
-def test_a_batch_follows_its_transitions_once(monkeypatch):
-  followed = []
-
-  def window(*args):
-    followed.append(args)
-    return follow(*args)
-
-  follow = windows.window
-  replay = _filled()
-  monkeypatch.setattr(windows, 'window', window)
-  replay.sample(3)
-  assert len(followed) == 1
-
-
-def test_transition_and_properties():
-  replay = _filled()
-  first = replay.states
-  assert replay.states is not first
-  np.testing.assert_array_equal(replay.states, first)
-  drawn = {tuple(replay.transition['indices'].tolist()) for _ in range(5)}
-  assert len(drawn) > 1
-  transition = replay.transition
-  assert list(transition) == [*replays.names(replay.memory), 'discount']
-  for name in replays.names(replay.memory):
-    plural = name if name == 'indices' else name + 's'
-    np.testing.assert_array_equal(getattr(replay, plural), transition[name])
-
-
-def test_wrapped_add_forwards_priority_and_episode_end():
-  replay = _wrapped(stack_size=1)
-  with pytest.raises(ValueError, match='Add expects 4 elements, received 5'):
-    replay.add([1, 1], 0, 0.0, False, priority=1.0)
-  for i in range(10):
-    replay.add([i, i], 0, 0.0, False, episode_end=i == 4)
-  assert not replay.memory.is_valid_transition(4)
-  replay.add_final_observation([1, 1])
-  for i in range(5):
-    replay.add([i, i], 0, 0.0, False)
-  assert replay.is_valid_transition(9) and not replay.is_valid_transition(10)
-
-
-def test_public_names_of_the_memory_are_found():
-  replay = _filled()
-  assert replay.add_count == replay.memory.add_count == 34
-  assert replay.cursor() == 34
-  with pytest.raises(AttributeError, match='nothing'):
-    _ = replay.nothing
-  with pytest.raises(AttributeError, match='_store'):
-    _ = replay._store
-  assert 'nbytes' not in vars(replay)
-  # A slot: 2 bytes of frame, 4 action, 4 reward, 1 terminal, 1 marker.
-  assert replay.nbytes == 50 * 12
-  assert 'WrappedReplayBuffer(OutOfGraphReplayBuffer(34 added' in repr(replay)
-
-
-def test_staging_warns(caplog):
-  with caplog.at_level('WARNING', logger='absl'):
-    _wrapped(use_staging=True)
-  assert 'use_staging' in caplog.text
-
-
-def test_wrapped_save_and_load(tmp_path):
-  replay = _filled()
-  replay.save(tmp_path, 3)
-  loaded = _wrapped(seed=0)
-  loaded.load(tmp_path, 3)
-  fresh = _filled()
-  for array, other in zip(loaded.sample(), fresh.sample(), strict=True):
-    np.testing.assert_array_equal(array, other)
-
-
-@pytest.mark.parametrize(
-  'change, found, expected',
-  [
-    ({'replay_capacity': 60}, '(50, 2)', '(60, 2)'),
-    ({'observation_shape': (3,)}, '(50, 2)', '(50, 3)'),
-    ({'observation_dtype': np.float32}, 'uint8', 'float32'),
-    ({'action_dtype': np.int64}, 'int32', 'int64'),
-  ],
-)
-def test_wrapped_load_refuses_what_does_not_fit(
-  tmp_path, change, found, expected
-):
-  _filled().save(tmp_path, 3)
-  replay = _wrapped(**change)
-  with pytest.raises(ValueError) as error:
-    replay.load(tmp_path, 3)
-  name = '$store$_action' if 'action_dtype' in change else '$store$_observation'
-  for part in (name, found, expected, 'replay_capacity'):
-    assert part in str(error.value)
-  assert replay.add_count == 0
-  assert not inside.arrays(replay.memory)['observation'].any()
-
-
-def test_wrapped_load_names_missing_files(tmp_path):
-  with pytest.raises(circular_replay_buffer.NotFoundError, match='reward'):
-    _wrapped().load(tmp_path, 3)
