@@ -83,28 +83,32 @@ class _FourierDQN(parts.Scalar, _Vectors):
     )
 
 
-# The networks of tasks: `CartpoleDQNNetwork` is a `_DQN` with these ranges.
-_TASKS = {
+_RANGES = {
   'Cartpole': (gym_lib.CARTPOLE_MIN_VALS, gym_lib.CARTPOLE_MAX_VALS),
   'Acrobot': (gym_lib.ACROBOT_MIN_VALS, gym_lib.ACROBOT_MAX_VALS),
   'MountainCar': (gym_lib.MOUNTAINCAR_MIN_VALS, gym_lib.MOUNTAINCAR_MAX_VALS),
   'LunarLander': (None, None),  # They are not rescaled.
 }
-for _base, _tasks in (
-  (_DQN, ('Cartpole', 'Acrobot', 'MountainCar', 'LunarLander')),
-  (_Rainbow, ('Cartpole', 'Acrobot')),
-  (_FourierDQN, ('Cartpole', 'Acrobot')),
-):
-  for _task in _tasks:
-    _name = f'{_task}{_base.__name__[1:]}Network'
-    _low, _high = _TASKS[_task]
-    _fields = {
-      '__doc__': f'{_base.__doc__.splitlines()[0]} Of {_task}.',
-      '__module__': __name__,
-      'min_vals': _low,
-      'max_vals': _high,
-    }
-    globals()[_name] = _gym(parts.saved(type(_name, (_base,), _fields)))
+
+
+def _of_task(task, base):
+  """The class `base` with the ranges of a task, under the name of both."""
+  low, high = _RANGES[task]
+  name = f'{task}{base.__name__[1:]}Network'
+  doc = base.__doc__.replace('a task', task)
+  fields = {'__doc__': doc, '__module__': __name__}
+  fields |= {'min_vals': low, 'max_vals': high}
+  return _gym(parts.saved(type(name, (base,), fields)))
+
+
+CartpoleDQNNetwork = _of_task('Cartpole', _DQN)
+AcrobotDQNNetwork = _of_task('Acrobot', _DQN)
+MountainCarDQNNetwork = _of_task('MountainCar', _DQN)
+LunarLanderDQNNetwork = _of_task('LunarLander', _DQN)
+CartpoleRainbowNetwork = _of_task('Cartpole', _Rainbow)
+AcrobotRainbowNetwork = _of_task('Acrobot', _Rainbow)
+CartpoleFourierDQNNetwork = _of_task('Cartpole', _FourierDQN)
+AcrobotFourierDQNNetwork = _of_task('Acrobot', _FourierDQN)
 
 
 # Vectors of any task: gin decides shape and ranges ----------------------------

@@ -193,7 +193,7 @@ def test_the_layers_share_out_the_noise(dueling, monkeypatch):
     return original(self, x, noise)
 
   noise = np.arange(head.num_noise, dtype=np.float32)
-  monkeypatch.setattr(networks.NoisyDense, 'call', kinds.outputs_of)
+  monkeypatch.setattr(networks.NoisyDense, 'call', call)
   head(x, noise=noise)
   assert [len(p) for p in parts] == [9, 10, 7][: 2 + dueling]
   assert np.sort(np.concatenate(parts)).tolist() == noise.tolist()
