@@ -17,11 +17,12 @@ def let_go_of_what_was_compiled():
     sys.modules['jax'].clear_caches()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope='module')
 def without_xla(request):
-  """TensorFlow compiles without XLA, in half the time, but for tests of it.
+  """TensorFlow compiles without XLA, in half the time.
 
-  Those have the mark `xla`; what tests start as processes of its own has XLA.
+  But for modules with the mark `xla`: those that test it, or compare numbers
+  with those of processes of their own, which have it.
   """
   tf = sys.modules.get('tensorflow')
   if tf is None or request.node.get_closest_marker('xla'):

@@ -22,6 +22,8 @@ from dopamine.agents.rainbow import rainbow_agent
 from dopamine.compat import gin_tf
 from tests.support import small
 
+pytestmark = pytest.mark.xla
+
 DQN = dqn_agent.DQNAgent
 IQN = implicit_quantile_agent.ImplicitQuantileAgent
 FULL_RAINBOW = full_rainbow_agent.FullRainbowAgent

@@ -14,6 +14,8 @@ from tests.support import oracle
 from tests.support import updates
 from tests.support.oracle import Case
 
+pytestmark = pytest.mark.xla
+
 CASES = [
   *(
     Case(algorithm, double_dqn, prioritized)
@@ -35,7 +37,6 @@ CASES = [
 ]
 
 
-@pytest.mark.xla
 @pytest.mark.parametrize('case', updates.COMPILED, ids=updates.title)
 def test_two_compiled_updates_equal_the_oracle(case):
   online, target, batches, wanted = updates.setting(case, num_batches=2)

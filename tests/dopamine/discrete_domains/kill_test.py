@@ -29,6 +29,8 @@ from dopamine.runs import checkpoints
 from tests.support import commands
 from tests.support import runs
 
+pytestmark = pytest.mark.xla
+
 MODULE = 'tests.dopamine.discrete_domains.kill_test'
 
 # Under each backend, spread over agents and environments: twice as many in all.

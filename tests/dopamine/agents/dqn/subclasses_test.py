@@ -17,6 +17,8 @@ from tests.support import agents
 from tests.support import inside
 from tests.support import small
 
+pytestmark = pytest.mark.xla
+
 OBSERVATION = np.ones(4)
 
 
@@ -244,7 +246,6 @@ def test_the_old_hook_of_an_update_is_refused():
     agents.make_agent(Old)
 
 
-@pytest.mark.xla
 @pytest.mark.skipif(
   keras.config.backend() != 'tensorflow', reason='about TensorFlow and XLA'
 )
