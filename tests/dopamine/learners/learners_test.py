@@ -45,32 +45,36 @@ def train(name, state, num_batches):
   return start, learner.state()
 
 
-def main(name, in_path, out_path):
-  """Runs `train` in a process of the other backend."""
-  with np.load(in_path) as file:
-    _, end = train(name, dict(file), num_batches=1)
-  np.savez(out_path, **end)
+def main(folder):
+  """Runs `train` with each optimizer in a process of the other backend."""
+  for name in OPTIMIZERS:
+    with np.load(f'{folder}/{name}_start.npz') as file:
+      _, end = train(name, dict(file), num_batches=1)
+    np.savez(f'{folder}/{name}_end.npz', **end)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """By optimizer: the start, and what each backend made of it."""
+  folder, own, both = tmp_path_factory.mktemp('trained'), {}, {}
+  for name in OPTIMIZERS:
+    own[name] = train(name, None, num_batches=5)
+    np.savez(folder / f'{name}_start.npz', **own[name][0])
+  subprocess.run(
+    [sys.executable, '-m', __spec__.name, str(folder)],
+    env=os.environ | {'KERAS_BACKEND': OTHER},
+    check=True,
+  )
+  for name in OPTIMIZERS:
+    with np.load(folder / f'{name}_end.npz') as file:
+      both[name] = *own[name], dict(file)
+  return both
 
 
 @needs_both
 @pytest.mark.parametrize('name', OPTIMIZERS)
-def test_backends_agree_after_five_updates(name, tmp_path):
-  start, end = train(name, None, num_batches=5)
-  np.savez(tmp_path / 'in.npz', **start)
-  subprocess.run(
-    [
-      sys.executable,
-      '-m',
-      __spec__.name,
-      name,
-      str(tmp_path / 'in.npz'),
-      str(tmp_path / 'out.npz'),
-    ],
-    env=os.environ | {'KERAS_BACKEND': OTHER},
-    check=True,
-  )
-  with np.load(tmp_path / 'out.npz') as file:
-    other = dict(file)
+def test_backends_agree_after_five_updates(name, trained):
+  start, end, other = trained[name]
   assert other.keys() == end.keys()
   moved = 0
   for key, value in end.items():
