@@ -72,10 +72,10 @@ def _ulimits(allocated: int) -> Iterator[Limit]:
   They count what is reserved, which frameworks do by the gigabyte, and not what
   is resident.
   """
-  for option, name, field in (('v', 'RLIMIT_AS', 0), ('d', 'RLIMIT_DATA', 5)):
-    number = getattr(resource, name, None)
-    if number is None:
-      continue
+  if resource is None:
+    return
+  options = ('v', resource.RLIMIT_AS, 0), ('d', resource.RLIMIT_DATA, 5)
+  for option, number, field in options:
     limit = resource.getrlimit(number)[0]
     if limit != resource.RLIM_INFINITY:
       left = max(limit - _statm(field), 0)

@@ -23,6 +23,10 @@ PROGRAMS = (
   'dopamine.replay_memory.export',
 )
 
+_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform != 'win32':
+  _SIGNALS.append(signal.SIGHUP)
+
 # Exit codes. The first is what sysexits.h calls a temporary failure: a
 # scheduler may start the command again, and loses nothing.
 STOPPED = 75
@@ -76,9 +80,8 @@ def _take_over() -> dict[int, Any]:
   _pid = os.getpid()
   before: dict[int, Any] = {}
   with contextlib.suppress(ValueError):  # Not in the main thread.
-    for name in ('SIGINT', 'SIGTERM', 'SIGHUP'):
-      number = getattr(signal, name, None)  # Windows has no SIGHUP.
-      if number and signal.getsignal(number) not in (signal.SIG_IGN, None):
+    for number in _SIGNALS:
+      if signal.getsignal(number) not in (signal.SIG_IGN, None):
         before[number] = signal.signal(number, _handle)
   return before
 
@@ -136,7 +139,7 @@ def _handle(number: int, unused_frame: Any) -> None:
       signal.signal(number, signal.SIG_DFL)
       os.kill(os.getpid(), number)
     return
-  if number == getattr(signal, 'SIGHUP', None):
+  if number not in (signal.SIGINT, signal.SIGTERM):
     _let_go_of_the_terminal()
   if _code is not None:
     os._exit(_code)

@@ -21,10 +21,12 @@ from dopamine.settings import errors
 check_settings = keras_settings.check_settings
 check_values = keras_settings.check_values
 describe_device = devices.describe_device
+eagerly = devices.eagerly
 keras_defaults = keras_settings.keras_defaults
 num_cpus = devices.num_cpus
 on_device = devices.on_device
 parse_device = devices.parse_device
+prepare = devices.prepare
 read_tf_checkpoint = tf_checkpoint.read_tf_checkpoint
 
 

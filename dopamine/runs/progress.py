@@ -254,7 +254,7 @@ def _make_bar(**arguments: Any) -> Any:
 def _is_notebook() -> bool:
   """Whether this is a notebook that can show widgets."""
   shell = sys.modules.get('IPython') and sys.modules['IPython'].get_ipython()
-  if 'IPKernelApp' not in getattr(shell, 'config', {}):
+  if shell is None or 'IPKernelApp' not in shell.config:
     return False
   try:
     import ipywidgets  # noqa: F401

@@ -177,9 +177,8 @@ def _is_finite(value: Any) -> bool:
   """False where a number of `value`, of any shape, is a NaN or an infinity."""
   if isinstance(value, float):
     return math.isfinite(value)
-  kind = getattr(getattr(value, 'dtype', None), 'kind', None)
-  if kind in ('b', 'i', 'u'):  # Pixels: 0.1 us, not 20.
-    return True
+  if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in 'biu':
+    return True  # Pixels: 0.1 us, not 20.
   try:
     return bool(np.isfinite(np.asarray(value)).all())
   except (TypeError, ValueError):

@@ -6,12 +6,12 @@
 
 from collections.abc import Sequence
 import copy
-import inspect
 import os
 import pathlib
 import re
 import shlex
 import sys
+import types
 from typing import Any
 
 from dopamine.discrete_domains import atari_lib
@@ -84,12 +84,14 @@ def _stem(gin_file: str) -> str:
 def _played(with_version: bool) -> str:
   """The game or task; of a function of the user's, its name."""
   function = _bound('create_environment_fn', *_RUNNERS)
-  function = inspect.unwrap(function or atari_lib.create_atari_environment)
-  if function is inspect.unwrap(atari_lib.create_atari_environment):
+  ours = atari_lib.create_atari_environment, gym_lib.create_gym_environment
+  atari, gym, function = map(gin_files.unwrapped, (*ours, function or ours[0]))
+  if function is atari:
     game = _bound('game_name', atari_lib.create_atari_environment)
     return atari_lib.camel_case(atari_lib.find_rom_id(game))
-  if function is not inspect.unwrap(gym_lib.create_gym_environment):
-    return getattr(function, '__name__', '')
+  if function is not gym:
+    is_named = isinstance(function, type | types.FunctionType)
+    return function.__name__ if is_named else ''
   name, version = (
     _bound(parameter, gym_lib.create_gym_environment)
     for parameter in ('environment_name', 'version')
@@ -99,7 +101,7 @@ def _played(with_version: bool) -> str:
 
 def _agent() -> str:
   name = _bound('agent_name', run_experiment.create_agent)
-  return getattr(name, '__name__', str(name))
+  return name.__name__ if isinstance(name, type) else str(name)
 
 
 # Where a run was before -------------------------------------------------------

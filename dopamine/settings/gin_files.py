@@ -398,6 +398,11 @@ def bound_parameters(target: Any) -> set[str]:
   return set(bound_values(target))
 
 
+def unwrapped(function: Callable) -> Callable:
+  """The function that gin calls, of one that is configurable."""
+  return inspect.unwrap(function)
+
+
 def unbound_parameter(cls: type, name: str) -> inspect.Parameter | None:
   """A constructor's parameter, None if it has none or gin has a value for it.
 
