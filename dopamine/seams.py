@@ -12,8 +12,14 @@ from types import ModuleType
 from typing import Any
 
 
-def compat(name: str) -> Any:
-  """Returns the module `dopamine.compat.NAME`, None if there is none."""
+def compat(name: str, *partners: Any) -> Any:
+  """Returns the module `dopamine.compat.NAME`, None if there is none.
+
+  None as well if there are partners, and the classes of all are ours.
+  """
+  modules = [type(partner).__module__ for partner in partners]
+  if modules and all(m.startswith('dopamine.') for m in modules):
+    return None
   try:
     return importlib.import_module(f'dopamine.compat.{name}')
   except ModuleNotFoundError as error:
@@ -61,12 +67,15 @@ class Finder(importlib.abc.Loader):
       _make_ready()
     import gin
 
-    spec = None
-    if gin.config_is_locked():  # Names of ours are there at any time.
-      spec = importlib.machinery.PathFinder.find_spec(name, path)
-      if spec is not None and spec.loader is not None:
-        unlocked = gin.unlock_config()(spec.loader.exec_module)
-        spec.loader.exec_module = unlocked  # type: ignore[method-assign]
+    if not gin.config_is_locked():
+      return None
+    others = (finder for finder in sys.meta_path if finder is not self)
+    specs = (finder.find_spec(name, path, target) for finder in others)
+    spec = next((spec for spec in specs if spec is not None), None)
+    if spec is not None and spec.loader is not None:
+      # Names of ours are there at any time.
+      unlocked = gin.unlock_config()(spec.loader.exec_module)
+      spec.loader.exec_module = unlocked  # type: ignore[method-assign]
     return spec
 
   def exec_module(self, module: ModuleType) -> None:

@@ -146,7 +146,7 @@ def check_environment(environment: Any) -> None:
 
 def admit_agent(agent: Any) -> interfaces.Agent:
   """Returns an agent as a Runner takes it; refuses what is none."""
-  if adapters := seams.compat('adapters'):
+  if adapters := seams.compat('adapters', agent):
     return adapters.agent(agent)
   if not isinstance(agent, interfaces.Agent):
     raise errors.InterfaceError(

@@ -24,7 +24,11 @@ FORBIDDEN = [
   ('dopamine.discrete_domains', FRAMEWORKS | {'keras'}),
   ('dopamine.backend', FRAMEWORKS | {'keras'}),
   ('dopamine.settings', FRAMEWORKS | {'keras'}),
+  # What agents and optimizers ask for.
+  ('dopamine.compat.old_optimizers', {'tensorflow'}),
+  ('dopamine.compat.old_weights', {'tensorflow'}),
   ('dopamine.compat', FRAMEWORKS | {'keras'}),
+  ('dopamine.interfaces', FRAMEWORKS | {'keras'}),
   ('dopamine.files', FRAMEWORKS | {'keras'}),
   ('dopamine.seams', FRAMEWORKS | {'keras'}),
   ('dopamine.seeding', FRAMEWORKS | {'keras'}),

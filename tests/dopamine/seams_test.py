@@ -11,17 +11,13 @@ pytestmark = pytest.mark.no_backend
 DQN = 'dopamine/agents/dqn/configs/dqn.gin'
 CARTPOLE = 'dopamine/jax/agents/dqn/configs/dqn_cartpole.gin'
 
-# Modules of compat that core modules still import themselves: the aim is none.
-_STILL_IMPORTED = ()
-
-WITHOUT_COMPAT = f"""
+WITHOUT_COMPAT = """
 import sys
 
 class Without:
   def find_spec(self, name, path=None, target=None):
-    still = {tuple(f'dopamine.compat.{name}' for name in _STILL_IMPORTED)}
-    if name.startswith('dopamine.compat.') and name not in still:
-      raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+    if name.startswith('dopamine.compat'):
+      raise ModuleNotFoundError(f'No module named {name!r}', name=name)
 
 sys.meta_path.insert(0, Without())
 """

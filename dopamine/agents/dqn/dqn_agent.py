@@ -252,7 +252,7 @@ class DQNAgent(replay_agent.ReplayAgent):
     """
     backend.current()  # Refuses a KERAS_BACKEND that came too late.
     learners.check_settings()
-    if old_code := seams.compat('old_code'):
+    if old_code := seams.compat('old_code', self, *[sess] * (sess is not None)):
       self._signatures = old_code.admit(self, sess)
     self._sess = sess
     self.num_actions = num_actions
@@ -421,7 +421,10 @@ class DQNAgent(replay_agent.ReplayAgent):
       replay = circular_replay_buffer.WrappedReplayBuffer(
         self.observation_shape, self.stack_size, wrapped_memory=replay
       )
-    adapters = seams.compat('adapters')
+    partners = [replay]
+    if isinstance(replay, circular_replay_buffer.WrappedReplayBuffer):
+      partners.append(replay.memory)
+    adapters = seams.compat('adapters', *partners)
     return adapters.replay(replay) if adapters else replay
 
   def _modules(self):
