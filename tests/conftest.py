@@ -9,6 +9,11 @@ import gin
 import pytest
 
 
+def pytest_collection_finish():
+  """What was imported stays: the collector need not go through it again."""
+  gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope='module')
 def let_go_of_what_was_compiled():
   """Otherwise JAX keeps what every agent of the suite compiled: 4 GB."""
