@@ -309,3 +309,53 @@ def test_gin_files_of_a_search_path_are_found(tmp_path, monkeypatch):
   gin.add_config_file_search_path(str(tmp_path))
   run_experiment.load_gin_configs(['outer.gin'], [])
   assert gin.query_parameter('DQNAgent.gamma') == 0.5
+
+
+def test_gin_files_are_found_here_and_in_the_package(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'mine.gin').write_text('Runner.num_iterations = 3\n')
+  run_experiment.load_gin_configs(
+    ['dopamine/agents/dqn/configs/dqn_cartpole.gin', 'mine.gin'],
+    ['Runner.training_steps = 7'],
+  )
+  assert gin.query_parameter('Runner.num_iterations') == 3
+  assert gin.query_parameter('Runner.training_steps') == 7
+  assert gin.query_parameter('Runner.max_steps_per_episode') == 200
+
+
+def test_gin_files_include_those_of_the_package(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'mine.gin').write_text(
+    "include 'dopamine/agents/dqn/configs/dqn_cartpole.gin'\n"
+    'Runner.num_iterations = 3\n'
+  )
+  run_experiment.load_gin_configs(['mine.gin'], [])
+  assert gin.query_parameter('Runner.num_iterations') == 3
+  assert gin.query_parameter('Runner.max_steps_per_episode') == 200
+
+
+def test_a_missing_gin_file_says_where_it_was_looked_for(tmp_path):
+  run_experiment.load_gin_configs([], 'Runner.log_every_n = 1')
+  with pytest.raises(FileNotFoundError, match='no gin file.*nowhere.gin'):
+    run_experiment.load_gin_configs([str(tmp_path / 'nowhere.gin')], [])
+
+
+def test_a_second_run_of_a_process_says_what_to_clear():
+  run_experiment.load_gin_configs([], ['Runner.log_every_n = 1'])
+  with pytest.raises(RuntimeError, match=r'call gin.clear_config\(\)'):
+    run_experiment.load_gin_configs([], ['Runner.log_every_n = 1'])
+
+
+def test_an_error_in_a_module_that_gin_imports_is_its_own(
+  tmp_path, monkeypatch
+):
+  monkeypatch.syspath_prepend(str(tmp_path))
+  (tmp_path / 'broken_value.py').write_text('number = 1\nint("x")\n')
+  (tmp_path / 'broken_syntax.py').write_text('number = 1\ndef f(:\n')
+  with pytest.raises(ValueError) as error:
+    run_experiment.load_gin_configs([], ['import broken_value'])
+  assert error.traceback[-1].path.name == 'broken_value.py'
+  with pytest.raises(SyntaxError) as error:
+    run_experiment.load_gin_configs([], ['import broken_syntax'])
+  assert error.value.lineno == 2
+  assert error.value.filename.endswith('broken_syntax.py')

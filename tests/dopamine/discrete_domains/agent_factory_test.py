@@ -12,6 +12,7 @@ from dopamine import networks
 from dopamine.agents.dqn import dqn_agent
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
+from tests.support import agents
 from tests.support import inside
 from tests.support import small
 
@@ -209,3 +210,17 @@ def test_one_gin_file_trains_on_any_task(name, size, tmp_path):
   assert inside.agent(runner).state.shape == (1, size, 1)
   after = inside.agent(runner).online_convnet.get_weights()
   assert any((a != b).any() for a, b in zip(before, after, strict=True))
+
+
+def test_debug_mode_hands_the_writer_on():
+  writer = agents.Recorder()
+  run_experiment.load_gin_configs(
+    ['dopamine/agents/dqn/configs/dqn_cartpole.gin'], []
+  )
+  environment = small.Countdown()
+  agent = run_experiment.create_agent(None, environment, summary_writer=writer)
+  assert agent.summary_writer is None
+  agent = run_experiment.create_agent(
+    None, environment, summary_writer=writer, debug_mode=True
+  )
+  assert agent.summary_writer is writer

@@ -5,7 +5,6 @@ import pathlib
 import pickle
 from unittest import mock
 
-import gin
 import gymnasium
 import numpy as np
 from numpy.testing import assert_array_equal
@@ -533,36 +532,7 @@ def test_two_iterations_and_two_after_a_stop_equal_four(tmp_path):
   )
 
 
-# gin --------------------------------------------------------------------------
-
-
-def test_gin_files_are_found_here_and_in_the_package(tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
-  (tmp_path / 'mine.gin').write_text('Runner.num_iterations = 3\n')
-  run_experiment.load_gin_configs(
-    ['dopamine/agents/dqn/configs/dqn_cartpole.gin', 'mine.gin'],
-    ['Runner.training_steps = 7'],
-  )
-  assert gin.query_parameter('Runner.num_iterations') == 3
-  assert gin.query_parameter('Runner.training_steps') == 7
-  assert gin.query_parameter('Runner.max_steps_per_episode') == 200
-
-
-def test_gin_files_include_those_of_the_package(tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
-  (tmp_path / 'mine.gin').write_text(
-    "include 'dopamine/agents/dqn/configs/dqn_cartpole.gin'\n"
-    'Runner.num_iterations = 3\n'
-  )
-  run_experiment.load_gin_configs(['mine.gin'], [])
-  assert gin.query_parameter('Runner.num_iterations') == 3
-  assert gin.query_parameter('Runner.max_steps_per_episode') == 200
-
-
-def test_a_missing_gin_file_says_where_it_was_looked_for(tmp_path):
-  run_experiment.load_gin_configs([], 'Runner.log_every_n = 1')
-  with pytest.raises(FileNotFoundError, match='no gin file.*nowhere.gin'):
-    run_experiment.load_gin_configs([str(tmp_path / 'nowhere.gin')], [])
+# What cannot be made ----------------------------------------------------------
 
 
 def test_unknown_names_are_told_with_the_nearest(tmp_path):
@@ -575,20 +545,6 @@ def test_unknown_names_are_told_with_the_nearest(tmp_path):
     run_experiment.create_runner(str(tmp_path), 'forever')
   with pytest.raises(ValueError, match='base_dir'):
     run_experiment.create_runner('')
-
-
-def test_debug_mode_hands_the_writer_on():
-  writer = agents.Recorder()
-  run_experiment.load_gin_configs(
-    ['dopamine/agents/dqn/configs/dqn_cartpole.gin'], []
-  )
-  environment = small.Countdown()
-  agent = run_experiment.create_agent(None, environment, summary_writer=writer)
-  assert agent.summary_writer is None
-  agent = run_experiment.create_agent(
-    None, environment, summary_writer=writer, debug_mode=True
-  )
-  assert agent.summary_writer is writer
 
 
 def test_a_bare_gymnasium_environment_is_told_what_it_lacks(tmp_path):
@@ -633,24 +589,3 @@ def test_a_seed_file_that_is_none_is_named(text, tmp_path):
   (tmp_path / 'seed.json').write_text(text)
   with pytest.raises(ValueError, match='seed.json does not hold the seed'):
     make_runner(tmp_path, Scripted([[(0.0, True)]]))
-
-
-def test_a_second_run_of_a_process_says_what_to_clear():
-  run_experiment.load_gin_configs([], ['Runner.log_every_n = 1'])
-  with pytest.raises(RuntimeError, match=r'call gin.clear_config\(\)'):
-    run_experiment.load_gin_configs([], ['Runner.log_every_n = 1'])
-
-
-def test_an_error_in_a_module_that_gin_imports_is_its_own(
-  tmp_path, monkeypatch
-):
-  monkeypatch.syspath_prepend(str(tmp_path))
-  (tmp_path / 'broken_value.py').write_text('number = 1\nint("x")\n')
-  (tmp_path / 'broken_syntax.py').write_text('number = 1\ndef f(:\n')
-  with pytest.raises(ValueError) as error:
-    run_experiment.load_gin_configs([], ['import broken_value'])
-  assert error.traceback[-1].path.name == 'broken_value.py'
-  with pytest.raises(SyntaxError) as error:
-    run_experiment.load_gin_configs([], ['import broken_syntax'])
-  assert error.value.lineno == 2
-  assert error.value.filename.endswith('broken_syntax.py')
