@@ -27,8 +27,8 @@ def let_go_of_what_was_compiled():
 def compiled_lightly(request):
   """TensorFlow compiles without XLA, and JAX without most optimizations.
 
-  But for modules with the mark `xla`: those that test it, or compare numbers
-  with those of processes of their own. It is 15 to 50 % of what agents cost.
+  It takes a third less time, and a sixth. But for modules with the mark `xla`:
+  those that test it, or compare numbers with those of processes of their own.
   """
   if request.node.get_closest_marker('xla'):
     yield
