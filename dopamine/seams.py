@@ -7,6 +7,7 @@ code and what speaks another interface are refused, and the rest works.
 import importlib
 import importlib.abc
 import importlib.machinery
+import re
 import sys
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,8 @@ def compat(name: str, *partners: Any) -> Any:
   None as well if there are partners, and the classes of all are ours.
   """
   modules = [type(partner).__module__ for partner in partners]
-  if modules and all(m.startswith('dopamine.') for m in modules):
+  ours = [m for m in modules if re.match(r'dopamine\.(?!compat\.)', m)]
+  if modules and ours == modules:
     return None
   try:
     return importlib.import_module(f'dopamine.compat.{name}')

@@ -72,6 +72,8 @@ def agent(partner: Any) -> Any:
   Raises:
     InterfaceError: it lacks what would only be missed hours later.
   """
+  if type(partner) is _ForeignAgent:
+    return partner
   verbs = (
     *('begin_episode', 'step', 'end_episode'),
     *('bundle_and_checkpoint', 'unbundle'),

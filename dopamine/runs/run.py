@@ -115,7 +115,7 @@ class Run:
     self._given_seed = seed
     checks.check(self)
     self._sess = None
-    self._agent: Any = None
+    self._own_agent: Any = None
     self._own_environment: Any = None
     self._open_environment: Any = None  # As it was made; to be closed.
     # Whether `run_experiment` was called, which makes all anew the next time.
@@ -182,8 +182,8 @@ class Run:
 
   def _set_up(self) -> None:
     """Makes environment and agent."""
-    if self._agent is not None:  # Two replay memories may be too large.
-      self._agent = self._own_environment = None
+    if self._own_agent is not None:  # Two replay memories may be too large.
+      self._own_agent = self._own_environment = None
       gc.collect()
     with run_checks.writing_to(self._base_dir):
       self._seed = self._saver.seed(self._given_seed)
@@ -200,11 +200,20 @@ class Run:
       self._agent = self._create_agent_fn(
         self._sess, self._environment, summary_writer=self._summary_writer
       )
-    self._agent = run_checks.admit_agent(self._agent)
     self._agent.remember_settings()
     self._identity = run_checks.identity(self._agent, self._environment)
     self._saver.keep_as(self._agent, self._logger)
     self._memory_text = run_checks.check_memory(self._agent)
+
+  # What a subclass puts round those that were made comes in by these doors too.
+
+  @property
+  def _agent(self) -> Any:
+    return self._own_agent
+
+  @_agent.setter
+  def _agent(self, agent: Any) -> None:
+    self._own_agent = run_checks.as_agent(agent)
 
   @property
   def _environment(self) -> Any:
@@ -212,7 +221,6 @@ class Run:
 
   @_environment.setter
   def _environment(self, environment: Any) -> None:
-    """Takes also what a subclass puts round the one that was made."""
     self._own_environment = run_checks.as_environment(environment)
 
   def _initialize_checkpointer_and_maybe_resume(

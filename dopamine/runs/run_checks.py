@@ -144,16 +144,16 @@ def check_environment(environment: Any) -> None:
     seams.compat('adapters').check_environment(environment)
 
 
-def admit_agent(agent: Any) -> interfaces.Agent:
-  """Returns an agent as a Runner takes it; refuses what is none."""
-  if adapters := seams.compat('adapters', agent):
-    return adapters.agent(agent)
-  if not isinstance(agent, interfaces.Agent):
-    raise errors.InterfaceError(
-      f'{type(agent).__name__} is no interfaces.Agent: derive it from that, as '
-      'dopamine.compat, which adapts others, is not here'
-    )
-  return agent
+def as_agent(given: Any) -> Any:
+  """Returns ours as it is; compat wraps any other, or one is refused."""
+  if adapters := seams.compat('adapters', given):
+    return adapters.agent(given)
+  if isinstance(given, interfaces.Agent):
+    return given
+  raise errors.InterfaceError(
+    f'{type(given).__name__} is no agent of a Runner: derive it from '
+    'dopamine.interfaces.Agent'
+  )
 
 
 def check_finite(environment: Any, where: Any, **values: Any) -> None:
