@@ -35,6 +35,7 @@ def test_dqn_trains_stops_and_resumes(game, tmp_path):
     'Runner.evaluation_steps = 1000',
     'DQNAgent.min_replay_history = 500',
     'WrappedReplayBuffer.replay_capacity = 3000',
+    'WrappedReplayBuffer.batch_size = 8',  # A quarter of the time.
   ]
   first = commands.train(
     tmp_path,
