@@ -231,3 +231,36 @@ def test_a_file_of_gin_tf_says_what_it_needs(tmp_path):
   error = result.stderr.partition('\nError: ')[2]
   assert 'is served by dopamine.compat, which is not here' in error
   assert len(error.strip().split('\n\n')) == 1, error
+
+
+def test_an_agent_trains_saves_and_goes_on_without_compat(tmp_path):
+  code = WITHOUT_COMPAT + (
+    f"""
+import numpy as np
+from dopamine import networks, optimizers
+from dopamine.agents.dqn import dqn_agent
+import gin
+gin.parse_config('''
+WrappedReplayBuffer.replay_capacity = 100
+WrappedReplayBuffer.batch_size = 4
+''')
+agent = dqn_agent.DQNAgent(
+  num_actions=2, observation_shape=(4,), observation_dtype=np.float64,
+  stack_size=1, network=networks.CartpoleDQNNetwork, seed=1,
+  optimizer=optimizers.rmsprop, min_replay_history=10)
+before = agent.online_convnet.get_weights()
+agent.remember_settings()
+for is_terminal in (True, False, True):
+  agent.begin_episode(np.ones(4))
+  for t in range(9):
+    agent.step(1.0, np.full(4, t))
+  agent.end_episode(1.0, is_terminal, observation=np.zeros(4))
+print(sum((a != b).any() for a, b in
+          zip(before, agent.online_convnet.get_weights())))
+bundle = agent.bundle_and_checkpoint({str(tmp_path)!r}, 0)
+print(agent.unbundle({str(tmp_path)!r}, 0, bundle))
+agent.load_weights({str(tmp_path / 'weights_ckpt.0.npz')!r})
+print([m for m in sys.modules if m.startswith('dopamine.compat')])
+"""
+  )
+  assert words(code) == ['6', 'True', '[]']
