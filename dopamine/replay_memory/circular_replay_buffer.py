@@ -49,7 +49,8 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
       observation is unknown. Transitions that would need it are not sampled.
 
   To store more, pass `extra_storage_types`; to return more or less, override
-  `get_transition_elements`; to decide what is drawn, `sample_index_batch`.
+  `get_transition_elements`; to decide what is drawn, `draw_starts`, or all of
+  `sample_index_batch`. Attributes without an underscore are saved and restored.
   """
 
   # Which starts are valid ----------------------------------------------------
@@ -88,6 +89,17 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
       valid = valid & ~barred.any(axis=1)
     return valid & (start == indices)
 
+  def compare(self, agent: str, update_horizon: int, gamma: float) -> None:
+    """Warns where returns are of other steps than an agent says."""
+    n = self._update_horizon
+    if n != update_horizon or (n > 1 and self._gamma != gamma):
+      logging.warning(
+        '%s has update_horizon=%s, gamma=%s, but its replay memory sums '
+        'rewards with update_horizon=%s, gamma=%s, which count: give it '
+        'what the agent has',
+        *(agent, update_horizon, gamma, n, self._gamma),
+      )
+
   # Sampling ------------------------------------------------------------------
 
   def sample_index_batch(
@@ -95,16 +107,23 @@ class OutOfGraphReplayBuffer(saved_ring.SavedRing):
   ) -> np.ndarray:
     """Returns valid indices, batch after batch: `[num_batches * batch_size]`.
 
-    Uniform and with replacement. Of several batches, one may use up the
-    attempts of all.
+    Those that `draw_starts` draws, with what is not valid drawn again. Of
+    several batches, one may use up the attempts of all.
     """
     low, high = self._start_range()
 
     def draw(count: int) -> np.ndarray:
-      return self._rng.integers(low, high, count) % self._replay_capacity
+      return self.draw_starts(count, low, high) % self._replay_capacity
 
     indices = draw(num_batches * batch_size)
     return self._redraw_invalid(indices, num_batches, draw)
+
+  def draw_starts(self, count: int, low: int, high: int) -> np.ndarray:
+    """Returns `[count]` integers in [low, high), the newest just below high.
+
+    Uniform and with replacement; a memory that prefers some overrides this.
+    """
+    return self._rng.integers(low, high, count)
 
   def _start_range(self) -> tuple[int, int]:
     """Returns between which slots, modulo the capacity, all valid ones are."""

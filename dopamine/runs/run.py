@@ -342,6 +342,14 @@ class Run:
     """What follows where a run ends here and now, for a message."""
     return self._saver.how_to_go_on()
 
+  def request_checkpoint(self) -> None:
+    """Makes the run save itself as soon as it can, beside training.
+
+    That is before the next step, or else when the episode is over, or the
+    checkpoint that is being written.
+    """
+    self._saver.request()
+
   def request_stop(self) -> None:
     """Makes `run_experiment` save and raise `Stopped`, as soon as it can.
 

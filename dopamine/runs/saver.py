@@ -75,6 +75,8 @@ class NoSaver:
 
   def sweep(self) -> None: ...
 
+  def request(self) -> None: ...
+
   def begin_writing(self) -> None: ...
 
   def close(self) -> None: ...
@@ -238,6 +240,10 @@ class Saver(NoSaver):
       time.monotonic() >= self._next
     )
 
+  def request(self) -> None:
+    """Makes a checkpoint within the iteration due."""
+    self._next = -math.inf
+
   def save(self, place: checkpoints.Place, bundle: Bundle) -> bool:
     """Takes a checkpoint, which is written while the run goes on.
 
@@ -292,6 +298,11 @@ class Saver(NoSaver):
       return
     if self._saves_mid_episode is None:
       self._saves_mid_episode = saves_mid_episode()
+      if not self._saves_mid_episode:
+        logging.info(
+          'Within iterations, checkpoints are taken between episodes: Runner, '
+          'environment and agent do not all say saves_mid_episode'
+        )
     if state.is_timed and (not state.in_episode or self._saves_mid_episode):
       is_saved = False
       try:
@@ -372,9 +383,12 @@ class Saver(NoSaver):
       f'\nA checkpoint could not be written: {error}. Training goes on, and '
       'the one before is as it was; the next attempt follows.'
     )
-    if self._minutes is not None:
-      soon = time.monotonic() + min(60.0, 60 * self._minutes)
-      self._next = min(self._next, soon)
+    now = time.monotonic()
+    minutes = 1.0 if self._minutes is None else min(1.0, self._minutes)
+    if self._next <= now:  # Or it would be tried again at each step.
+      self._next = now + 60 * minutes
+    elif self._minutes is not None:
+      self._next = min(self._next, now + 60 * minutes)
 
   # Stopping -------------------------------------------------------------------
 

@@ -425,7 +425,11 @@ class DQNAgent(replay_agent.ReplayAgent):
     if isinstance(replay, circular_replay_buffer.WrappedReplayBuffer):
       partners.append(replay.memory)
     adapters = seams.compat('adapters', *partners)
-    return adapters.replay(replay) if adapters else replay
+    replay = adapters.replay(replay) if adapters else replay
+    memory = replay.memory
+    if isinstance(memory, circular_replay_buffer.OutOfGraphReplayBuffer):
+      memory.compare(type(self).__name__, self.update_horizon, self.gamma)
+    return replay
 
   def _modules(self):
     """What holds weights, by the name it is saved under.

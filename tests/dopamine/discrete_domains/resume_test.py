@@ -609,3 +609,42 @@ def test_another_network_of_the_same_shape_is_refused(tmp_path):
   with pytest.raises(ValueError, match='network is Perceptron, .* is Other'):
     make(Other)
   assert inside.start_iteration(make(Other, allow_changes=True)) == 1
+
+
+def test_a_checkpoint_that_is_asked_for_is_taken_at_the_next_step(tmp_path):
+  taken = []
+
+  class Asking(run_experiment.Runner):
+    saves_mid_episode = True
+
+    def _run_one_step(self, action):
+      if self._state.steps == 25:
+        self.request_checkpoint()
+      return super()._run_one_step(action)
+
+    def _bundle(self, place):
+      taken.append((place.iteration, place.part, self._state.steps))
+      return super()._bundle(place)
+
+  settings = dict(num_iterations=1, checkpoint_minutes=None)
+  plain_runner(tmp_path, cls=Asking, **settings).run_experiment()
+  # Between episodes of 10 steps: `Scripted` cannot be saved within one.
+  assert taken == [(0, 1, 30), (1, 0, 20)]
+
+
+def test_what_could_not_be_written_is_not_tried_again_at_each_step(
+  tmp_path, capsys
+):
+  class Asking(run_experiment.Runner):
+    def _initialize_episode(self):
+      if self._state.phase == 'train' and self._state.steps == 0:
+        self.request_checkpoint()
+      return super()._initialize_episode()
+
+    def _bundle(self, place):
+      if place.part:
+        raise OSError(28, 'No space left on device')
+      return super()._bundle(place)
+
+  plain_runner(tmp_path, cls=Asking, num_iterations=1).run_experiment()
+  assert capsys.readouterr().out.count('could not be written') == 1

@@ -515,3 +515,29 @@ def test_batches_do_not_share_memory(stack_size):
     other[...] = 1
   for array, copy in zip(first, copies, strict=True):
     np.testing.assert_array_equal(array, copy)
+
+
+def test_a_memory_may_prefer_some_transitions():
+  class Newest(circular_replay_buffer.OutOfGraphReplayBuffer):
+    def draw_starts(self, count, low, high):
+      ends.append((low, high))
+      return np.full(count, high - 1)
+
+  ends = []
+  memory = Newest((2,), 2, replay_capacity=20, batch_size=4)
+  for i in range(33):
+    memory.add(np.full(2, i % 250), 0, float(i), i % 11 == 10)
+  # The newest lacks its next state; K + N of 20 slots are barred.
+  assert set(memory.sample_index_batch(8)) == {(memory.add_count - 2) % 20}
+  assert {high - low for low, high in ends} == {20 - 2 - 1}
+
+
+def test_a_memory_of_another_horizon_is_told(caplog):
+  memory = circular_replay_buffer.OutOfGraphReplayBuffer(
+    (2,), 1, replay_capacity=20, update_horizon=3, gamma=0.9
+  )
+  memory.compare('Agent', 3, 0.9)
+  assert not caplog.records
+  for horizon, gamma in ((1, 0.9), (3, 0.5)):
+    memory.compare('Agent', horizon, gamma)
+    assert f'update_horizon={horizon}, gamma={gamma}' in caplog.text
