@@ -235,11 +235,12 @@ class SavedAgent(interfaces.Agent):
       if name in self._settings and _same(value, self._settings[name]):
         continue
       try:
-        changed[name] = safe_pickle.loads(safe_pickle.dumps(value))
+        safe_pickle.dumps(value)  # To be refused now, if it is ever.
       except safe_pickle.RefusedError as error:
         raise safe_pickle.RefusedError(
           f'{type(self).__name__}.{name} cannot be saved: {error}'
         ) from error
+      changed[name] = copy.deepcopy(value)
     return changed
 
   def _restore(self, bundle: dict[str, Any]) -> None:

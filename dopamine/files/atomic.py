@@ -17,7 +17,6 @@ import zlib
 import numpy as np
 
 from dopamine import memory
-from dopamine.files import bounded_pickle
 from dopamine.files import safe_pickle
 from dopamine.settings import errors
 
@@ -193,7 +192,7 @@ def json_object(content: bytes | str, path: str) -> dict[str, Any]:
   if not isinstance(found, dict):
     raise DamagedError(f'{path} is damaged (JSON, but no object)')
   level: list[Any] = [found]
-  for _ in range(bounded_pickle.MAX_DEPTH):
+  for _ in range(safe_pickle.MAX_DEPTH):
     children = (x.values() if isinstance(x, dict) else x for x in level)
     level = [y for x in children for y in x if isinstance(y, dict | list)]
     if not level:

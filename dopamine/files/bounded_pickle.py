@@ -2,7 +2,7 @@
 
 A few bytes of a pickle can ask for gigabytes, or for containers within each
 other that end the process when C code goes through them. Which names a pickle
-may use is not decided here, but in `safe_pickle`.
+may use is not decided here, but in `unpickler`.
 """
 
 import collections
@@ -15,12 +15,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dopamine.settings import errors
+from dopamine.files import safe_pickle
+
+MAX_DEPTH = safe_pickle.MAX_DEPTH
+name_of = safe_pickle.name_of
+RefusedError = safe_pickle.RefusedError
 
 # What is built may be so many times as large as what was read, and this more.
 _FACTOR, _ALLOWANCE = 16, 2**20
-
-MAX_DEPTH = 200
 
 # How often a part may become deeper than it was when it was put elsewhere, as
 # only what holds itself does.
@@ -37,10 +39,6 @@ _LEAVES = frozenset(
     *(x for x in np.sctypeDict.values() if x not in (np.void, np.object_)),
   )
 )
-
-
-class RefusedError(errors.UsageError, pickle.UnpicklingError):
-  """A pickle asks for more than it may."""
 
 
 Base: Any = pickle._Unpickler  # type: ignore[attr-defined]
@@ -392,11 +390,6 @@ class Unpickler(Base):
 
 
 _NOTHING = object()
-
-
-def name_of(value: Any) -> str:
-  """Of what is refused: to print it whole may take longer than to load it."""
-  return str(getattr(value, '__name__', type(value).__name__))
 
 
 def _counting(load: Callable) -> Callable:

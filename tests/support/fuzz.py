@@ -28,6 +28,7 @@ from dopamine.discrete_domains import checkpointer
 from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import safe_pickle
+from dopamine.files import unpickler
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.runs import run_checks
@@ -41,7 +42,7 @@ LIMIT = 2 * 10**9  # Bytes of address space.
 @functools.cache
 def operands():
   """Opcode -> a strategy of what comes after it."""
-  names = st.sampled_from([*sorted(safe_pickle._KNOWN), ('os', 'system')])
+  names = st.sampled_from([*sorted(unpickler._KNOWN), ('os', 'system')])
   sizes = st.one_of(
     st.integers(0, 20), st.sampled_from([2**16 - 1, 2**31 - 1, 2**32 - 1])
   )

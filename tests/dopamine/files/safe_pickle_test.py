@@ -11,6 +11,7 @@ import pytest
 
 from dopamine import safe_pickle as public
 from dopamine.files import safe_pickle
+from dopamine.files import unpickler
 from dopamine.replay_memory import sum_tree
 
 pytestmark = pytest.mark.no_backend
@@ -105,7 +106,7 @@ def test_codecs_other_than_latin1_are_refused():
 
 
 def test_a_type_is_loaded_once_its_name_is_allowed(monkeypatch):
-  monkeypatch.setattr(safe_pickle, '_allowed', set())
+  monkeypatch.setattr(safe_pickle, 'allowed', set())
   data = pickle.dumps(collections.UserDict(a=1))
   with pytest.raises(pickle.UnpicklingError, match='collections.UserDict'):
     _load(data)
@@ -131,9 +132,9 @@ def _name(module, name):
   return _op(module, name)[2:-1] + pickle.STACK_GLOBAL
 
 
-@pytest.mark.parametrize('key', safe_pickle._KNOWN, ids='.'.join)
+@pytest.mark.parametrize('key', unpickler._KNOWN, ids='.'.join)
 def test_nothing_that_a_pickle_may_name_is_changed(key):
-  value = safe_pickle._KNOWN[key]
+  value = unpickler._KNOWN[key]
   before = dict(vars(value)) if hasattr(value, '__dict__') else {}
   for state in (
     {'attribute': 1},
@@ -266,11 +267,11 @@ def test_a_dtype_keeps_its_layout():
 
 
 def test_an_allowed_type_may_have_attributes(monkeypatch):
-  monkeypatch.setattr(safe_pickle, '_allowed', set())
+  monkeypatch.setattr(safe_pickle, 'allowed', set())
   value = Point()
   value.x = [1]
   for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-    safe_pickle._allowed.clear()
+    safe_pickle.allowed.clear()
     data = pickle.dumps({'p': value}, protocol)
     with pytest.raises(pickle.UnpicklingError, match='Point|_reconstructor'):
       _load(data)
