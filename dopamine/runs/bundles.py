@@ -1,16 +1,13 @@
-"""What a run is, as the dict that a checkpoint holds, and back from it."""
+"""What a run is, as the dict that a checkpoint holds."""
 
-import os
 from typing import Any, NamedTuple
 
 from absl import logging
 
 from dopamine.discrete_domains import checkpointer
-from dopamine.files import atomic
 from dopamine.files import safe_pickle
 from dopamine.runs import checkpoints
 from dopamine.runs import event_writer
-from dopamine.runs import run_checks
 from dopamine.runs import run_state
 from dopamine.settings import errors
 
@@ -105,9 +102,6 @@ def bundle(
   return data
 
 
-# Going on ---------------------------------------------------------------------
-
-
 class Restored(NamedTuple):
   """Where a run goes on.
 
@@ -134,92 +128,3 @@ class Restored(NamedTuple):
       f'iteration {self.state.iteration} at step {self.state.steps} of its '
       f'{self.state.phase} phase'
     )
-
-
-def restore(
-  place: checkpoints.Place,
-  prefix: str,
-  agent: Any,
-  environment: Any,
-  base_dir: str,
-  identity: dict[str, Any],
-  allow_changes: bool,
-) -> Restored:
-  """Has agent and environment go on from a checkpoint.
-
-  Args:
-    place: of the checkpoint.
-    prefix: of the pickles.
-    agent: what takes its bundle.
-    environment: what takes its state.
-    base_dir: of the run.
-    identity: what the run is now.
-    allow_changes: whether it may have been another.
-
-  Raises:
-    DamagedError: naming the file that is.
-    ValueError: it does not fit this run.
-  """
-  data = _read(place, prefix, agent)
-  run, changes = {}, []
-  if data is not None:
-    run = data.pop('run', {})
-    changes = run_checks.check_same_run(base_dir, run, identity, allow_changes)
-  if not agent.unbundle(place.checkpointer.directory, place.number, data):
-    raise errors.SettingError(
-      f'{agent.__class__.__name__} did not take {place} (its unbundle '
-      'returned no True). Nothing was overwritten: put back what is missing '
-      'or the settings of that run, set DQNAgent.allow_partial_reload = True '
-      'to go on from the weights alone, or give another base_dir'
-    )
-  if data is None:
-    return Restored(place.iteration)
-  for key in ('logs', 'current_iteration'):
-    if key not in data:
-      raise errors.SettingError(
-        f'{_path(place, prefix)} has no {key!r}: it is no checkpoint of a '
-        'Runner'
-      )
-  if run.get('environment_state') is not None:
-    environment.set_state(run['environment_state'])
-  state = run.get('state')
-  return Restored(
-    int(data['current_iteration']) + 1,
-    state and run_state.RunState.restored(state),
-    data['logs'],
-    run.get('event_files'),
-    bool(run.get('graph_is_written')),
-    tuple(changes),
-  )
-
-
-def _read(place: checkpoints.Place, prefix: str, agent: Any) -> Any:
-  """The dict of a checkpoint; None if it is lost and the agent can do without.
-
-  Raises:
-    DamagedError: naming the file that is.
-  """
-  is_partial = agent.allow_partial_reload
-  path, has_manifest, data = _path(place, prefix), False, None
-  try:
-    has_manifest = place.checkpointer.check(place.number)
-    data = place.checkpointer.load_checkpoint(place.number)
-  except atomic.DamagedError as error:
-    if not is_partial:
-      raise
-    logging.warning('Resuming from a partial checkpoint: %s', error)
-  if data is None:
-    return None
-  if not isinstance(data, dict):
-    raise errors.SettingError(f'{path} holds no dict: no Runner saved it')
-  run = data.get('run', {})
-  if not isinstance(run, dict):
-    raise atomic.DamagedError(f'{path} is damaged: its run is no dict')
-  checkpointer.check_format(run.get('format'), path)
-  if 'settings' in run and not (has_manifest or is_partial):
-    raise atomic.DamagedError(f'the manifest of {path} is missing')
-  return data
-
-
-def _path(place: checkpoints.Place, prefix: str) -> str:
-  return os.path.join(place.checkpointer.directory, f'{prefix}.{place.number}')

@@ -234,10 +234,11 @@ class Run:
     Raises:
       ValueError: all are damaged, or the newest does not fit this run.
     """
-    self._checkpointer = self._saver.checkpoints.complete
-    self._start_iteration = 0
-    restored = self._restored = self._saver.resume(
-      lambda place: bundles.restore(
+
+    def restore(place: checkpoints.Place) -> bundles.Restored:
+      from dopamine.runs import going_on  # A new run needs none.
+
+      return going_on.restore(
         place,
         checkpoint_file_prefix,
         self._agent,
@@ -246,7 +247,10 @@ class Run:
         self._identity,
         self._allow_changes,
       )
-    )
+
+    self._checkpointer = self._saver.checkpoints.complete
+    self._start_iteration = 0
+    restored = self._restored = self._saver.resume(restore)
     if restored is not None:
       self._start_iteration = restored.iteration
       self._summary_writer.has_graph = restored.has_graph

@@ -21,14 +21,6 @@ from dopamine.runs import progress
 from dopamine.runs import run_record
 from dopamine.settings import errors
 
-# Settings that any run may change.
-_FREE_SETTINGS = frozenset(
-  (
-    *('num_iterations', 'log_every_n', 'checkpoint_minutes', 'allow_changes'),
-    *('seed', 'debug_mode', 'summary_writing_frequency'),
-  )
-)
-
 # Bytes that come on top of what is there before the first step: compiled
 # functions, batches, and what a checkpoint being written holds.
 _WORKING_MEMORY = 5e8
@@ -244,11 +236,8 @@ def report(
     progress.say(text)
 
 
-# The same run -----------------------------------------------------------------
-
-
 def identity(agent: interfaces.Agent, environment: Any) -> dict[str, Any]:
-  """What a checkpoint says of its run, for `check_same_run`.
+  """What a checkpoint says of its run, for `going_on.check_same_run`.
 
   Call it once the agent is made: gin's settings are those given so far.
 
@@ -265,56 +254,3 @@ def identity(agent: interfaces.Agent, environment: Any) -> dict[str, Any]:
     'settings': run_record.settings(gin.operative_config_str()),
     'device': agent.describe_device(),
   }
-
-
-def check_same_run(
-  base_dir: str,
-  saved: dict[str, Any],
-  now: dict[str, Any],
-  allow_changes: bool,
-) -> list[str]:
-  """Refuses to go on with another run; returns what has changed in it.
-
-  Args:
-    base_dir: of the run.
-    saved: the `identity` in its checkpoint, as far as there is one.
-    now: that of this process.
-    allow_changes: whether nothing is refused.
-
-  Raises:
-    ValueError: the agent, what it consists of, or the environment is another.
-  """
-  way_out = (
-    'give another base_dir, or the settings of that run, or set '
-    'Runner.allow_changes = True to go on nevertheless'
-  )
-  said: list[str] = []
-  names = ('agent', 'environment')
-  old = {n: saved.get(n) for n in names} | saved.get('parts', {})
-  new = {n: now[n] for n in names} | now['parts']
-  for name, value in new.items():
-    if None in (value, old.get(name)) or value == old[name]:
-      continue
-    if not allow_changes:
-      raise errors.SettingError(
-        f'base_dir={base_dir} holds a run whose {name} is {old[name]}, and '
-        f'this one is {value}: {way_out}'
-      )
-    said.append(f'Changed since the checkpoint: {name}, which was {old[name]}')
-  before, after = saved.get('settings', {}), now['settings']
-  changes = {
-    name: f'{name} from {before[name]} to {after[name]}'
-    for name in sorted({*before} & {*after})
-    if before[name] != after[name]
-    and name.rpartition('.')[2] not in _FREE_SETTINGS
-  }
-  if changes:
-    lines = 'Changed since the checkpoint:', *changes.values()
-    said.append('\n  '.join(lines))
-  if saved.get('device') not in (None, now['device']):
-    said.append(
-      f'The checkpoint was computed by {saved["device"]}, and this process '
-      f'computes by {now["device"]}: from here on, the last bits may differ '
-      'from what an uninterrupted run would have'
-    )
-  return said
