@@ -34,7 +34,7 @@ from dopamine.discrete_domains import atari_lib
 from dopamine.files import atomic
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
-from dopamine.replay_memory import ring_files
+from dopamine.replay_memory import ring_reader
 from dopamine.runs import checkpoints
 
 # Agent steps that are played and cached together.
@@ -270,7 +270,7 @@ def kept(run: checkpoints.RunCheckpoints, distinct: int) -> Kept:
   """Measures the folder of checkpoints that need so many distinct slots."""
   directory = run.complete.directory
   records = [
-    ring_files.read(directory, number).record
+    ring_reader.read(directory, number).record
     for number in run.complete.numbers()
   ]
   segments = {s['file']: s for record in records for s in record['segments']}

@@ -12,7 +12,6 @@ import gin
 import numpy as np
 
 from dopamine.replay_memory import batches
-from dopamine.replay_memory import data_set
 from dopamine.replay_memory import elements
 from dopamine.replay_memory import saved_ring
 from dopamine.replay_memory import slots
@@ -22,9 +21,9 @@ from dopamine.settings import errors
 
 # Reachable here, as they always were.
 ReplayElement = elements.ReplayElement
-STORE_FILENAME_PREFIX = data_set.STORE_FILENAME_PREFIX
-CHECKPOINT_DURATION = data_set.CHECKPOINT_DURATION
-NotFoundError = data_set.NotFoundError
+STORE_FILENAME_PREFIX = elements.STORE_FILENAME_PREFIX
+CHECKPOINT_DURATION = elements.CHECKPOINT_DURATION
+NotFoundError = elements.NotFoundError
 as_stored = elements.as_stored
 invalid_range = slots.invalid_range
 modulo_range = slots.modulo_range

@@ -18,22 +18,15 @@ from dopamine import memory
 from dopamine import seams
 from dopamine.files import atomic
 from dopamine.files import safe_pickle
+from dopamine.replay_memory import elements as replay_elements
 from dopamine.settings import errors
 
-# What is stored of each transition is in files that start with this.
-STORE_FILENAME_PREFIX = '$store$_'
-
-# How many checkpoints stay on disk.
-CHECKPOINT_DURATION = 4
-
-# The file beside the public ones that says where episodes start and end.
-MARKERS_NAME = 'episode_markers'
+STORE_FILENAME_PREFIX = replay_elements.STORE_FILENAME_PREFIX
+CHECKPOINT_DURATION = replay_elements.CHECKPOINT_DURATION
+MARKERS_NAME = replay_elements.MARKERS_NAME
+NotFoundError = replay_elements.NotFoundError
 
 Folder = str | os.PathLike
-
-
-class NotFoundError(errors.MissingFileError):
-  """Files of a checkpoint are missing."""
 
 
 def filename(folder: Folder, name: str, suffix: int | str) -> str:

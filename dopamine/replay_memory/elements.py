@@ -11,7 +11,19 @@ ReplayElement = collections.namedtuple(  # type: ignore[name-match]
   'shape_type', ['name', 'shape', 'type']
 )
 
+# What is stored of each transition is saved under names that start with this,
+# and beside it where episodes start and end.
+STORE_FILENAME_PREFIX = '$store$_'
+MARKERS_NAME = 'episode_markers'
+
+# How many checkpoints of the public format stay on disk.
+CHECKPOINT_DURATION = 4
+
 SCALARS = frozenset((bool, int, float))
+
+
+class NotFoundError(errors.MissingFileError):
+  """Files of a checkpoint are missing."""
 
 
 def numpy_dtype(dtype) -> np.dtype:

@@ -17,7 +17,7 @@ from dopamine import signals
 from dopamine.discrete_domains import checkpointer
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
-from dopamine.replay_memory import ring_files
+from dopamine.replay_memory import ring_reader
 
 
 def export(checkpoint_dir: str, output_dir: str, number: int) -> None:
@@ -32,7 +32,7 @@ def export(checkpoint_dir: str, output_dir: str, number: int) -> None:
     FileNotFoundError: there is no such checkpoint.
     atomic.DamagedError: naming the file that is damaged.
   """
-  record = ring_files.read(checkpoint_dir, number).record
+  record = ring_reader.read(checkpoint_dir, number).record
   described = {
     name: (tuple(shape[1:]), np.lib.format.descr_to_dtype(_tuples(dtype)))
     for name, (shape, dtype) in record['buffer'].items()

@@ -16,8 +16,6 @@ import numpy as np
 from dopamine import seams
 from dopamine.files import atomic
 from dopamine.replay_memory import circular_replay_buffer
-from dopamine.replay_memory import data_set
-from dopamine.replay_memory import sum_tree
 from dopamine.replay_memory import windows
 from dopamine.settings import errors
 
@@ -62,6 +60,9 @@ class OutOfGraphPrioritizedReplayBuffer(
     sizes = {'replay_capacity': replay_capacity, 'batch_size': batch_size}
     kwargs |= {k: v for k, v in sizes.items() if v is not None}
     super().__init__(observation_shape, stack_size, **kwargs)
+    # A uniform memory needs none.
+    from dopamine.replay_memory import sum_tree
+
     self.sum_tree = sum_tree.SumTree(self._replay_capacity, self._rng)
 
   # What a transition is made of ----------------------------------------------
@@ -199,6 +200,8 @@ class OutOfGraphPrioritizedReplayBuffer(
 
   def _checkpointable_elements(self) -> dict[str, Any]:
     """Returns what is saved, by name: `sum_tree` too, as `data_set` has it."""
+    from dopamine.replay_memory import data_set
+
     elements = super()._checkpointable_elements()
     leaves = self.sum_tree.nodes[-1][: self._replay_capacity]
     elements['sum_tree'] = data_set.tree_record(
@@ -207,6 +210,8 @@ class OutOfGraphPrioritizedReplayBuffer(
     return elements
 
   def _restore_elements(self, elements: dict[str, Any]) -> None:
+    from dopamine.replay_memory import data_set
+
     elements = dict(elements)
     saved = elements.pop('sum_tree', None)
     if np.shape(elements['add_count']):
@@ -249,6 +254,8 @@ class OutOfGraphPrioritizedReplayBuffer(
 
     Files that are missing are left to `load`.
     """
+    from dopamine.replay_memory import data_set
+
     super().check_shapes(checkpoint_dir, suffix)
     data_set.check_tree(checkpoint_dir, suffix, self._replay_capacity)
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import contextlib
 import json
 import os
-import re
 import threading
 from typing import IO, Any, NamedTuple
 import uuid
@@ -19,12 +18,10 @@ import uuid
 import numpy as np
 import zstandard
 
-from dopamine import seams
 from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import pending
 from dopamine.files import safe_pickle
-from dopamine.replay_memory import data_set
 
 # Of 64 segments, four checkpoints with hardly anything new between them hold
 # three to six more than the ring, and the copy of one in use is a hundredth.
@@ -33,27 +30,10 @@ SEGMENTS = 64
 # Bytes of a segment, at least: a block of a disk.
 SMALLEST = 2**12
 
-# Where the files are that a record names, as seen from it.
-_FOLDERS = ('.', 'replay', os.path.join('..', 'replay'))
-
 # What the arrays of a `replay_ckpt.N.npz` are called, beside its record.
-_ELEMENT = 'element/'
+ELEMENT = 'element/'
 
 Store = Mapping[str, np.ndarray]  # Name -> what every slot holds, by slot.
-
-
-class Saved(NamedTuple):
-  """What is read of a checkpoint before its segments are."""
-
-  path: str  # of its `replay_ckpt.N.npz`
-  record: dict[str, Any]  # what it says of the ring
-  elements: dict[str, Any]  # what else was saved, by name
-
-  @property
-  def folder(self) -> str:
-    """Where its segments are."""
-    folder = os.path.join(os.path.dirname(self.path), self.record['folder'])
-    return os.path.normpath(folder)
 
 
 class RingFiles:
@@ -118,7 +98,7 @@ class RingFiles:
       'folder': os.path.relpath(folder, checkpoint_dir),
     }
     arrays = {
-      _ELEMENT + name: np.frombuffer(safe_pickle.dumps(value), np.uint8)
+      ELEMENT + name: np.frombuffer(safe_pickle.dumps(value), np.uint8)
       if name in pickled
       else value.copy()
       for name, value in elements.items()
@@ -173,14 +153,16 @@ class RingFiles:
 
   # Restoring ------------------------------------------------------------------
 
-  def restore(self, saved: Saved, store: Store) -> None:
+  def restore(self, saved: Any, store: Store) -> None:
     """Reads the segments of a checkpoint into a store of zeros.
 
     Raises:
       DamagedError: naming the file. The store holds a part of them.
     """
-    for segment in saved.record['segments']:
-      _read_segment(saved.folder, segment, store)
+    # A new run needs none.
+    from dopamine.replay_memory import ring_reader
+
+    ring_reader.read_segments(saved, store)
     segments = {s['first'] // self.length: s for s in saved.record['segments']}
     count = int(saved.elements['add_count'])
     for index, segment in segments.items():
@@ -279,7 +261,7 @@ class _Part(pending.Part):
     content = bytearray()
     for i, array in enumerate(self._store.values()):
       for part in (array[segment['first'] : start], *copies[i : i + 1]):
-        content += compressor.compress(_bytes(part))
+        content += compressor.compress(bytes_of(part))
     content += compressor.flush()
     progress = self._ring._unwritten.progress
     with progress:  # It is read, if not yet on the disk.
@@ -305,34 +287,9 @@ class _Part(pending.Part):
       ring._files = self._saved
 
 
-def _bytes(array: np.ndarray) -> memoryview:
+def bytes_of(array: np.ndarray) -> memoryview:
   """The bytes of a contiguous array, not copied."""
   return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-
-
-def _read_segment(
-  folder: str, segment: Mapping[str, Any], store: Store
-) -> None:
-  path = os.path.join(folder, segment['file'])
-  content = parity.read_shared(path, segment['size'], segment['checksums'])
-  # Of a window that a few bytes ask for; ours has half a megabyte.
-  decompressor = zstandard.ZstdDecompressor(max_window_size=2**23)
-  reader = decompressor.stream_reader(content)
-  first, end = segment['first'], segment['end']
-  capacity = len(next(iter(store.values())))
-  old = seams.compat('old_records') if end > capacity else None
-  spans = old.spans(first, end, capacity) if old else [slice(first, end)]
-  for array in store.values():
-    for slots in spans:
-      view = _bytes(array[slots])
-      while len(view):
-        try:
-          count = reader.readinto(view)
-        except zstandard.ZstdError as error:
-          raise atomic.DamagedError(f'{path} is damaged: {error}') from None
-        if not count:
-          raise atomic.DamagedError(f'{path} is damaged: it is too short')
-        view = view[count:]
 
 
 # Records ----------------------------------------------------------------------
@@ -346,76 +303,6 @@ def described(store: Store) -> dict[str, Any]:
   }
 
 
-def check_fit(saved: Saved, store: Store) -> None:
-  """Raises ValueError, naming the array, if a checkpoint is of another ring."""
-  found = saved.record['buffer']
-  for name, expected in json.loads(json.dumps(described(store))).items():
-    if found.get(name) != expected:
-      shape, dtype = found.get(name, (None, None))
-      raise data_set.misfit(
-        saved.path,
-        data_set.STORE_FILENAME_PREFIX + name,
-        (shape and tuple(shape), dtype),
-        (tuple(expected[0]), expected[1]),
-      )
-
-
 def record_path(checkpoint_dir: str | os.PathLike, number: int) -> str:
   """Where the record of a checkpoint is."""
   return os.path.join(checkpoint_dir, f'replay_ckpt.{number}.npz')
-
-
-def read(checkpoint_dir: str | os.PathLike, number: int) -> Saved:
-  """Returns what a checkpoint says of the ring that was saved.
-
-  Raises:
-    NotFoundError: there is no such checkpoint.
-    DamagedError: naming the file.
-  """
-  path = record_path(checkpoint_dir, number)
-  if not os.path.exists(path):
-    raise data_set.NotFoundError(f'Missing files: {path}')
-  arrays = atomic.read_npz(path)
-  try:
-    record = atomic.json_object(arrays.pop('record').tobytes(), path)
-    elements: dict[str, Any] = {
-      name.removeprefix(_ELEMENT): value for name, value in arrays.items()
-    }
-    for name in record['pickled']:
-      elements[name] = safe_pickle.loads(elements[name].tobytes())
-    _check(record, elements)
-  except safe_pickle.RefusedError as error:
-    raise safe_pickle.RefusedError(f'{path}: {error}') from error
-  except Exception as error:  # What a broken record raises is anything.
-    raise atomic.DamagedError(f'{path} is damaged ({error!r})') from error
-  return Saved(path, record, elements)
-
-
-def _check(record: dict[str, Any], elements: dict[str, Any]) -> None:
-  """Raises an error of any kind if a record is not of the form it has here."""
-  count = elements['add_count']
-  if count.shape or count.dtype.kind not in 'iu' or count < 0:
-    raise ValueError(f'add_count is {count}')
-  if record['folder'] not in _FOLDERS:
-    raise ValueError(f'{record["folder"]!r} is no folder of a checkpoint')
-  covered = 0
-  old = seams.compat('old_records') if 'segments' not in record else None
-  if old:
-    record['segments'] = old.segments(record, int(count))
-  for segment in record['segments']:
-    if not re.fullmatch(parity.SHARED_FILE, segment['file']):
-      raise ValueError(f'{segment["file"]!r} is no file of a checkpoint')
-    numbers = (
-      *(segment[n] for n in ('first', 'end', 'size')),
-      *segment['checksums'],
-    )
-    if {type(number) for number in numbers} != {int} or min(numbers) < 0:
-      raise ValueError(f'{segment["file"]} is described by no integers')
-    if not old and not segment['first'] == covered < segment['end']:
-      raise ValueError(f'slots are missing before {segment["file"]}')
-    covered = segment['end']
-  if not old and covered != min(count, record['replay_capacity']):
-    raise ValueError('slots are missing')
-  for shape, _ in record['buffer'].values():
-    if {type(n) for n in shape} != {int}:
-      raise ValueError(f'{shape} is no shape')

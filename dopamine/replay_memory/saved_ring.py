@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from dopamine import seams
-from dopamine.replay_memory import data_set
 from dopamine.replay_memory import elements as replay_elements
 from dopamine.replay_memory import ring
 from dopamine.replay_memory import ring_files
 from dopamine.settings import errors
+
+_PREFIX = replay_elements.STORE_FILENAME_PREFIX
+_MARKERS = replay_elements.MARKERS_NAME
 
 
 class SavedRing(ring.Ring):
@@ -37,8 +39,7 @@ class SavedRing(ring.Ring):
       iteration_number,
       self._store,
       int(self.add_count),
-      self._elements_beside_the_store()
-      | {data_set.MARKERS_NAME: self._markers},
+      self._elements_beside_the_store() | {_MARKERS: self._markers},
       next_is_episode_start=self._next_experience_is_episode_start,
     )
 
@@ -52,9 +53,11 @@ class SavedRing(ring.Ring):
       DamagedError: naming the file. Nothing is left in the buffer.
       ValueError: naming the array that does not fit. Nothing was changed.
     """
-    saved = ring_files.read(checkpoint_dir, iteration_number)
-    ring_files.check_fit(saved, self._store)
-    names = [*self._elements_beside_the_store(), data_set.MARKERS_NAME]
+    from dopamine.replay_memory import ring_reader
+
+    saved = ring_reader.read(checkpoint_dir, iteration_number)
+    ring_reader.check_fit(saved, self._store)
+    names = [*self._elements_beside_the_store(), _MARKERS]
     lacking = [name for name in names if name not in saved.elements]
     if lacking:
       raise errors.SettingError(
@@ -67,7 +70,7 @@ class SavedRing(ring.Ring):
     try:
       self._ring.restore(saved, self._store)
       elements = {name: saved.elements[name] for name in names}
-      self._markers = elements.pop(data_set.MARKERS_NAME)
+      self._markers = elements.pop(_MARKERS)
       self._restore_elements(elements)
     except BaseException:
       self._empty()
@@ -96,9 +99,7 @@ class SavedRing(ring.Ring):
 
   def _checkpointable_elements(self) -> dict[str, Any]:
     """Returns what is saved, by name: the store and the public attributes."""
-    elements = {
-      data_set.STORE_FILENAME_PREFIX + k: v for k, v in self._store.items()
-    }
+    elements = {_PREFIX + k: v for k, v in self._store.items()}
     elements['invalid_range'] = self.invalid_range
     elements.update(
       (name, value)
@@ -108,7 +109,7 @@ class SavedRing(ring.Ring):
     return elements
 
   def _elements_beside_the_store(self) -> dict[str, Any]:
-    stored = {data_set.STORE_FILENAME_PREFIX + name for name in self._store}
+    stored = {_PREFIX + name for name in self._store}
     return {
       name: value
       for name, value in self._checkpointable_elements().items()
@@ -118,8 +119,8 @@ class SavedRing(ring.Ring):
   def _restore_elements(self, elements: dict[str, Any]) -> None:
     """Takes over what `_checkpointable_elements` returned."""
     for name, value in elements.items():
-      if name.startswith(data_set.STORE_FILENAME_PREFIX):
-        self._store[name.removeprefix(data_set.STORE_FILENAME_PREFIX)] = value
+      if name.startswith(_PREFIX):
+        self._store[name.removeprefix(_PREFIX)] = value
       else:
         setattr(self, name, value)
 
@@ -130,10 +131,12 @@ class SavedRing(ring.Ring):
     iteration `iteration_number - CHECKPOINT_DURATION` is removed. Does nothing
     if the directory does not exist.
     """
+    from dopamine.replay_memory import data_set
+
     if not os.path.isdir(checkpoint_dir):
       return
     elements = self._checkpointable_elements()
-    elements[data_set.MARKERS_NAME] = data_set.markers_record(
+    elements[_MARKERS] = data_set.markers_record(
       self._markers, self._next_experience_is_episode_start
     )
     data_set.save(checkpoint_dir, iteration_number, elements)
@@ -149,6 +152,8 @@ class SavedRing(ring.Ring):
       NotFoundError: naming the files that are missing. Nothing was changed.
       atomic.DamagedError: naming the file that is. The buffer is empty.
     """
+    from dopamine.replay_memory import data_set
+
     elements = self._checkpointable_elements()
     files = data_set.find(
       checkpoint_dir, suffix, elements, self._not_in_data_sets
@@ -166,7 +171,7 @@ class SavedRing(ring.Ring):
     try:
       for name in [name for name in files if name not in small]:
         array = data_set.read(files[name], into=elements[name])
-        self._store[name.removeprefix(data_set.STORE_FILENAME_PREFIX)] = array
+        self._store[name.removeprefix(_PREFIX)] = array
     except BaseException:
       self._empty()
       raise
@@ -193,8 +198,10 @@ class SavedRing(ring.Ring):
 
     Files that are missing are left to `load`.
     """
+    from dopamine.replay_memory import data_set
+
     expected = {
-      data_set.STORE_FILENAME_PREFIX + name: (
+      _PREFIX + name: (
         (self._replay_capacity, *shape),
         replay_elements.numpy_dtype(dtype),
       )
@@ -236,6 +243,8 @@ class SavedMemory:
       self.memory.restore(checkpoint_dir, iteration_number)
       return
     if isinstance(self.memory, SavedRing):  # Of a run, these are its state.
+      from dopamine.replay_memory import data_set
+
       data_set.find(
         checkpoint_dir, iteration_number, self.memory._not_in_data_sets
       )

@@ -19,7 +19,7 @@ from dopamine.files import pending
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import export
 from dopamine.replay_memory import prioritized_replay_buffer
-from dopamine.replay_memory import ring_files
+from dopamine.replay_memory import ring_reader
 from tests.support import inside
 
 pytestmark = pytest.mark.no_backend
@@ -387,7 +387,7 @@ def test_what_cannot_be_read_leaves_an_empty_memory(tmp_path):
   memory.checkpoint(tmp_path, 0)
   _play(memory, 70, rng)
   memory.checkpoint(tmp_path, 1)
-  segments = ring_files.read(tmp_path, 0).record['segments']
+  segments = ring_reader.read(tmp_path, 0).record['segments']
   (tmp_path / segments[3]['file']).unlink()
   with pytest.raises(atomic.DamagedError, match='missing'):
     other.restore(tmp_path, 0)
@@ -497,7 +497,7 @@ def test_a_record_of_format_1_is_restored(tmp_path, prioritized, count, size):
   # What comes next is in the form of today, and whole.
   _play(other, 3, rng)
   other.checkpoint(tmp_path, 1)
-  assert 'chunks' not in ring_files.read(tmp_path, 1).record
+  assert 'chunks' not in ring_reader.read(tmp_path, 1).record
   memory.restore(tmp_path, 1)
   _assert_same(memory, _contents(other))
 

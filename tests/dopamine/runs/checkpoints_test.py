@@ -14,7 +14,7 @@ from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
 from dopamine.files import atomic
 from dopamine.files import parity
-from dopamine.replay_memory import ring_files
+from dopamine.replay_memory import ring_reader
 from dopamine.runs import checkpoints
 from tests.support import checkpointed
 
@@ -243,7 +243,7 @@ def test_old_checkpoints_within_iterations_go(tmp_path):
   needed = {
     segment['file']
     for i in range(3)
-    for segment in ring_files.read(folder, i).record['segments']
+    for segment in ring_reader.read(folder, i).record['segments']
   }
   assert {p.name for p in (folder / 'replay').iterdir()} == needed
 
