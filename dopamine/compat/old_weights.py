@@ -23,6 +23,7 @@ import numpy as np
 from dopamine import learners
 from dopamine import networks
 from dopamine import optimizers
+from dopamine.compat import tf_checkpoint
 from dopamine.files import atomic
 from dopamine.settings import errors
 
@@ -120,7 +121,7 @@ def read(path: str) -> OldWeights:
     return of_bundle(path, atomic.read_pickle(path))
   path = _prefix(path)
   try:
-    arrays = learners.read_tf_checkpoint(path)
+    arrays = tf_checkpoint.read_tf_checkpoint(path)
   except ValueError as error:
     raise atomic.DamagedError(str(error)) from error
   found: dict[str, dict[str, np.ndarray]] = {'Online': {}, 'Target': {}}

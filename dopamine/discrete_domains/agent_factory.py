@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import importlib
 import inspect
 import pkgutil
+import re
 from typing import Any
 
 import gin
@@ -44,6 +45,11 @@ _OTHERS = (
   'dopamine.jax.networks',
 )
 
+# What is in every gin file for Dopamine 4 that `dopamine_4` refuses.
+_LIKE_DOPAMINE_4 = re.compile(
+  r'\bReplayBuffer\b|\bdopamine\.(tf|jax\.replay_memory)\b'
+)
+
 
 def load_gin_configs(
   gin_files: Sequence[str], gin_bindings: Sequence[str]
@@ -57,8 +63,9 @@ def load_gin_configs(
     gin_bindings: further statements, which override those of the files.
   """
   paths, bindings, texts = gin_settings.read(gin_files, gin_bindings)
-  if (dopamine_4 := seams.compat('dopamine_4')) is not None:
-    dopamine_4.check_version(texts)
+  if any(map(_LIKE_DOPAMINE_4.search, texts)):
+    if (dopamine_4 := seams.compat('dopamine_4')) is not None:
+      dopamine_4.check_version(texts)
   backend.choose(texts)
   backend.load_keras()
   named = [n for n in _AGENTS if any(n in text for text in texts)]

@@ -15,7 +15,6 @@ import numpy as np
 
 from dopamine.learners import devices
 from dopamine.learners import keras_settings
-from dopamine.learners import tf_checkpoint
 from dopamine.settings import errors
 
 check_settings = keras_settings.check_settings
@@ -27,7 +26,6 @@ num_cpus = devices.num_cpus
 on_device = devices.on_device
 parse_device = devices.parse_device
 prepare = devices.prepare
-read_tf_checkpoint = tf_checkpoint.read_tf_checkpoint
 
 
 class Hooks(NamedTuple):
