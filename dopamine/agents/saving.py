@@ -187,7 +187,9 @@ class SavedAgent(interfaces.Agent):
 
   def _read_weights(self, path: str, assign: Callable) -> None:
     """Hands `assign` the arrays of a file, and names it in its errors."""
-    state = atomic.read_npz(path)
+    from dopamine.files import arrays
+
+    state = arrays.read_npz(path)
     try:
       assign(state)
     except ValueError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dopamine.files import safe_pickle
+from dopamine.files import unpickler
 
 
 def segments(record: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def sum_tree(saved: Any, capacity: int) -> tuple[np.ndarray, float] | None:
   Its leaves are padded to a power of two, which is all there is to tell the
   capacity by. None is no such tree.
   """
-  if not isinstance(saved, safe_pickle.SavedSumTree):
+  if not isinstance(saved, unpickler.SavedSumTree):
     return None
   try:
     leaves = np.array(saved.nodes[-1], np.float64)

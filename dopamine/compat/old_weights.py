@@ -11,6 +11,7 @@ others by their names, or else by their shapes where no two are alike.
 """
 
 from collections.abc import Iterator, Mapping
+import contextlib
 import math
 import os
 import re
@@ -20,10 +21,10 @@ from absl import logging
 import keras
 import numpy as np
 
+from dopamine import backend
 from dopamine import learners
 from dopamine import networks
 from dopamine import optimizers
-from dopamine.compat import tf_checkpoint
 from dopamine.files import atomic
 from dopamine.settings import errors
 
@@ -120,10 +121,7 @@ def read(path: str) -> OldWeights:
       raise errors.MissingFileError(f'{_prefix(path)}.index is missing')
     return of_bundle(path, atomic.read_pickle(path))
   path = _prefix(path)
-  try:
-    arrays = tf_checkpoint.read_tf_checkpoint(path)
-  except ValueError as error:
-    raise atomic.DamagedError(str(error)) from error
+  arrays = _read_tf_checkpoint(path)
   found: dict[str, dict[str, np.ndarray]] = {'Online': {}, 'Target': {}}
   rest = {}
   for name, array in arrays.items():
@@ -139,6 +137,28 @@ def read(path: str) -> OldWeights:
       f'named; it has {_some(arrays)}'
     )
   return OldWeights(path, found['Online'], found['Target'], rest)
+
+
+def _read_tf_checkpoint(prefix: str) -> dict[str, np.ndarray]:
+  """The variables that a `Saver` saved, by name, whichever the backend is."""
+  try:
+    import tensorflow as tf
+  except ImportError as error:
+    raise errors.NotInstalledError(
+      f'{prefix} is a checkpoint of TensorFlow, which is needed to read it: '
+      f'{backend.how_to_install("")}'
+    ) from error
+  if keras.config.backend() != 'tensorflow':
+    with contextlib.suppress(RuntimeError):  # It has taken the GPUs already.
+      tf.config.set_visible_devices([], 'GPU')
+  try:
+    reader = tf.train.load_checkpoint(prefix)
+    return {
+      name: np.asarray(reader.get_tensor(name))
+      for name in sorted(reader.get_variable_to_shape_map())
+    }
+  except Exception as error:  # What a damaged file raises is anything.
+    raise atomic.DamagedError(f'{prefix} is damaged ({error})') from error
 
 
 def of_bundle(path: str, bundle: Any) -> OldWeights:

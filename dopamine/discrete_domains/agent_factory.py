@@ -46,9 +46,7 @@ _OTHERS = (
 )
 
 # What is in every gin file for Dopamine 4 that `dopamine_4` refuses.
-_LIKE_DOPAMINE_4 = re.compile(
-  r'\bReplayBuffer\b|\bdopamine\.(tf|jax\.replay_memory)\b'
-)
+_DOPAMINE_4 = re.compile(r'\bReplayBuffer\b|dopamine\.(tf|jax\.replay_memory)')
 
 
 def load_gin_configs(
@@ -63,7 +61,7 @@ def load_gin_configs(
     gin_bindings: further statements, which override those of the files.
   """
   paths, bindings, texts = gin_settings.read(gin_files, gin_bindings)
-  if any(map(_LIKE_DOPAMINE_4.search, texts)):
+  if any(map(_DOPAMINE_4.search, texts)):
     if (dopamine_4 := seams.compat('dopamine_4')) is not None:
       dopamine_4.check_version(texts)
   backend.choose(texts)

@@ -18,7 +18,6 @@ import numpy as np
 from dopamine.files import safe_pickle
 
 MAX_DEPTH = safe_pickle.MAX_DEPTH
-name_of = safe_pickle.name_of
 RefusedError = safe_pickle.RefusedError
 
 # What is built may be so many times as large as what was read, and this more.
@@ -390,6 +389,11 @@ class Unpickler(Base):
 
 
 _NOTHING = object()
+
+
+def name_of(value: Any) -> str:
+  """Of what is refused: to print it whole may take longer than to load it."""
+  return str(getattr(value, '__name__', type(value).__name__))
 
 
 def _counting(load: Callable) -> Callable:

@@ -41,34 +41,6 @@ class RefusedError(errors.UsageError, pickle.UnpicklingError):
   """A pickle asks for more than it may."""
 
 
-def name_of(value: Any) -> str:
-  """Of what is refused: to print it whole may take longer than to load it."""
-  return str(getattr(value, '__name__', type(value).__name__))
-
-
-class FrozenDict(dict):
-  """Stands in for Flax's, which is pickled as a call or as its attributes."""
-
-
-class SavedSumTree:
-  """The attributes of a `SumTree` of Dopamine 3.
-
-  Attributes:
-    nodes: the levels, root first, leaves padded to a power of two.
-    max_recorded_priority: the largest that was ever set.
-  """
-
-  nodes: Any
-  max_recorded_priority: Any
-
-
-class SavedTuple(tuple):
-  """Stands in for Optax's named tuples: their values alone."""
-
-  def __new__(cls, *values: Any) -> 'SavedTuple':
-    return super().__new__(cls, values)
-
-
 allowed: set[str] = set()
 
 

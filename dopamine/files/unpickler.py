@@ -15,11 +15,31 @@ import numpy as np
 from dopamine.files import bounded_pickle
 from dopamine.files import safe_pickle
 
-FrozenDict = safe_pickle.FrozenDict
-name_of = safe_pickle.name_of
+name_of = bounded_pickle.name_of
 RefusedError = safe_pickle.RefusedError
-SavedSumTree = safe_pickle.SavedSumTree
-SavedTuple = safe_pickle.SavedTuple
+
+
+class FrozenDict(dict):
+  """Stands in for Flax's, which is pickled as a call or as its attributes."""
+
+
+class SavedSumTree:
+  """The attributes of a `SumTree` of Dopamine 3.
+
+  Attributes:
+    nodes: the levels, root first, leaves padded to a power of two.
+    max_recorded_priority: the largest that was ever set.
+  """
+
+  nodes: Any
+  max_recorded_priority: Any
+
+
+class SavedTuple(tuple):
+  """Stands in for Optax's named tuples: their values alone."""
+
+  def __new__(cls, *values: Any) -> 'SavedTuple':
+    return super().__new__(cls, values)
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:

@@ -16,6 +16,7 @@ import numpy as np
 
 from dopamine import memory
 from dopamine import seams
+from dopamine.files import arrays
 from dopamine.files import atomic
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import elements as replay_elements
@@ -271,7 +272,7 @@ def read(path: str, into: np.ndarray | None = None) -> Any:
       value = safe_pickle.load(content)
       file = cast(gzip.GzipFile, content)
     elif (
-      (header := atomic.read_array_header(cast(IO[bytes], file)))
+      (header := arrays.read_array_header(cast(IO[bytes], file)))
       and into is not None
       and header == (into.shape, False, into.dtype)
     ):
@@ -295,5 +296,5 @@ def read(path: str, into: np.ndarray | None = None) -> Any:
 def _read_header(path: str) -> tuple[tuple[int, ...], np.dtype]:
   """Returns shape and dtype of the array in a gzipped file."""
   with _open_zipped(path) as file:
-    shape, _, dtype = atomic.read_array_header(cast(IO[bytes], file))
+    shape, _, dtype = arrays.read_array_header(cast(IO[bytes], file))
     return shape, dtype

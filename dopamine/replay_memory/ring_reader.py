@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import zstandard
 
 from dopamine import seams
+from dopamine.files import arrays
 from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import safe_pickle
@@ -44,12 +45,12 @@ def read(checkpoint_dir: str | os.PathLike, number: int) -> Saved:
   path = ring_files.record_path(checkpoint_dir, number)
   if not os.path.exists(path):
     raise replay_elements.NotFoundError(f'Missing files: {path}')
-  arrays = atomic.read_npz(path)
+  saved = arrays.read_npz(path)
   try:
-    record = atomic.json_object(arrays.pop('record').tobytes(), path)
+    record = atomic.json_object(saved.pop('record').tobytes(), path)
     elements: dict[str, Any] = {
       name.removeprefix(ring_files.ELEMENT): value
-      for name, value in arrays.items()
+      for name, value in saved.items()
     }
     for name in record['pickled']:
       elements[name] = safe_pickle.loads(elements[name].tobytes())

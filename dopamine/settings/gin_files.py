@@ -22,7 +22,7 @@ import gin
 from dopamine.settings import errors
 
 # Of the package `dopamine`.
-_PARENT = str(pathlib.Path(__file__).parents[2])
+PARENT = str(pathlib.Path(__file__).parents[2])
 
 
 def install() -> None:
@@ -61,14 +61,14 @@ def read(
 
 def find_gin_file(gin_file: str) -> str:
   """The path of a gin file: here, where gin was told to look, or ours."""
-  folders = *gin.config._LOCATION_PREFIXES, _PARENT
+  folders = *gin.config._LOCATION_PREFIXES, PARENT
   places = [os.path.join(f, gin_file) for f in folders]
   for place in places:
     if os.path.isfile(place):
       return place
   from dopamine.settings import gin_mistakes
 
-  raise gin_mistakes.no_file(gin_file, places, _PARENT)
+  raise gin_mistakes.no_file(gin_file, places)
 
 
 def _typed(binding: str) -> str:

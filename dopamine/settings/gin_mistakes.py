@@ -19,22 +19,14 @@ from dopamine.settings import errors
 from dopamine.settings import gin_files
 
 
-def no_file(
-  gin_file: str, places: Iterable[str], parent: str
-) -> errors.MissingFileError:
-  """The error of a gin file that is in none of these places.
-
-  Args:
-    gin_file: as it is named.
-    places: where it could be.
-    parent: of the package `dopamine`, whose files may be near.
-  """
-  ours = pathlib.Path(parent, 'dopamine').rglob('*.gin')
+def no_file(gin_file: str, places: Iterable[str]) -> errors.MissingFileError:
+  """The error of a gin file that is in none of these places."""
+  ours = pathlib.Path(gin_files.PARENT, 'dopamine').rglob('*.gin')
   names = {file.name: file for file in sorted(ours, reverse=True)}
   near = difflib.get_close_matches(os.path.basename(gin_file), names, n=1)
   hint = ''
   if near:
-    path = names[near[0]].relative_to(parent)
+    path = names[near[0]].relative_to(gin_files.PARENT)
     hint = f' (did you mean {str(path)!r}?)'
   looked_at = dict.fromkeys(map(os.path.abspath, places))
   return errors.MissingFileError(

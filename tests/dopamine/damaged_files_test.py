@@ -20,7 +20,7 @@ import pytest
 from dopamine.colab import utils
 from dopamine.compat import old_weights
 from dopamine.discrete_domains import checkpointer
-from dopamine.files import atomic
+from dopamine.files import arrays
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
@@ -63,7 +63,7 @@ def read_checkpoint(folder, prioritized):
 
 
 def read_weights(folder, _):
-  found = atomic.read_npz(str(folder / 'weights.npz'))
+  found = arrays.read_npz(str(folder / 'weights.npz'))
   if found.keys() < {'a', 'b'}:  # Which an agent finds out.
     raise ValueError('weights.npz has fewer than there were')
   return found

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 import numpy as np
 
 from dopamine.discrete_domains import checkpointer
+from dopamine.files import arrays
 from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import safe_pickle
@@ -99,7 +100,7 @@ def pieces():
     [np.arange(3), np.float32(1), np.zeros(2, [('a', 'i2'), ('b', 'O')])],
     [np.array([None, (1,)], object), np.array('x'), np.zeros((2, 0), '>f4')],
     np.random.default_rng(0).bit_generator.state,
-    safe_pickle.SavedTuple(1, 2),
+    unpickler.SavedTuple(1, 2),
   ]
   found = [
     pickle.DUP,
@@ -271,7 +272,7 @@ def read_archive(folder, content, state):
   path = folder / 'weights.npz'
   path.write_bytes(content)
   try:
-    atomic.read_npz(str(path))
+    arrays.read_npz(str(path))
   except atomic.DamagedError:
     pass
 

@@ -329,7 +329,7 @@ def test_the_sum_tree_of_dopamine_3(monkeypatch, protocol):
     patch.setattr(sum_tree, 'SumTree', SumTree)
     data = pickle.dumps({'tree': SumTree()}, protocol)
   tree = _load(data)['tree']
-  assert type(tree) is safe_pickle.SavedSumTree
+  assert type(tree) is unpickler.SavedSumTree
   assert tree.nodes == [[3.0], [1.0, 2.0]] and tree.max_recorded_priority == 2
 
 

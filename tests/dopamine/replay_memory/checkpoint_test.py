@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zstandard
 
+from dopamine.files import arrays
 from dopamine.files import atomic
 from dopamine.files import parity
 from dopamine.files import pending
@@ -433,11 +434,11 @@ def test_structured_values_are_exported(tmp_path):
 
 def _rewrite(path, change):
   """Changes the record of a checkpoint."""
-  arrays = atomic.read_npz(str(path))
-  record = json.loads(arrays['record'].tobytes())
+  saved = arrays.read_npz(str(path))
+  record = json.loads(saved['record'].tobytes())
   change(record)
   text = np.frombuffer(json.dumps(record).encode(), np.uint8)
-  np.savez(path, **arrays | {'record': text})
+  np.savez(path, **saved | {'record': text})
 
 
 def test_a_record_that_lacks_slots_is_damaged(tmp_path):
