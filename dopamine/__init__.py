@@ -11,7 +11,8 @@ if sys.argv[:1] == ['-m']:  # Python puts the path of the program there later.
 
 from dopamine import seams  # noqa: E402
 
-sys.meta_path.insert(0, seams.Finder())
+if not any(isinstance(finder, seams.Finder) for finder in sys.meta_path):
+  sys.meta_path.insert(0, seams.Finder())
 
 
 def __getattr__(name: str) -> Any:

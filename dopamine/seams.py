@@ -7,10 +7,21 @@ code and what speaks another interface are refused, and the rest works.
 import importlib
 import importlib.abc
 import importlib.machinery
-import re
+import importlib.util
 import sys
 from types import ModuleType
 from typing import Any
+
+_AGENTS = 'dqn', 'rainbow', 'implicit_quantile', 'quantile', 'full_rainbow'
+# Whose classes are ours: users have theirs in this package too.
+_OURS = frozenset(
+  (
+    *(f'dopamine.agents.{name}.{name}_agent' for name in _AGENTS),
+    *(f'dopamine.jax.agents.{name}.{name}_agent' for name in _AGENTS),
+    'dopamine.replay_memory.circular_replay_buffer',
+    'dopamine.replay_memory.prioritized_replay_buffer',
+  )
+)
 
 
 def compat(name: str, *partners: Any) -> Any:
@@ -18,9 +29,7 @@ def compat(name: str, *partners: Any) -> Any:
 
   None as well if there are partners, and the classes of all are ours.
   """
-  modules = [type(partner).__module__ for partner in partners]
-  ours = [m for m in modules if re.match(r'dopamine\.(?!compat\.)', m)]
-  if modules and ours == modules:
+  if partners and all(type(p).__module__ in _OURS for p in partners):
     return None
   try:
     return importlib.import_module(f'dopamine.compat.{name}')
@@ -53,7 +62,7 @@ class Finder(importlib.abc.Loader):
   which each is loaded when it is needed.
   """
 
-  _is_ready = False
+  _is_ready = _is_asking = False
 
   def find_spec(
     self, name: str, path: Any = None, target: Any = None
@@ -69,11 +78,13 @@ class Finder(importlib.abc.Loader):
       _make_ready()
     import gin
 
-    if not gin.config_is_locked():
+    if self._is_asking or not gin.config_is_locked():
       return None
-    others = (finder for finder in sys.meta_path if finder is not self)
-    specs = (finder.find_spec(name, path, target) for finder in others)
-    spec = next((spec for spec in specs if spec is not None), None)
+    self._is_asking = True
+    try:
+      spec = importlib.util.find_spec(name)  # By all others.
+    finally:
+      self._is_asking = False
     if spec is not None and spec.loader is not None:
       # Names of ours are there at any time.
       unlocked = gin.unlock_config()(spec.loader.exec_module)
@@ -103,4 +114,5 @@ def _make_ready() -> None:
   backend.settle_without_tensorflow()
   gin_files.install()
   if 'gin.tf' not in sys.modules and compat('gin_tf') is not None:
-    importlib.import_module('gin.tf')
+    for name in ('external_configurables', 'utils'):
+      importlib.import_module(f'gin.tf.{name}')

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from absl import logging
+import keras
 import numpy as np
 
 from dopamine import interfaces
@@ -207,6 +208,24 @@ class SavedAgent(interfaces.Agent):
       return str(error)
     return ''
 
+  def _modules(self):
+    """What holds weights, by the name it is saved under.
+
+    These are the agent's attributes that are Keras layers or variables, or
+    lists or dicts of them, so that an agent with one more encoder or head need
+    only assign it in `_build_networks`.
+    """
+    kinds = (keras.Layer, keras.Variable)
+    found = {}
+    for name, value in vars(self).items():
+      items = {name: value}
+      if isinstance(value, dict):
+        items = {f'{name}/{key}': item for key, item in value.items()}
+      elif isinstance(value, (list, tuple)):
+        items = {f'{name}/{i}': item for i, item in enumerate(value)}
+      found |= {n: item for n, item in items.items() if isinstance(item, kinds)}
+    return found
+
   # Attributes ----------------------------------------------------------------
 
   def remember_settings(self) -> None:
@@ -297,8 +316,17 @@ def _same(a, b):
     a, b = np.asarray(a), np.asarray(b)
     is_alike = (a.dtype, a.shape) == (b.dtype, b.shape)
     return is_alike and a.tobytes() == b.tobytes()
+  if isinstance(a, collections.defaultdict):
+    if a.default_factory is not b.default_factory:
+      return False
   if isinstance(a, dict):
-    return [*a] == [*b] and all(_same(a[key], b[key]) for key in a)
+    return _same([*a], [*b]) and all(_same(a[key], b[key]) for key in a)
+  if isinstance(a, collections.deque) and a.maxlen != b.maxlen:
+    return False
   if isinstance(a, (list, tuple, collections.deque)):
     return len(a) == len(b) and all(map(_same, a, b))
+  if isinstance(a, (set, frozenset)):  # {1} == {True}.
+    return a == b and sorted(map(repr, a)) == sorted(map(repr, b))
+  if isinstance(a, (range, slice)):
+    return repr(a) == repr(b)
   return a == b

@@ -44,7 +44,7 @@ class ForeignEnvironment(proxy.Proxy):
 
 def environment(partner: Any) -> Any:
   """Returns ours as it is, and wraps any other."""
-  if isinstance(partner, interfaces.Environment):
+  if issubclass(type(partner), interfaces.Environment):
     return partner
   is_wrapped = type(partner) is ForeignEnvironment
   return partner if is_wrapped else ForeignEnvironment(partner)
@@ -84,20 +84,23 @@ def agent(partner: Any) -> Any:
       f'{type(partner).__name__} has no {", ".join(lacks)}, which a '
       'Runner calls: docs/extending.md says what an agent needs'
     )
-  arguments = _end_episode_arguments(partner)
-  names = {'terminal': 'terminal', 'observation': 'observation'}
-  if isinstance(partner, interfaces.Agent) and arguments == names:
+  is_ours = issubclass(type(partner), interfaces.Agent)
+  if is_ours and _end_episode_arguments(partner).keys() == _TOLD:
     return partner
-  return _ForeignAgent(partner, arguments)
+  return _ForeignAgent(partner)
 
 
-# What an agent may say of itself, and what else such a name may be.
+# What `end_episode` is told beside the reward.
+_TOLD = {'terminal', 'observation'}
+
+# What an agent may say of itself; such a name may be something else too.
 _SAID = {
   'is_warming_up': bool,
   'saves_mid_episode': bool,
   'allow_partial_reload': bool,
   'max_tf_checkpoints_to_keep': int | None,
 }
+_AGENT = interfaces.Agent()
 
 
 class _ForeignAgent(proxy.Proxy):
@@ -105,21 +108,22 @@ class _ForeignAgent(proxy.Proxy):
 
   __slots__ = ('_arguments',)
 
-  def __init__(self, partner: Any, arguments: dict[str, str]):
+  def __init__(self, partner: Any):
     super().__init__(partner)
+    arguments = _end_episode_arguments(partner)
     object.__setattr__(self, '_arguments', arguments)
 
   def __getattr__(self, name: str) -> Any:
-    partner = self._partner_of_proxy
-    if isinstance(partner, interfaces.Agent):
-      return getattr(partner, name)
-    if name in _OF_OURS:
-      return getattr(_AGENT, name)
-    if name in _SAID:
-      default = getattr(_AGENT, name)
-      value = getattr(partner, name, default)
-      return value if isinstance(value, _SAID[name]) else default
-    return getattr(partner, name)
+    if name not in _SAID:
+      return super().__getattr__(name)
+    default = getattr(_AGENT, name)
+    value = getattr(self._partner_of_proxy, name, default)
+    return value if isinstance(value, _SAID[name]) else default
+
+  def end_episode(self, reward, terminal=True, observation=None) -> None:
+    values = {'terminal': terminal, 'observation': observation}
+    arguments = {n: values[v] for n, v in self._arguments.items()}
+    self._partner_of_proxy.end_episode(reward, **arguments)
 
   def load_weights(self, path: str) -> None:
     partner = self._partner_of_proxy
@@ -127,25 +131,32 @@ class _ForeignAgent(proxy.Proxy):
     getattr(partner, 'load_weights', lambda p: declared(partner, p))(path)
 
   @property
+  def bundles_attributes(self) -> bool:
+    return hasattr(self._partner_of_proxy, 'remember_settings')
+
+  @property
   def replay_nbytes(self) -> int:
     memory = getattr(self._partner_of_proxy, '_replay', None)
     size = getattr(memory, 'nbytes', 0)
     return size if isinstance(size, int) else 0
 
-  def end_episode(self, reward, terminal=True, observation=None) -> None:
-    values = {'terminal': terminal, 'observation': observation}
-    arguments = {n: values[v] for n, v in self._arguments.items()}
-    self._partner_of_proxy.end_episode(reward, **arguments)
+  def remember_settings(self) -> None:
+    self._asked('remember_settings', object, None)
 
+  def identity(self) -> dict[str, Any]:
+    return self._asked('identity', dict, {}) if self.bundles_attributes else {}
 
-# All of which a foreign agent has no notion of.
-_AGENT = interfaces.Agent()
-_OF_OURS = frozenset(
-  (
-    *('remember_settings', 'identity', 'bundles_attributes'),
-    *('describe_device', 'graph_def'),
-  )
-)
+  def describe_device(self) -> str | None:
+    return self._asked('describe_device', str, None)
+
+  def graph_def(self) -> bytes | None:
+    return self._asked('graph_def', bytes, None)
+
+  def _asked(self, name: str, kind: type, default: Any) -> Any:
+    """What a method returns, if there is one and that is of a kind."""
+    method = getattr(self._partner_of_proxy, name, None)
+    value = method() if callable(method) else default
+    return value if isinstance(value, kind) else default
 
 
 def _end_episode_arguments(agent: Any) -> dict[str, str]:
@@ -182,15 +193,17 @@ def replay(partner: Any) -> Any:
   memory = getattr(partner, 'memory', None)
   is_ours = isinstance(partner, batches.NamedBatches)
   is_ours = is_ours and isinstance(memory, ring.Ring)
-  adds = partner.add, getattr(memory, 'add', partner.add)
-  keywords = {
-    name
-    for name in ('priority', 'episode_end')
-    if all(takes(add, name) for add in adds)
-  }
-  if is_ours and len(keywords) == 2:
+  if is_ours and len(_keywords_of_add(partner)) == 2:
     return partner
-  return _ForeignReplay(partner, memory, keywords)
+  return _ForeignReplay(partner)
+
+
+def _keywords_of_add(partner: Any) -> set[str]:
+  """What both `add` take, that of a wrapper and that of its memory."""
+  memory = getattr(partner, 'memory', partner)
+  adds = partner.add, getattr(memory, 'add', partner.add)
+  names = 'priority', 'episode_end'
+  return {name for name in names if all(takes(add, name) for add in adds)}
 
 
 class _ForeignReplay(proxy.Proxy):
@@ -198,14 +211,14 @@ class _ForeignReplay(proxy.Proxy):
 
   __slots__ = ('_takes', 'cuts_episodes', 'memory')
 
-  def __init__(self, partner: Any, memory: Any, takes: set[str]):
+  def __init__(self, partner: Any):
     super().__init__(partner)
     own = object.__setattr__
-    own(self, '_takes', takes)
+    own(self, '_takes', _keywords_of_add(partner))
     own(self, 'cuts_episodes', hasattr(partner, 'add_final_observation'))
-    if memory is None or not isinstance(memory, ring.Ring):
-      memory = _ForeignMemory(partner if memory is None else memory)
-    own(self, 'memory', memory)
+    memory = getattr(partner, 'memory', partner)
+    is_ours = isinstance(memory, ring.Ring)
+    own(self, 'memory', memory if is_ours else _ForeignMemory(memory))
 
   def add(self, *args, priority=None, episode_end=False) -> None:
     keywords = {}

@@ -67,19 +67,19 @@ def admit(agent, sess) -> interfaces.Signatures:
   if type(sess).__module__.startswith('tensorflow.'):
     _warn_of_sessions()
   cls: Any = type(agent)
-  return _admit(cls)
+  splits_rng = _admit(cls)
+  return interfaces.Signatures(
+    adapters.takes(agent._store_transition, 'episode_end'),
+    bool(inspect.signature(agent._build_replay_buffer).parameters),
+    splits_rng,
+  )
 
 
 @functools.cache  # Disassembling takes milliseconds.
-def _admit(cls: Any) -> interfaces.Signatures:
+def _admit(cls: Any) -> bool:
+  """Refuses a class that cannot work; returns whether it splits `_rng`."""
   _refuse(cls)
-  return interfaces.Signatures(
-    stores_episode_end=adapters.takes(cls._store_transition, 'episode_end'),
-    # Of `self` and one more.
-    takes_staging=len(inspect.signature(cls._build_replay_buffer).parameters)
-    > 1,
-    splits_rng=draws_by_key(cls),
-  )
+  return draws_by_key(cls)
 
 
 @functools.cache  # Once.

@@ -11,7 +11,6 @@ others by their names, or else by their shapes where no two are alike.
 """
 
 from collections.abc import Iterator, Mapping
-import contextlib
 import math
 import os
 import re
@@ -140,25 +139,18 @@ def read(path: str) -> OldWeights:
 
 
 def _read_tf_checkpoint(prefix: str) -> dict[str, np.ndarray]:
-  """The variables that a `Saver` saved, by name, whichever the backend is."""
+  """The variables of TensorFlow's files by name; needs TensorFlow."""
   try:
-    import tensorflow as tf
+    from dopamine.learners import tf_checkpoint
   except ImportError as error:
     raise errors.NotInstalledError(
       f'{prefix} is a checkpoint of TensorFlow, which is needed to read it: '
       f'{backend.how_to_install("")}'
     ) from error
-  if keras.config.backend() != 'tensorflow':
-    with contextlib.suppress(RuntimeError):  # It has taken the GPUs already.
-      tf.config.set_visible_devices([], 'GPU')
   try:
-    reader = tf.train.load_checkpoint(prefix)
-    return {
-      name: np.asarray(reader.get_tensor(name))
-      for name in sorted(reader.get_variable_to_shape_map())
-    }
-  except Exception as error:  # What a damaged file raises is anything.
-    raise atomic.DamagedError(f'{prefix} is damaged ({error})') from error
+    return tf_checkpoint.read(prefix)
+  except ValueError as error:
+    raise atomic.DamagedError(str(error)) from error
 
 
 def of_bundle(path: str, bundle: Any) -> OldWeights:

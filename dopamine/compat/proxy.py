@@ -1,5 +1,6 @@
 """What wraps a foreign object and hands on all that it does not declare."""
 
+import copy
 from typing import Any
 
 
@@ -37,6 +38,20 @@ class Proxy:
 
   def __str__(self) -> str:
     return str(self._partner_of_proxy)
+
+  def __delattr__(self, name: str) -> None:
+    delattr(self._partner_of_proxy, name)
+
+  def __eq__(self, other: Any) -> bool:
+    if issubclass(type(other), Proxy):
+      other = other._partner_of_proxy
+    return bool(self._partner_of_proxy == other)
+
+  def __hash__(self) -> int:
+    return hash(self._partner_of_proxy)
+
+  def __copy__(self) -> 'Proxy':
+    return type(self)(copy.copy(self._partner_of_proxy))
 
   def __reduce__(self) -> tuple:
     return type(self), (self._partner_of_proxy,)

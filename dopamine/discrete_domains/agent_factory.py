@@ -8,13 +8,13 @@ import re
 from typing import Any
 
 import gin
-import gymnasium
 
 from dopamine import backend
 from dopamine import seams
 from dopamine.settings import checks
 from dopamine.settings import errors
 from dopamine.settings import gin_files as gin_settings
+from dopamine.settings import spaces
 
 # create_agent.agent_name -> module and class.
 _AGENTS = {
@@ -66,11 +66,11 @@ def load_gin_configs(
       dopamine_4.check_version(texts)
   backend.choose(texts)
   backend.load_keras()
-  named = [n for n in _AGENTS if any(n in text for text in texts)]
+  named = [n for n in _AGENTS if any(n in text for text in texts)] or _AGENTS
   _import(*_CONFIGURABLES, *(_AGENTS[name][0] for name in named))
   try:
     gin_settings.parse(paths, bindings)
-  except errors.SettingError:  # Of a name, perhaps, that is in another module.
+  except ValueError:  # Of a name, perhaps, that is in another module.
     import_configurables()
     gin_settings.parse(paths, bindings)
 
@@ -130,30 +130,7 @@ def create_agent(
     arguments['summary_writer'] = summary_writer if debug_mode else None
   if fit_to_environment:
     arguments |= _fitted(agent_class, environment)
-  return agent_class(num_actions=_num_actions(environment), **arguments)
-
-
-def _num_actions(environment: Any) -> int:
-  """How many actions there are, which must be 0, 1, 2, ..."""
-  space = environment.action_space
-  is_other = isinstance(space, gymnasium.Space) and not isinstance(
-    space, gymnasium.spaces.Discrete
-  )
-  if is_other or getattr(space, 'n', None) is None:
-    raise errors.SettingError(
-      f'action_space={space} of {environment} does not number its actions, and '
-      'every agent here chooses among n of them: give it a '
-      'gymnasium.spaces.Discrete(n), by a wrapper or by an argument of the '
-      "environment's own (create_gym_environment.continuous = False for "
-      'CarRacing and LunarLander)'
-    )
-  if getattr(space, 'start', 0) != 0:
-    raise errors.SettingError(
-      f'action_space={space} of {environment} numbers its actions from '
-      f'{space.start}, and every agent here from 0: wrap it, e.g. in '
-      'gymnasium.wrappers.TransformAction'
-    )
-  return space.n
+  return agent_class(num_actions=spaces.num_actions(environment), **arguments)
 
 
 def find_agent_class(agent_name: str | type | None) -> type:
@@ -184,15 +161,7 @@ def _fitted(agent_class: type, environment: Any) -> dict[str, Any]:
   parameters = {name: p for name, p in parameters.items() if p is not None}
   if not parameters:
     return {}
-  space: Any = getattr(environment, 'observation_space', None)
-  if not all(hasattr(space, n) for n in ('shape', 'dtype', 'low', 'high')):
-    raise errors.SettingError(
-      f'create_agent.fit_to_environment needs observations of a Box, and '
-      f'observation_space={space} of {environment} is none: set '
-      'create_gym_environment.flatten = True, or give the environment a '
-      'gymnasium.spaces.Box, or bind observation_shape, observation_dtype and '
-      f'network of {agent_class.__name__} and fit_to_environment = False'
-    )
+  space = spaces.box(environment, agent_class.__name__)
   found = {'observation_shape': space.shape, 'observation_dtype': space.dtype}
   network = parameters.get('network')
   if network is not None and network.default is not network.empty:

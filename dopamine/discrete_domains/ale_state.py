@@ -38,7 +38,7 @@ def recorded(*owners: Any) -> Any:
       f'{owners[-1]} is not an Atari environment: neither it nor its '
       '`.unwrapped` has an `ale`'
     )
-  if not isinstance(owner.ale, ale_py.ALEInterface):
+  if not hasattr(owner.ale, 'cloneState') or isinstance(owner.ale, RecordedAle):
     return owner.ale
   ale = RecordedAle(owner.ale)
   # A property may refuse. What is not recorded then, `restore` will tell.

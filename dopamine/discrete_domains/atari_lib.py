@@ -90,7 +90,10 @@ class AtariPreprocessing(gym_lib.Preprocessing):
     # Screens t = first_pooled and, but for frame_skip=1, first_pooled + 1.
     first_pooled = max(self.frame_skip - 2, 0)
     for t in range(self.frame_skip):
-      _, reward, is_terminal, truncated, info = self._gymnasium.step(action)
+      result: Any = self._gymnasium.step(action)
+      if len(result) != 5:
+        result = gym_lib.as_five(result)
+      _, reward, is_terminal, truncated, info = result
       total_reward += gym_lib.as_float64(reward)
       self.game_over = bool(is_terminal or truncated)
       if self.terminal_on_life_loss:
@@ -154,7 +157,7 @@ class AtariPreprocessing(gym_lib.Preprocessing):
       inner = inner.unwrapped
     self._ale: Any = ale_state.recorded(inner, environment)
     _warn_of_own_frame_skip(inner)
-    if isinstance(self._ale, ale_state.RecordedAle):
+    if hasattr(self._ale, 'getScreenDims'):
       screen_shape = tuple(self._ale.getScreenDims())
     else:  # A mock. A wrapper may have changed the observations of others.
       screen_shape = environment.observation_space.shape[:2]

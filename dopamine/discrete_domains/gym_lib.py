@@ -88,9 +88,6 @@ def as_float64(reward: Any) -> Any:
 
 # Environments that are handed in ----------------------------------------------
 
-_STEP = '(observation, reward, terminated, truncated, info)'
-_RESET = '(observation, info)'
-
 
 class Preprocessing(interfaces.Environment):
   """What both kinds of preprocessing leave as it is.
@@ -335,7 +332,8 @@ class GymPreprocessing(Preprocessing):
     else:
       result = self._gymnasium.reset(seed=self._next_seed)
       self._next_seed = None
-    return _values(result, 'reset', _RESET, 2)[0]
+    is_pair = isinstance(result, (tuple, list)) and len(result) == 2
+    return result[0] if is_pair and isinstance(result[1], dict) else result
 
   def step(self, action: int) -> tuple[Any, float, bool, Any]:
     """Returns (observation, reward, is_terminal, info).
@@ -343,8 +341,8 @@ class GymPreprocessing(Preprocessing):
     `is_terminal` is True at a true end only; after a time limit of the
     environment's own, `game_over` alone is.
     """
-    observation, reward, terminated, truncated, info = _values(
-      self._gymnasium.step(action), 'step', _STEP, 5
+    observation, reward, terminated, truncated, info = as_five(
+      self._gymnasium.step(action)
     )
     self.game_over = bool(terminated or truncated)
     return observation, reward, bool(terminated), info
@@ -379,11 +377,13 @@ class GymPreprocessing(Preprocessing):
     return generator
 
 
-def _values(result: Any, method: str, what: str, count: int) -> tuple:
-  """What a method of an environment returned, if it is as many values."""
-  if not isinstance(result, (tuple, list)) or len(result) != count:
-    raise errors.SettingError(
-      f'the {method} of an environment returned {result!r}: it must return '
-      f'{what}'
-    )
-  return tuple(result)
+def as_five(result: Any) -> tuple[Any, float, bool, bool, Any]:
+  """What a step returned as Gymnasium has it, which compat knows of others."""
+  if isinstance(result, (tuple, list)) and len(result) == 5:
+    return tuple(result)
+  if old_gym := seams.compat('old_gym'):
+    return old_gym.read_step(result)
+  raise errors.SettingError(
+    f'the step of an environment returned {result!r}: it must return '
+    '(observation, reward, terminated, truncated, info)'
+  )

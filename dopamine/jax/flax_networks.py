@@ -4,6 +4,8 @@ A Jax agent takes a `flax.linen.Module` class as its `network`, written as for
 Dopamine 3: for one state, without batch.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -43,7 +45,9 @@ class FlaxNetwork(keras.Model):
     **fields,
   ):
     super().__init__(name=name, dtype='float32')
-    known = getattr(make_module, 'func', make_module).__dataclass_fields__
+    is_partial = isinstance(make_module, functools.partial)
+    module = make_module.func if is_partial else make_module
+    known = module.__dataclass_fields__
     if size is not None:
       fields['num_atoms'] = fields['quantile_embedding_dim'] = size
     fields = {key: value for key, value in fields.items() if key in known}

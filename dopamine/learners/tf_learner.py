@@ -40,11 +40,12 @@ class _Compiled:
     with learners.keras_defaults():
       concrete = function.get_concrete_function(*specs)
     self.graph = concrete.graph
-    inner = getattr(concrete, 'inference_fn', None)
-    if not hasattr(inner, 'call_preflattened'):  # Neither is documented.
+    try:
+      call = concrete.inference_fn.call_preflattened
+    except AttributeError:  # Neither is documented.
       return concrete
     captured = concrete.captured_inputs
-    return lambda *tensors: inner.call_preflattened([*tensors, *captured])
+    return lambda *tensors: call([*tensors, *captured])
 
 
 class Learner(learners.Learner):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dopamine.settings import checks
 from dopamine.settings import errors
 
 ReplayElement = collections.namedtuple(  # type: ignore[name-match]
@@ -26,9 +27,7 @@ class NotFoundError(errors.MissingFileError):
   """Files of a checkpoint are missing."""
 
 
-def numpy_dtype(dtype) -> np.dtype:
-  """Returns the NumPy dtype of anything that names one, tf.DType included."""
-  return np.dtype(getattr(dtype, 'as_numpy_dtype', dtype))
+numpy_dtype = checks.numpy_dtype
 
 
 def as_numpy(value: Any) -> Any:

@@ -119,7 +119,7 @@ def saved_seed(base_dir: str) -> int | None:
 
 def as_environment(given: Any) -> Any:
   """Returns ours as it is; compat wraps any other, or one is refused."""
-  if isinstance(given, interfaces.Environment):
+  if issubclass(type(given), interfaces.Environment):
     return given
   if adapters := seams.compat('adapters'):
     return adapters.environment(given)
@@ -132,7 +132,7 @@ def as_environment(given: Any) -> Any:
 
 def check_environment(environment: Any) -> None:
   """Refuses a foreign one that would only be missed in the first episode."""
-  if not isinstance(environment, interfaces.Environment):
+  if not issubclass(type(environment), interfaces.Environment):
     seams.compat('adapters').check_environment(environment)
 
 
@@ -140,7 +140,7 @@ def as_agent(given: Any) -> Any:
   """Returns ours as it is; compat wraps any other, or one is refused."""
   if adapters := seams.compat('adapters', given):
     return adapters.agent(given)
-  if isinstance(given, interfaces.Agent):
+  if issubclass(type(given), interfaces.Agent):
     return given
   raise errors.InterfaceError(
     f'{type(given).__name__} is no agent of a Runner: derive it from '

@@ -200,10 +200,15 @@ def dtype(owner: Any, name: str, value: Any) -> np.dtype:
   """A dtype of NumPy or TensorFlow, or its name; as NumPy's."""
   try:
     if value is not None and not isinstance(value, (tuple, list, dict)):
-      return np.dtype(getattr(value, 'as_numpy_dtype', value))
+      return numpy_dtype(value)
   except (TypeError, ValueError):
     pass
   fail(owner, name, value, "a NumPy dtype, e.g. 'uint8'")
+
+
+def numpy_dtype(value: Any) -> np.dtype:
+  """Returns the NumPy dtype of anything that names one, tf.DType included."""
+  return np.dtype(getattr(value, 'as_numpy_dtype', value))
 
 
 def is_number(value: Any) -> bool:

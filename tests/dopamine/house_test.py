@@ -34,22 +34,36 @@ READER = [
   'replay_memory/elements.py',
   'discrete_domains/atari_lib.py',
 ]
-MOST_FILES, MOST_LINES, LONGEST = 17, 3600, 450
+MOST_FILES, MOST_LINES, LONGEST = 17, 3400, 450
 
 # What serves old files, old code, mistakes and damaged disks, and its lines.
-WINGS = {'settings': 700, 'files': 1600, 'compat': 1900}
-LONGEST_OF_THE_CORE = 460
+WINGS = {'settings': 770, 'files': 1450, 'compat': 1820}
+LONGEST_OF_THE_CORE = 466
 
 # Where the core asks for compat, as the docstring of `seams` says how.
 SEAMS = {
-  'agents/dqn/dqn_agent.py': {'old_code', 'adapters'},
+  'agents/dqn/dqn_agent.py': {'adapters', 'old_code'},
   'agents/implicit_quantile/implicit_quantile_agent.py': {'adapters'},
   'agents/replay_agent.py': {'old_code'},
   'agents/saving.py': {'old_weights'},
+  'discrete_domains/agent_factory.py': {'dopamine_4'},
+  'discrete_domains/ale_state.py': {'old_states'},
+  'discrete_domains/atari_lib.py': {'old_names'},
+  'discrete_domains/evaluate.py': {'old_weights'},
+  'discrete_domains/gym_lib.py': {'old_gym'},
+  'optimizers.py': {'old_optimizers'},
+  'replay_memory/batches.py': {'old_memories'},
+  'replay_memory/data_set.py': {'old_records'},
+  'replay_memory/prioritized_replay_buffer.py': {'old_records'},
+  'replay_memory/ring_reader.py': {'old_records'},
+  'replay_memory/saved_ring.py': {'old_memories'},
+  'runs/checkpoints.py': {'old_records'},
+  'runs/run_checks.py': {'adapters'},
+  'seams.py': {'dtypes', 'gin_tf', 'old_names'},
 }
 
 REFLECTION = re.compile(r'\b(?:hasattr|getattr|vars)\(|inspect\.[a-z]')
-MOST_REFLECTION = 25
+MOST_REFLECTION = 20
 
 
 def modules(*folders):
@@ -109,7 +123,7 @@ def test_compat_is_asked_for_at_its_seams_alone():
   for module in modules() + modules('settings', 'files'):
     text = '\n'.join(lines(module))
     assert not re.search(r'(from|import) dopamine\.compat', text), module
-    names = set(re.findall(r"seams\.compat\('(\w+)'\)", text))
+    names = set(re.findall(r"\bcompat\('(\w+)'", text))
     if names:
       found[module] = names
   assert found == SEAMS

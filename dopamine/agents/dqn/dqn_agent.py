@@ -327,6 +327,11 @@ class DQNAgent(replay_agent.ReplayAgent):
     if self._replay is not None:
       self._replay.gamma = value
 
+  def _restore(self, bundle):
+    bundle.get('attributes', {}).pop('cumulative_gamma', None)
+    super()._restore(bundle)
+    self.gamma = self.gamma  # The memory's too.
+
   @property
   def cumulative_gamma(self):
     """gamma ** update_horizon."""
@@ -430,21 +435,3 @@ class DQNAgent(replay_agent.ReplayAgent):
     if isinstance(memory, circular_replay_buffer.OutOfGraphReplayBuffer):
       memory.compare(type(self).__name__, self.update_horizon, self.gamma)
     return replay
-
-  def _modules(self):
-    """What holds weights, by the name it is saved under.
-
-    These are the agent's attributes that are Keras layers or variables, or
-    lists or dicts of them, so that an agent with one more encoder or head need
-    only assign it in `_build_networks`.
-    """
-    kinds = (keras.Layer, keras.Variable)
-    found = {}
-    for name, value in vars(self).items():
-      items = {name: value}
-      if isinstance(value, dict):
-        items = {f'{name}/{key}': item for key, item in value.items()}
-      elif isinstance(value, (list, tuple)):
-        items = {f'{name}/{i}': item for i, item in enumerate(value)}
-      found |= {n: item for n, item in items.items() if isinstance(item, kinds)}
-    return found

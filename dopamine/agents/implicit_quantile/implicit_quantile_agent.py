@@ -44,9 +44,6 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
     'quantile_embedding_dim': checks.integer(1),
   }
 
-  # A network of before draws them itself.
-  _takes_levels = True
-
   _loss_name = 'QuantileLoss'
   _default_replay_scheme = 'uniform'
 
@@ -78,9 +75,6 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
   def _initialize(self, network):
     n = self.num_quantile_samples
     outputs = network(ops.convert_to_tensor(self.state), num_quantiles=n)
-    if adapters := seams.compat('adapters'):
-      call = networks.unwrapped(network).call
-      self._takes_levels = adapters.takes(call, 'quantiles')
     self._check_outputs(
       network, outputs, quantile_values=(n, self.num_actions), quantiles=(n, 1)
     )
@@ -129,9 +123,10 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
   def _quantiles(self, network, state, quantiles):
     """Quantile values `[B, A, N]` and their levels `[B, N]`."""
     n = quantiles.shape[-1]
-    levels = {}
-    if self._takes_levels:
-      levels = {'quantiles': quantiles}
+    levels = {'quantiles': quantiles}
+    if adapters := seams.compat('adapters'):  # One of before draws its own.
+      if not adapters.takes(networks.unwrapped(network).call, 'quantiles'):
+        levels = {}
     outputs = network(state, num_quantiles=n, **levels)
     values = ops.reshape(outputs.quantile_values, (n, -1, self.num_actions))
     tau = ops.reshape(outputs.quantiles, (n, -1))  # [N, B]

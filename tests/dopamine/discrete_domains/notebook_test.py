@@ -15,7 +15,7 @@ from dopamine.discrete_domains import run_experiment
 run_experiment.load_gin_configs(
   ['dopamine/agents/dqn/configs/dqn_cartpole.gin'],
   ['Runner.num_iterations = 1', 'Runner.training_steps = 100',
-   'Runner.evaluation_steps = 10'],
+   'Runner.evaluation_steps = 10', 'Runner.seed = 1'],
 )
 run_experiment.create_runner({base_dir!r}).run_experiment()
 """

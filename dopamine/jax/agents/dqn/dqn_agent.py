@@ -110,6 +110,12 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     else:
       self._generator = value
 
+  def identity(self):
+    found = super().identity()
+    if self._preprocesses:
+      found['network'] = '_Preprocessed'  # As checkpoints have it.
+    return found
+
   @property
   def online_params(self):
     """The online network's parameters.
@@ -117,7 +123,8 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     Of a Flax network as Flax has them, of others a list of arrays.
     """
     network = all_networks.unwrapped(self.online_convnet)
-    if hasattr(network, 'params'):
+    flax_networks = sys.modules.get('dopamine.jax.flax_networks')
+    if flax_networks and isinstance(network, flax_networks.FlaxNetwork):
       return network.params
     return [weight.value for weight in network.weights]
 
@@ -125,5 +132,5 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
 def _is_flax(network):
   """Whether `network` makes Flax modules: a class, or a partial of one."""
   linen = sys.modules.get('flax.linen')  # Else nobody has one.
-  cls = getattr(network, 'func', network)
+  cls = network.func if isinstance(network, functools.partial) else network
   return bool(linen) and isinstance(cls, type) and issubclass(cls, linen.Module)
