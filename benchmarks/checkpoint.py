@@ -36,6 +36,7 @@ from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import ring_reader
 from dopamine.runs import checkpoints
+from dopamine.runs import going_on
 
 # Agent steps that are played and cached together.
 PART = 10_000
@@ -201,7 +202,7 @@ def finish_checkpoint(run: checkpoints.RunCheckpoints) -> None:
 def restore(directory: str, memory: Any) -> None:
   """Does what `Runner._resume` does: checks the newest, and reads it."""
   place = checkpoints.RunCheckpoints(directory).places()[-1]
-  place.checkpointer.check(place.number)
+  going_on.check_files(place.checkpointer, place.number)
   place.checkpointer.load_checkpoint(place.number)
   memory.restore(place.checkpointer.directory, place.number)
 

@@ -407,35 +407,6 @@ class Checkpointer:
     with contextlib.suppress(FileNotFoundError):
       os.remove(self._sentinel_path(iteration_number))
 
-  def check(self, iteration_number: int) -> bool:
-    """Compares the files of a checkpoint with its manifest, if it has one.
-
-    What it shares with others is checked when it is read.
-
-    Returns:
-      Whether it has a manifest; what Dopamine 3 wrote has none.
-
-    Raises:
-      atomic.DamagedError: naming the file that is missing or damaged.
-      ValueError: a later release wrote it.
-    """
-    manifest = self.manifest(iteration_number)
-    for name, (size, checksum) in manifest.get('files', {}).items():
-      path = self._path(name)
-      if not os.path.isfile(path):
-        raise atomic.DamagedError(f'{path} is missing')
-      if os.path.getsize(path) != size:
-        raise atomic.DamagedError(
-          f'{path} is damaged: it has {os.path.getsize(path)} bytes, not {size}'
-        )
-      try:
-        found = atomic.checksum(path)
-      except OSError as error:
-        raise atomic.DamagedError(f'{path} cannot be read: {error}') from None
-      if found != checksum:
-        raise atomic.DamagedError(f'{path} is damaged: its checksum is wrong')
-    return bool(manifest)
-
   def load_checkpoint(self, iteration_number: int) -> Any:
     """Returns what was saved, or None if there is no such file.
 

@@ -100,10 +100,10 @@ class RunCheckpoints:
         place = max(self.complete.numbers(), default=-1) + 1, _UNKNOWN
         with contextlib.suppress(atomic.DamagedError):
           if manifest := saver.manifest(number):
-            old = seams.compat('old_records')
-            place = manifest.get('place') or (
-              old.place(number) if old else place
-            )
+            if 'place' in manifest:
+              place = manifest['place']
+            elif old := seams.compat('old_records'):
+              place = old.place(number)
         found.append(Place(*place, saver, number))
     return sorted(found, key=lambda place: place[:2])
 

@@ -87,7 +87,7 @@ def _read(place: checkpoints.Place, prefix: str, agent: Any) -> Any:
   is_partial = agent.allow_partial_reload
   path, has_manifest, data = _path(place, prefix), False, None
   try:
-    has_manifest = place.checkpointer.check(place.number)
+    has_manifest = check_files(place.checkpointer, place.number)
     data = place.checkpointer.load_checkpoint(place.number)
   except atomic.DamagedError as error:
     if not is_partial:
@@ -104,6 +104,36 @@ def _read(place: checkpoints.Place, prefix: str, agent: Any) -> Any:
   if 'settings' in run and not (has_manifest or is_partial):
     raise atomic.DamagedError(f'the manifest of {path} is missing')
   return data
+
+
+def check_files(saver: checkpointer.Checkpointer, number: int) -> bool:
+  """Compares the files of a checkpoint with its manifest, if it has one.
+
+  What it shares with others is checked when it is read.
+
+  Returns:
+    Whether it has a manifest; what Dopamine 3 wrote has none.
+
+  Raises:
+    atomic.DamagedError: naming the file that is missing or damaged.
+    ValueError: a later release wrote it.
+  """
+  manifest = saver.manifest(number)
+  for name, (size, checksum) in manifest.get('files', {}).items():
+    path = os.path.join(saver.directory, name)
+    if not os.path.isfile(path):
+      raise atomic.DamagedError(f'{path} is missing')
+    if os.path.getsize(path) != size:
+      raise atomic.DamagedError(
+        f'{path} is damaged: it has {os.path.getsize(path)} bytes, not {size}'
+      )
+    try:
+      found = atomic.checksum(path)
+    except OSError as error:
+      raise atomic.DamagedError(f'{path} cannot be read: {error}') from None
+    if found != checksum:
+      raise atomic.DamagedError(f'{path} is damaged: its checksum is wrong')
+  return bool(manifest)
 
 
 def _path(place: checkpoints.Place, prefix: str) -> str:

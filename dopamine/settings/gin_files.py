@@ -1,9 +1,8 @@
 """Finds, reads and parses gin files.
 
 `install` has gin read every file as UTF-8. `parse` refuses parameters that gin
-lets through and a constructor would not. What is wrong with a file is explained
-by `gin_mistakes`, which is loaded when something is. The names of `gin.tf` are
-in `compat.gin_tf`.
+lets through and a constructor would not. `gin_mistakes`, which is loaded to do
+so, explains all others. The names of `gin.tf` are in `compat.gin_tf`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -3,7 +3,6 @@
 Of a name that gin does not know, it says which one is near.
 """
 
-from collections.abc import Iterable
 import difflib
 import os
 import pathlib
@@ -19,15 +18,13 @@ from dopamine.settings import errors
 from dopamine.settings import gin_files
 
 
-def no_file(gin_file: str, places: Iterable[str]) -> errors.MissingFileError:
+def no_file(gin_file: str, places: list[str]) -> errors.MissingFileError:
   """The error of a gin file that is in none of these places."""
   ours = pathlib.Path(gin_files.PARENT, 'dopamine').rglob('*.gin')
   names = {file.name: file for file in sorted(ours, reverse=True)}
   near = difflib.get_close_matches(os.path.basename(gin_file), names, n=1)
-  hint = ''
-  if near:
-    path = names[near[0]].relative_to(gin_files.PARENT)
-    hint = f' (did you mean {str(path)!r}?)'
+  paths = [str(names[name].relative_to(gin_files.PARENT)) for name in near]
+  hint = f' (did you mean {paths[0]!r}?)' if paths else ''
   looked_at = dict.fromkeys(map(os.path.abspath, places))
   return errors.MissingFileError(
     f'There is no gin file {gin_file!r}{hint}; looked at '
@@ -86,8 +83,7 @@ def _syntax_message(error: SyntaxError) -> str:
   message, text = error.msg, (error.text or '').strip()
   if not text:
     return f'{message} Put quotes around each binding, so that it stays whole'
-  unquoted = re.search(r"Failed to parse token '(\w+)'", message)
-  if unquoted:
+  if unquoted := re.search(r"Failed to parse token '(\w+)'", message):
     name = unquoted[1]
     words = {'true': 'True', 'false': 'False', 'null': 'None', 'none': 'None'}
     meant = f"a text needs quotes, '{name}', and the name of a function @, in"
@@ -148,10 +144,10 @@ def _is_of_a_call(error: Exception) -> bool:
     return False
   *_, (frame, _) = traceback.walk_tb(error.__traceback__)
   if _package(frame) == 'dopamine' and isinstance(error, TypeError):
-    words = (
+    form = (
       r"[\w.<>]+\(\) (missing|got|takes) |Can't instantiate abstract class "
     )
-    return re.match(words, str(error)) is not None
+    return re.match(form, str(error)) is not None
   return _package(frame) == 'gin'
 
 

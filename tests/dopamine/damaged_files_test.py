@@ -24,6 +24,7 @@ from dopamine.files import arrays
 from dopamine.files import safe_pickle
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
+from dopamine.runs import going_on
 from tests.support import old_files
 
 LOGS = {
@@ -71,7 +72,7 @@ def read_weights(folder, _):
 
 def read_manifest(folder, _):
   saver = checkpointer.Checkpointer(str(folder))
-  saver.check(3)
+  going_on.check_files(saver, 3)
   return saver.load_checkpoint(3)
 
 

@@ -32,6 +32,7 @@ from dopamine.files import safe_pickle
 from dopamine.files import unpickler
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
+from dopamine.runs import going_on
 from dopamine.runs import run_checks
 
 LIMIT = 2 * 10**9  # Bytes of address space.
@@ -340,7 +341,7 @@ def read_manifest(folder, text, state):
   (folder / 'seed.json').write_bytes(content)
   saver = checkpointer.Checkpointer(str(directory))
   for read in (
-    lambda: saver.check(3),
+    lambda: going_on.check_files(saver, 3),
     saver.shared_files,
     lambda: run_checks.settle_seed(str(folder), True, None),
   ):

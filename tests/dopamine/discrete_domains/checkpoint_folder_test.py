@@ -10,6 +10,7 @@ from dopamine import storage
 from dopamine.discrete_domains import checkpointer
 from dopamine.files import atomic
 from dopamine.files import parity
+from dopamine.runs import going_on
 from tests.support import checkpointed
 
 pytestmark = pytest.mark.no_backend
@@ -53,7 +54,7 @@ def test_a_manifest_that_names_other_files_removes_none(tmp_path, victim, name):
     lambda manifest: manifest['files'].update({name: [400, 7]}),
   )
   with pytest.raises(atomic.DamagedError, match='manifest_ckpt.0.json'):
-    saver.check(0)
+    going_on.check_files(saver, 0)
   saver.remove(0)
   assert set(os.listdir(directory)) == {
     'notes.txt',
