@@ -227,10 +227,8 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_noise() -> Iterator[None]:
-  """Has a process of its own read what comes from C++, past `sys.stderr`.
-
-  So nothing else is lost if this one dies.
-  """
+  """Has a process of its own read what comes from C++, past `sys.stderr`."""
+  # So nothing else is lost if this one dies.
   with os.fdopen(os.dup(2), 'wb') as stderr:
     reader = subprocess.Popen(
       [sys.executable, '-ISc', _NOISE],

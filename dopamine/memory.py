@@ -67,11 +67,9 @@ def check_room(capacity: int, slot: int, settings: str) -> None:
 
 
 def _ulimits(allocated: int) -> Iterator[Limit]:
-  """What is left of addresses (-v) and of private ones (-d).
-
-  They count what is reserved, which frameworks do by the gigabyte, and not what
-  is resident.
-  """
+  """What is left of addresses (-v) and of private ones (-d)."""
+  # They count what is reserved, which frameworks do by the gigabyte, and not
+  # what is resident.
   if resource is None:
     return
   options = ('v', resource.RLIMIT_AS, 0), ('d', resource.RLIMIT_DATA, 5)
@@ -83,10 +81,8 @@ def _ulimits(allocated: int) -> Iterator[Limit]:
 
 
 def _cgroups(root: str) -> Iterator[Limit]:
-  """Those of the group that this process is in, and of the groups above it.
-
-  `memory.high` is none: a process that passes it is slowed down, and lives.
-  """
+  """Those of the group that this process is in, and of the groups above it."""
+  # `memory.high` is none: a process that passes it is slowed down, and lives.
   # Version 2 has one tree; of version 1, memory has one of its own.
   groups = {'cgroup2': '/', 'cgroup': '/'}
   for controllers, path in re.findall(

@@ -104,10 +104,8 @@ class Finder(importlib.abc.Loader):
 
 
 def _make_ready() -> None:
-  """Has the backend, and gin for a direct call of its parser, as all count on.
-
-  So files are UTF-8, and may bind the names of `gin.tf` without the import.
-  """
+  """Has the backend, and gin, as a direct call of its parser counts on."""
+  # So files are UTF-8, and may bind the names of `gin.tf` without the import.
   from dopamine import backend
   from dopamine.settings import gin_files
 

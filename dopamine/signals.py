@@ -152,10 +152,8 @@ def _handle(number: int, unused_frame: Any) -> None:
 
 
 def _let_go_of_the_terminal() -> None:
-  """Sends to nowhere what nobody can read any more.
-
-  Otherwise whoever prints something fails, an environment for example.
-  """
+  """Sends to nowhere what nobody can read any more."""
+  # Otherwise whoever prints something fails, an environment for example.
   import select
 
   null = os.open(os.devnull, os.O_WRONLY)

@@ -9,7 +9,6 @@ from dopamine import seeding
 from dopamine.agents import saving
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import elements
-from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.settings import errors
 
 # So many slots beyond `min_replay_history` may hold nothing to learn from, as
@@ -165,11 +164,9 @@ class ReplayAgent(saving.SavedAgent):
     self.state[0, ..., -1] = self._observation
 
   def _fit_observation(self):
-    """Gives the observation the dtype of the memory, or refuses it.
-
-    Done once more after `_record_observation`, as a subclass may have its own.
-    What that keeps need be no array, and stays what it is.
-    """
+    """Gives the observation the dtype of the memory, or refuses it."""
+    # Done once more after `_record_observation`, as a subclass may have its
+    # own. What that keeps need be no array, and stays what it is.
     observation = self._observation
     dtype = np.dtype(self.observation_dtype)
     is_array = isinstance(observation, np.ndarray)
@@ -210,9 +207,7 @@ class ReplayAgent(saving.SavedAgent):
       episode_end: True for the last of an episode, terminal or not.
     """
     memory = self._replay.memory
-    if priority is None and isinstance(
-      memory, prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer
-    ):
+    if priority is None and memory.takes_priority is True:  # A mock has all.
       if args and 4 + len(args) == len(memory.get_add_args_signature()):
         *args, priority = args
       if priority is None:

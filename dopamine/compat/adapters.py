@@ -250,7 +250,11 @@ class _ForeignMemory(proxy.Proxy):
 
   __slots__ = ()
 
-  _if_missing = {'generator_state': None, 'nbytes': 0}
+  _if_missing = {
+    'generator_state': None,
+    'nbytes': 0,
+    'takes_priority': False,
+  }
 
 
 def takes(function: Any, name: str) -> bool:

@@ -73,10 +73,8 @@ def _momentum(
   name='Momentum',
   use_nesterov=False,
 ):
-  """TF1's gradient descent with momentum.
-
-  With a schedule it is Keras's: past gradients keep the rate that they had.
-  """
+  """TF1's gradient descent with momentum."""
+  # With a schedule it is Keras's: past gradients keep the rate that they had.
   del use_locking, name
   import keras
 

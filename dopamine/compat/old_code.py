@@ -211,11 +211,9 @@ def _stored(code: types.CodeType) -> set[str]:
 
 
 def _read(code: types.CodeType) -> set[str]:
-  """The attributes that a function reads of `self`.
-
-  And those of these that it reads, as `_sess.run`; and `split(self._rng`, if
-  that is the first argument of a `split`.
-  """
+  """The attributes that a function reads of `self`."""
+  # And those of these that it reads, as `_sess.run`; and `split(self._rng`, if
+  # that is the first argument of a `split`.
   names, owner, before = set(), '', ''
   for instruction in _instructions(code):
     kind, value = instruction.opname, instruction.argval

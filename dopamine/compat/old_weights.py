@@ -470,10 +470,8 @@ def _slots(old, pairs, optimizer) -> list[tuple[str, Any, keras.Variable]]:
 
 
 def _slot_names(old, name, optimizer) -> dict[str, list[keras.Variable]]:
-  """Slot of TensorFlow 1 -> our variables, one for each weight.
-
-  Nothing for optimizers that no Dopamine agent came with.
-  """
+  """Slot of TensorFlow 1 -> our variables, one for each weight."""
+  # Nothing for optimizers that no Dopamine agent came with.
   if isinstance(optimizer, optimizers.RMSProp):
     # Mean square, mean if centred, momentum.
     was_centered = f'{name}/RMSProp_2' in old.optimizer

@@ -21,7 +21,6 @@ from dopamine import command_line
 from dopamine import signals
 from dopamine.discrete_domains import run_experiment
 from dopamine.runs import progress
-from dopamine.runs import run_folder
 from dopamine.settings import errors
 
 flags.DEFINE_string(
@@ -74,6 +73,8 @@ def _train():
   command_line.require_gin()
   run_experiment.load_gin_configs(FLAGS.gin_files, bindings)
   if runs_dir:
+    from dopamine.runs import run_folder
+
     base_dir = run_folder.below(runs_dir, FLAGS.gin_files, bindings)
     if note := run_folder.of_before(base_dir, FLAGS.gin_files):
       progress.say(note)

@@ -94,10 +94,8 @@ class Unpickler(Base):
       )
 
   def _check_keys(self, keys: Iterable[Any]) -> None:
-    """Refuses what takes longer to hash than all else to read.
-
-    A tuple of the same tuple, time and again, is hashed as if it were long.
-    """
+    """Refuses what takes longer to hash than all else to read."""
+    # A tuple of the same tuple, time and again, is hashed as if it were long.
     todo = [key for key in keys if type(key) not in _LEAVES]
     while todo:
       key = todo.pop()

@@ -183,11 +183,9 @@ def _is_scalar(dtype: Any, content: Any) -> bool:
 
 
 def _set_array(array: np.ndarray, state: Any) -> None:
-  """Fills an array that `_RECONSTRUCT` has made.
-
-  The dtype in `state` is one of those made here. Once, because others may look
-  at its memory afterwards; and with as many objects as it has places.
-  """
+  """Fills an array that `_RECONSTRUCT` has made."""
+  # The dtype in `state` is one of those made here. Once, because others may
+  # look at its memory afterwards; and with as many objects as it has places.
   if not (type(state) is tuple and len(state) == 5):
     raise RefusedError("refusing an array whose state is no array's")
   _, shape, dtype, _, content = state
@@ -205,11 +203,9 @@ def _set_array(array: np.ndarray, state: Any) -> None:
 
 
 def _dtype(dtype: np.dtype, state: Any) -> np.dtype:
-  """What `dtype.__setstate__(state)` would make of it, by public means.
-
-  NumPy believes a state: one that hides an object field has it take numbers
-  for addresses.
-  """
+  """What `dtype.__setstate__(state)` would make of it, by public means."""
+  # NumPy believes a state: one that hides an object field has it take numbers
+  # for addresses.
   _, order, subtype, names, fields, size, _, flags, *metadata = state
   if subtype is not None:
     return _checked(np.dtype((_checked(subtype[0]), subtype[1])))
@@ -236,10 +232,8 @@ def _dtype(dtype: np.dtype, state: Any) -> np.dtype:
 
 
 def _checked(dtype: Any) -> np.dtype:
-  """Returns a dtype, unless it is none, or has very many parts.
-
-  Those that are the same are counted each time: NumPy compares them so.
-  """
+  """Returns a dtype, unless it is none, or has very many parts."""
+  # Those that are the same are counted each time: NumPy compares them so.
   if not isinstance(dtype, np.dtype):
     raise RefusedError(f'refusing {name_of(dtype)} for a dtype')
   todo, count = [dtype], 0

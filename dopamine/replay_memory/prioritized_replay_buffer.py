@@ -36,6 +36,8 @@ class OutOfGraphPrioritizedReplayBuffer(
   gin's bindings of `OutOfGraphReplayBuffer` count too, after those of this one.
   """
 
+  takes_priority = True
+
   def __init__(
     self,
     observation_shape: tuple[int, ...],
@@ -174,10 +176,9 @@ class OutOfGraphPrioritizedReplayBuffer(
     )
 
   def _draw_unbarred(self, count: int) -> np.ndarray:
-    """Draws from what the cursor does not bar: that may have most of the mass.
-
-    New transitions have the largest priority, and those that are learnt little.
-    """
+    """Draws from what the cursor does not bar: that may have most of the mass."""
+    # New transitions have the largest priority, and those that are learnt
+    # little.
     barred = self.invalid_range
     mass = self.sum_tree.get(barred)
     self.sum_tree.set(barred, 0.0)

@@ -27,6 +27,8 @@ CAPACITY_SETTINGS = (
 class Ring(slots.Slots):
   """The slots of an `OutOfGraphReplayBuffer`, which says what they are."""
 
+  takes_priority = False  # With each transition.
+
   SETTINGS = {
     'stack_size': checks.integer(1),
     'replay_capacity': checks.integer(1),

@@ -14,11 +14,10 @@ import sys
 import types
 from typing import Any
 
+from dopamine import seams
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
-from dopamine.runs import checkpoints
-from dopamine.runs import run_checks
 from dopamine.settings import gin_files
 
 
@@ -66,11 +65,9 @@ def _bound(parameter: str, *targets: Any) -> Any:
 
 
 def _stem(gin_file: str) -> str:
-  """`dqn` of `dopamine/agents/dqn/configs/dqn.gin`, and `jax_dqn`.
-
-  A file of the user's has its folder before it, where it is given with one, or
-  has the name of one of ours.
-  """
+  """`dqn` of `dopamine/agents/dqn/configs/dqn.gin`, and `jax_dqn`."""
+  # A file of the user's has its folder before it, where it is given with one,
+  # or has the name of one of ours.
   path = pathlib.Path(run_experiment.find_gin_file(gin_file)).resolve()
   if path.is_relative_to(_PACKAGE):
     is_of_jax = path.is_relative_to(_PACKAGE / 'jax')
@@ -120,7 +117,15 @@ def of_before(new: str, gin_files: Sequence[str]) -> str:
   if '/jax/' in gin_files[-1]:
     stem = f'jax_{stem}'
   old = os.path.join(os.path.dirname(new), stem)
-  if old == new or not _holds_the_same(old):
+  if old == new or not os.path.isdir(f'{old}/checkpoints'):
+    return ''
+  old_folders = seams.compat('old_folders')
+  if not old_folders or not old_folders.holds(
+    old,
+    _bound('seed', *_RUNNERS),
+    _bound('agent_name', run_experiment.create_agent),
+    _played(True),
+  ):
     return ''
   words = [*sys.orig_argv, '--runs_dir=', f'--base_dir={old}']
   return (
@@ -128,32 +133,3 @@ def of_before(new: str, gin_files: Sequence[str]) -> str:
     f'This one begins afresh, in {new}. To go on with that one:\n  '
     f'{shlex.join(words)}\n(make train takes BASE_DIR={old})\n'
   )
-
-
-def _holds_the_same(base_dir: str) -> bool:
-  """Whether a folder has a checkpoint of this agent, game and seed."""
-  if not os.path.isdir(f'{base_dir}/checkpoints'):
-    return False
-  try:
-    places = checkpoints.RunCheckpoints(f'{base_dir}/checkpoints').places()
-    place = places[-1]
-    saved = place.checkpointer.load_checkpoint(place.number)['run']
-    seed = _bound('seed', *_RUNNERS)
-    agent = run_experiment.find_agent_class(
-      _bound('agent_name', run_experiment.create_agent)
-    ).__name__
-    return (
-      seed in (None, run_checks.saved_seed(base_dir))
-      and saved['agent'] == agent.removeprefix('Jax')
-      and _is_of(saved['environment'])
-    )
-  except Exception:  # Damage, another's files, no run at all: no advice.
-    return False
-
-
-def _is_of(environment: str) -> bool:
-  """Whether a checkpoint's environment, 'pong' or 'CartPole-v0', is played."""
-  played = _played(True)
-  if not re.search(r'-v\d+$', played):
-    environment = re.sub(r'-v\d+$', '', environment)
-  return atari_lib.letters(played) == atari_lib.letters(environment)

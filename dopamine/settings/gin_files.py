@@ -71,10 +71,8 @@ def find_gin_file(gin_file: str) -> str:
 
 
 def _typed(binding: str) -> str:
-  """A binding of the command line, in a locale that lacks its letters too.
-
-  Python decodes arguments by the locale, and what that lacks to surrogates.
-  """
+  """A binding of the command line, in a locale that lacks its letters too."""
+  # Python decodes arguments by the locale, and what that lacks to surrogates.
   if binding.isascii() or not re.search('[\udc80-\udcff]', binding):
     return binding
   try:
@@ -197,10 +195,8 @@ def parameters(target: Any) -> tuple[set[str], bool]:
 
 
 def _check_parameters() -> None:
-  """Refuses bindings that a class would only refuse once it is made.
-
-  gin lets any name through where a constructor has `**kwargs`.
-  """
+  """Refuses bindings that a class would only refuse once it is made."""
+  # gin lets any name through where a constructor has `**kwargs`.
   for (_, selector), bindings in gin.config._CONFIG.items():
     configurable = gin.config._REGISTRY.get(selector)
     if configurable is None or not inspect.isclass(configurable.wrapped):

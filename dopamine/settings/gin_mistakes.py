@@ -65,10 +65,8 @@ def explained(error: Exception) -> errors.UsageError | None:
 
 
 def _is_of_a_module(error: Exception) -> bool:
-  """Whether it is of code that gin runs, a module that it imports above all.
-
-  Its traceback is wanted.
-  """
+  """Whether it is of code that gin runs, a module that it imports above all."""
+  # Its traceback is wanted.
   if isinstance(error, SyntaxError) and str(error.filename).endswith('.py'):
     return True
   parsing = {'gin', 'dopamine', *sys.stdlib_module_names}
@@ -135,11 +133,9 @@ def explained_call(error: Exception) -> errors.UsageError | None:
 
 
 def _is_of_a_call(error: Exception) -> bool:
-  """Whether gin, or we, could not even enter what is called.
-
-  Then the traceback ends where it is called. Otherwise the error is one of the
-  code that was called, as is a recursion, wherever that ends.
-  """
+  """Whether gin, or we, could not even enter what is called."""
+  # Then the traceback ends where it is called. Otherwise the error is one of
+  # the code that was called, as is a recursion, wherever that ends.
   if isinstance(error, RecursionError):
     return False
   *_, (frame, _) = traceback.walk_tb(error.__traceback__)

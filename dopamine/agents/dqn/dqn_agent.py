@@ -29,7 +29,6 @@ from dopamine.agents import exploration
 from dopamine.agents import replay_agent
 from dopamine.discrete_domains import atari_lib
 from dopamine.replay_memory import circular_replay_buffer
-from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.settings import checks
 from dopamine.settings import errors
 
@@ -403,9 +402,11 @@ class DQNAgent(replay_agent.ReplayAgent):
 
   def _build_replay_buffer(self, use_staging):
     """Makes the replay memory."""
-    wrapped = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
-    if self._replay_scheme == 'uniform':
-      wrapped = self._uniform_replay
+    wrapped = self._uniform_replay
+    if self._replay_scheme == 'prioritized':
+      from dopamine.replay_memory import prioritized_replay_buffer
+
+      wrapped = prioritized_replay_buffer.WrappedPrioritizedReplayBuffer
     return wrapped(
       observation_shape=self.observation_shape,
       stack_size=self.stack_size,
