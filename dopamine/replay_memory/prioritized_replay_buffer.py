@@ -176,9 +176,8 @@ class OutOfGraphPrioritizedReplayBuffer(
     )
 
   def _draw_unbarred(self, count: int) -> np.ndarray:
-    """Draws from what the cursor does not bar: that may have most of the mass."""
-    # New transitions have the largest priority, and those that are learnt
-    # little.
+    """Draws from what the cursor does not bar."""
+    # The rest may have most of the mass: new ones have the largest priority.
     barred = self.invalid_range
     mass = self.sum_tree.get(barred)
     self.sum_tree.set(barred, 0.0)
