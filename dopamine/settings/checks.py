@@ -159,14 +159,13 @@ def text(owner: Any, name: str, value: Any) -> Any:
   return value
 
 
-def summary_writer(owner: Any, name: str, value: Any) -> Any:
-  """What TensorBoard's figures are written with."""
-  if not hasattr(value, 'add_scalar'):
+def summary_writer(value: Any) -> None:
+  """Refuses what TensorBoard's figures cannot be written with; None is none."""
+  if value is not None and not hasattr(value, 'add_scalar'):
     raise errors.SettingError(
       f'summary_writer={value!r} has no add_scalar(tag, value, step): use a '
       'tensorboardX.SummaryWriter, see docs/migrating.md'
     )
-  return value
 
 
 def file_name(owner: Any, name: str, value: Any) -> Any:

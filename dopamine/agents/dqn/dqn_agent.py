@@ -166,7 +166,6 @@ class DQNAgent(replay_agent.ReplayAgent):
     'epsilon_decay_period': checks.integer(0),
     'tf_device': checks.text,
     'eval_mode': checks.switch,
-    'summary_writer': checks.optional(checks.summary_writer),
     'max_tf_checkpoints_to_keep': checks.optional(checks.integer(0)),
     'summary_writing_frequency': checks.integer(1),
     'allow_partial_reload': checks.switch,
@@ -303,6 +302,7 @@ class DQNAgent(replay_agent.ReplayAgent):
         "replay_scheme is 'uniform' or 'prioritized'"
       )
     checks.check(self)
+    checks.summary_writer(self.summary_writer)
     if self.epsilon_decay_period == 0:
       try:
         self.epsilon_fn(0, 0, self.min_replay_history, self.epsilon_train)
