@@ -184,7 +184,7 @@ def start_checkpoint(
 ) -> float:
   """Does what `Runner._save` does; returns for how long the loop waits."""
   start = time.perf_counter()
-  place = run.after(number)
+  place = run.at_end_of(number)
   with place.checkpointer.collect() as checkpoint:
     memory.checkpoint(place.checkpointer.directory, place.number)
     pickled = safe_pickle.dumps({'current_iteration': number})

@@ -220,8 +220,8 @@ def assign(
   Raises:
     ValueError: a variable is missing, left over or of another shape; names it.
   """
-  pairs = match(old.path, old.online, online)
-  others = match(old.path, old.target or old.online, target)
+  pairs = pair_weights(old.path, old.online, online)
+  others = pair_weights(old.path, old.target or old.online, target)
   slots = _slots(old, pairs, optimizer) if optimizer is not None else []
   for _, array, variable in (*pairs, *others, *slots):
     variable.assign(np.asarray(array).astype(variable.dtype))
@@ -258,7 +258,7 @@ def give(
     assign(old, *known, optimizer)
 
 
-def match(
+def pair_weights(
   path: str, arrays: Mapping[str, np.ndarray], network: keras.Layer
 ) -> list[tuple[str, np.ndarray, keras.Variable]]:
   """Finds for each weight of a network what it is in the file.
@@ -436,7 +436,7 @@ def _split(name: str) -> tuple[str, int]:
 
 
 def _slots(old, pairs, optimizer) -> list[tuple[str, Any, keras.Variable]]:
-  """What the optimizer gets, as `match` has it; nothing, with a warning."""
+  """What the optimizer gets, as of `pair_weights`; nothing, with a warning."""
   found = []
   for name, _, variable in pairs:
     slots = _slot_names(old, name, optimizer)

@@ -87,7 +87,7 @@ def bundle(
     'graph_is_written': writer.has_graph,
     'environment_state': environment_state(environment),
   }
-  if place.part and state.is_timed:
+  if place.nth and state.is_timed:
     run['state'] = state.saved()
     # A subclass that returns a dict of its own leaves out the attributes.
     is_whole = run['environment_state'] is not None and (

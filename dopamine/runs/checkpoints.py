@@ -23,8 +23,8 @@ from dopamine.files import pending
 
 SLOTS = 0, 1, 2
 
-# The part of a place that does not say where it was taken: it is damaged, tried
-# first, and the first to go.
+# The `nth` of a place that does not say where it was taken: it is damaged,
+# tried first, and the first to go.
 _UNKNOWN = sys.maxsize
 
 # Names of shared files that are being written, in whatever run of this process.
@@ -39,13 +39,13 @@ class Place(NamedTuple):
 
   Attributes:
     iteration: of which it is the first or a later step that comes next.
-    part: 0 at the beginning of that iteration; 1, 2, ... within it.
+    nth: 0 at the beginning of that iteration; 1, 2, ... within it.
     checkpointer: has it.
     number: its number there.
   """
 
   iteration: int
-  part: int
+  nth: int
   checkpointer: checkpointer.Checkpointer
   number: int
 
@@ -74,10 +74,10 @@ class RunCheckpoints:
   def _checkpointers(self) -> list[checkpointer.Checkpointer]:
     """Those that have a folder."""
     has_slots = os.path.isdir(self._within_directory)
-    return [self.complete] + ([self._within] if has_slots else [])
+    return [self.complete] + ([self._slots] if has_slots else [])
 
   @functools.cached_property
-  def _within(self) -> checkpointer.Checkpointer:
+  def _slots(self) -> checkpointer.Checkpointer:
     return checkpointer.Checkpointer(
       self._within_directory,
       self._prefix,
@@ -89,7 +89,7 @@ class RunCheckpoints:
 
   def places(self) -> list[Place]:
     """Returns where there are checkpoints, damaged ones included, in order."""
-    complete = [self.after(number) for number in self.complete.numbers()]
+    complete = [self.at_end_of(number) for number in self.complete.numbers()]
     return sorted([*complete, *self._places_within()], key=lambda p: p[:2])
 
   def _places_within(self) -> list[Place]:
@@ -107,7 +107,7 @@ class RunCheckpoints:
         found.append(Place(*place, saver, number))
     return sorted(found, key=lambda place: place[:2])
 
-  def after(self, iteration: int) -> Place:
+  def at_end_of(self, iteration: int) -> Place:
     """The place of the checkpoint of a complete iteration."""
     return Place(iteration + 1, 0, self.complete, iteration)
 
@@ -121,13 +121,13 @@ class RunCheckpoints:
     """
     places = self._places_within()
     os.makedirs(self._within_directory, exist_ok=True)
-    sound = [place for place in places if place.part != _UNKNOWN]
+    sound = [place for place in places if place.nth != _UNKNOWN]
     used = [place.number for place in sound if place.number in SLOTS]
     free = [number for number in SLOTS if number not in used]
     number = (free or used)[0]  # Of all in use, the oldest.
-    self._within.remove(number)
-    parts = [place.part for place in sound if place.iteration == iteration]
-    return Place(iteration, 1 + max(parts, default=0), self._within, number)
+    self._slots.remove(number)
+    nths = [place.nth for place in sound if place.iteration == iteration]
+    return Place(iteration, 1 + max(nths, default=0), self._slots, number)
 
   # Writing --------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class RunCheckpoints:
         return
       try:
         _unfinished.append(shared)
-        taken = (place.iteration, place.part) if place.part else None
+        taken = (place.iteration, place.nth) if place.nth else None
         try:
           place.checkpointer.write(place.number, pickled, checkpoint, taken)
         finally:
@@ -219,7 +219,7 @@ class RunCheckpoints:
     shares.
     """
     newer = self.complete.numbers()[-2:]
-    sound = [p for p in self._places_within() if p.part != _UNKNOWN]
+    sound = [p for p in self._places_within() if p.nth != _UNKNOWN]
     for place in sound:
       is_old = len(newer) == 2 and place.iteration <= newer[0]
       if is_old or place not in sound[-2:]:

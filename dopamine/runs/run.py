@@ -311,7 +311,7 @@ class Run:
     Args:
       iteration: the one that is complete.
     """
-    place = self._saver.checkpoints.after(iteration)
+    place = self._saver.checkpoints.at_end_of(iteration)
     self._saver.save(place, self._bundle)
 
   def _save_within_iteration(self) -> None:

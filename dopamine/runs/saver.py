@@ -140,7 +140,7 @@ class Saver(NoSaver):
     if not places:
       return seed
     after = f'after {places[-1].iteration - 1}'
-    after += f'.{places[-1].part}' * (places[-1].part > 0)
+    after += f'.{places[-1].nth}' * (places[-1].nth > 0)
     return seeding.integer(seed, after)
 
   def resume(
@@ -200,7 +200,7 @@ class Saver(NoSaver):
         f'{complete.directory}: give one of {complete.numbers()}, or -1 to '
         'start afresh'
       )
-    return [self.checkpoints.after(latest)] if latest >= 0 else []
+    return [self.checkpoints.at_end_of(latest)] if latest >= 0 else []
 
   def keep_as(self, agent: Any, log: logger.Logger) -> None:
     """Keeps as many checkpoints and logs as an agent says."""

@@ -623,7 +623,7 @@ def test_a_checkpoint_that_is_asked_for_is_taken_at_the_next_step(tmp_path):
       return super()._run_one_step(action)
 
     def _bundle(self, place):
-      taken.append((place.iteration, place.part, self._state.steps))
+      taken.append((place.iteration, place.nth, self._state.steps))
       return super()._bundle(place)
 
   settings = dict(num_iterations=1, checkpoint_minutes=None)
@@ -642,7 +642,7 @@ def test_what_could_not_be_written_is_not_tried_again_at_each_step(
       return super()._initialize_episode()
 
     def _bundle(self, place):
-      if place.part:
+      if place.nth:
         raise OSError(28, 'No space left on device')
       return super()._bundle(place)
 

@@ -453,7 +453,7 @@ def test_two_savers_of_a_folder_leave_each_other_its_files(
 
   def write_and_save(path, write):
     if path.endswith('replay_ckpt.5.npz') and not second.complete.numbers():
-      place = second.after(3)
+      place = second.at_end_of(3)
       with place.checkpointer.collect() as checkpoint:
         pass
       second.write(place, b'', checkpoint, pytest.fail)
@@ -461,7 +461,7 @@ def test_two_savers_of_a_folder_leave_each_other_its_files(
     write_file(path, write)
 
   monkeypatch.setattr(atomic, 'write_file', write_and_save)
-  place = first.after(5)
+  place = first.at_end_of(5)
   with place.checkpointer.collect() as checkpoint:
     memory.checkpoint(place.checkpointer.directory, 5)
   first.write(place, b'', checkpoint, pytest.fail)
@@ -489,7 +489,7 @@ def test_ctrl_c_where_a_thread_starts_blocks_nothing(
       start(thread)
     raise KeyboardInterrupt
 
-  place = of_run.after(0)
+  place = of_run.at_end_of(0)
   with place.checkpointer.collect() as checkpoint:
     memory.checkpoint(place.checkpointer.directory, 0)
   with monkeypatch.context() as patch:
@@ -508,7 +508,7 @@ def test_a_system_without_threads_is_an_error_of_the_checkpoint(
     raise RuntimeError("can't start new thread")
 
   of_run = checkpoints.RunCheckpoints(str(tmp_path))
-  place, told = of_run.after(0), []
+  place, told = of_run.at_end_of(0), []
   with place.checkpointer.collect() as checkpoint:
     pass
   monkeypatch.setattr(threading.Thread, 'start', refuse)
