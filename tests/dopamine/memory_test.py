@@ -181,7 +181,8 @@ used = memory._statm((0, 5)[option])
 resource.setrlimit(limit, (used + left, resource.getrlimit(limit)[1]))
 class Agent:
   try:
-    _replay = buffers.OutOfGraphReplayBuffer((1000, 100), 1, capacity, 1)
+    replay = buffers.OutOfGraphReplayBuffer((1000, 100), 1, capacity, 1)
+    replay_nbytes = replay.nbytes
   except ValueError as error:
     sys.exit(f'Buffer: {error}')
 try:

@@ -31,12 +31,15 @@ def test_dqn_trains_stops_and_resumes(game, tmp_path):
   bindings = [
     f"create_atari_environment.game_name = '{game}'",
     'create_agent.debug_mode = True',
-    'Runner.training_steps = 2000',
-    'Runner.evaluation_steps = 1000',
-    'DQNAgent.min_replay_history = 500',
+    'Runner.training_steps = 600',
+    'Runner.evaluation_steps = 300',
+    'DQNAgent.min_replay_history = 100',
+    'DQNAgent.summary_writing_frequency = 100',
     'WrappedReplayBuffer.replay_capacity = 3000',
     'WrappedReplayBuffer.batch_size = 8',  # A quarter of the time.
   ]
+  if game == 'Pong':  # Whose games are long; Seaquest's end by themselves.
+    bindings.append('Runner.max_steps_per_episode = 400')
   first = commands.train(
     tmp_path,
     bindings=[*bindings, 'Runner.num_iterations = 2'],
@@ -58,8 +61,8 @@ def test_dqn_trains_stops_and_resumes(game, tmp_path):
     logs = pickle.load(file)
   assert sorted(logs) == ['iteration_0', 'iteration_1', 'iteration_2']
   for statistics in logs.values():
-    assert sum(statistics['train_episode_lengths']) >= 2000
-    assert sum(statistics['eval_episode_lengths']) >= 1000
+    assert sum(statistics['train_episode_lengths']) >= 600
+    assert sum(statistics['eval_episode_lengths']) >= 300
     assert len(statistics['train_average_return']) == 1
     if game == 'Pong':
       assert all(-21 <= r <= 21 for r in statistics['train_episode_returns'])
@@ -100,7 +103,7 @@ def test_dqn_trains_stops_and_resumes(game, tmp_path):
   returns = [s['train_average_return'][0] for s in logs.values()]
   assert np.allclose([v for _, v in found['Train/AverageReturns']], returns)
   losses = found['Losses/HuberLoss']
-  assert [step for step, _ in losses] == list(range(500, steps, 500))
+  assert [step for step, _ in losses] == list(range(100, steps, 100))
   assert len(losses) >= 10
 
 
@@ -113,6 +116,7 @@ def test_the_same_seed_gives_the_same_run_in_another_process(tmp_path):
     'Runner.max_steps_per_episode = 150',
     'DQNAgent.min_replay_history = 100',
     'WrappedReplayBuffer.replay_capacity = 1000',
+    'WrappedReplayBuffer.batch_size = 8',
   ]
   states = []
   for name, seed in (('a', 3), ('b', 3), ('c', 4)):
