@@ -133,8 +133,9 @@ train: setup
 
 # A process has one backend, so the tests run once under each: both at a time, as
 # most of a test computes on one core. What JAX compiles is kept in .jax_cache.
-# What needs no backend runs once, beside the longer half. A part in which nothing
-# is to run ends with 5, which is fine unless all do.
+# What needs no backend runs once, beside both, and in front: what runs behind does
+# not hear of Ctrl-C. A part in which nothing is to run ends with 5, which is fine
+# unless all do.
 UNDER_JAX := KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.jax_cache" \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 	JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
@@ -144,19 +145,19 @@ test: setup
 	say; trap say EXIT; $(UNDER_JAX) $(BIN)/python -m pytest $(PYTEST_ARGS)
 else
 test: setup
-	@log=$$(mktemp); status=5; marks='not slow and not no_backend'; \
+	@tf_log=$$(mktemp); jax_log=$$(mktemp); status=5; marks='not slow and not no_backend'; \
 	count() { case $$1 in 5) ;; 0) [ $$status = 1 ] || status=0;; *) status=1;; esac; }; \
-	( trap 'kill $$part; exit 143' TERM; \
-	  env $(UNDER_JAX) $(BIN)/python -m pytest -m "$$marks" $(PYTEST_ARGS) & \
-	  part=$$!; wait $$part; count $$?; \
-	  KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'no_backend and not slow' \
-	    $(PYTEST_ARGS) & \
-	  part=$$!; wait $$part; count $$?; exit $$status ) > "$$log" 2>&1 & rest=$$!; \
-	trap 'kill $$rest 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
-	echo 'Tests under tensorflow; meanwhile under jax, and those of neither'; \
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m "$$marks" $(PYTEST_ARGS); \
-	count $$?; echo 'Tests under jax, and those of neither'; \
-	wait $$rest; count $$?; cat "$$log"; \
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m "$$marks" $(PYTEST_ARGS) \
+	  > "$$tf_log" 2>&1 & tf=$$!; \
+	$(UNDER_JAX) $(BIN)/python -m pytest -m "$$marks" $(PYTEST_ARGS) \
+	  > "$$jax_log" 2>&1 & jax=$$!; \
+	trap 'kill $$tf $$jax 2>/dev/null; rm -f "$$tf_log" "$$jax_log"' EXIT; \
+	trap 'exit 130' INT TERM; \
+	echo 'Tests without a backend; meanwhile under tensorflow and under jax'; \
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -m 'no_backend and not slow' \
+	  $(PYTEST_ARGS); count $$?; \
+	wait $$tf; count $$?; echo 'Tests under tensorflow'; cat "$$tf_log"; \
+	wait $$jax; count $$?; echo 'Tests under jax'; cat "$$jax_log"; \
 	exit $$status
 endif
 
