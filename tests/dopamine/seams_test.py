@@ -263,3 +263,40 @@ print([m for m in sys.modules if m.startswith('dopamine.compat')])
 """
   )
   assert words(code) == ['6', 'True', '[]']
+
+
+def test_other_finders_and_reloads_do_not_matter():
+  code = """
+import importlib, sys
+import dopamine
+importlib.reload(dopamine)
+for name in [m for m in sys.modules if m.split('.')[0] == 'dopamine']:
+  del sys.modules[name]
+import dopamine
+
+class Legacy:
+  def find_module(self, name, path=None):
+    return None
+
+sys.meta_path.insert(0, Legacy())
+import gin
+from dopamine.discrete_domains import run_experiment
+gin.parse_config_files_and_bindings([], [])
+assert gin.config_is_locked()
+from dopamine import losses
+from dopamine.replay_memory import prioritized_replay_buffer
+print(gin.tf.external_configurables.__name__)
+"""
+  assert words(code) == ['gin.tf.external_configurables']
+
+
+def test_without_a_file_all_agents_may_be_bound():
+  code = """
+import gin
+from dopamine.discrete_domains import run_experiment
+run_experiment.load_gin_configs([], [])
+with gin.unlock_config():
+  gin.bind_parameter('RainbowAgent.num_atoms', 11)
+print(gin.query_parameter('RainbowAgent.num_atoms'))
+"""
+  assert words(code) == ['11']
