@@ -77,7 +77,7 @@ help:
 	@echo '                BASE_DIR=...   a folder below runs/ if not given'
 	@echo "                BINDINGS=\"create_atari_environment.game_name='Seaquest';"
 	@echo '                          Runner.num_iterations=2"   SEED=1'
-	@echo 'make test       run the tests under TensorFlow, then under JAX'
+	@echo 'make test       run the tests under TensorFlow and under JAX'
 	@echo '                PYTEST_ARGS=... goes to pytest'
 	@echo 'make test-slow  the tests that train for minutes to hours'
 	@echo 'make lint       check format, style and types'

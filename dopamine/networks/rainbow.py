@@ -222,7 +222,7 @@ class FullRainbowNetwork(Rainbow, atari.NatureTrunk):
     self.head = RainbowHead(
       num_actions,
       num_atoms,
-      np.asarray(support, np.float32),
+      support,
       noisy=noisy,
       dueling=dueling,
       distributional=distributional,

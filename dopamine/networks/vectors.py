@@ -209,7 +209,7 @@ class ClassicControlFullRainbowNetwork(rainbow.Rainbow, _Features):
     self.head = rainbow.RainbowHead(
       num_actions,
       num_atoms,
-      np.asarray(support, np.float32),
+      support,
       noisy=noisy,
       dueling=dueling,
       distributional=distributional,
