@@ -3,10 +3,9 @@
 import numpy as np
 
 from dopamine import interfaces
-from dopamine import learners
 from dopamine import seams
 from dopamine import seeding
-from dopamine.agents import saving
+from dopamine.agents import reporting
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import elements
 from dopamine.settings import errors
@@ -16,15 +15,11 @@ from dopamine.settings import errors
 _PATIENCE = 1000
 
 
-class ReplayAgent(saving.SavedAgent):
+class ReplayAgent(reporting.ReportingAgent):
   """An agent that acts epsilon-greedily and learns from a replay memory.
 
   What it learns, and what all it is set to, is said in `DQNAgent`.
   """
-
-  # The tag of the loss in TensorBoard is the prefix and the name.
-  _summary_prefix = 'Losses/'
-  _loss_name = 'HuberLoss'
 
   # Made once the settings are checked.
   _replay = None
@@ -293,36 +288,3 @@ class ReplayAgent(saving.SavedAgent):
     `self._rng`, and adds them with `extend`.
     """
     return self._replay.sample(num_batches)
-
-  def _write_summaries(self, update):
-    """Logs the mean loss of the last update and the extras of the loss hook."""
-    figures = {self._loss_name: update.objective, **update.extras}
-    for name, value in figures.items():
-      self.summary_writer.add_scalar(
-        self._summary_prefix + name,
-        float(np.mean(np.asarray(value)[-1])),
-        self.training_steps,
-      )
-
-  # Reporting -----------------------------------------------------------------
-
-  def describe_device(self):
-    """One line on the backend and the device that this agent computes on."""
-    return learners.describe_device(self.tf_device)
-
-  def identity(self):
-    """What a checkpoint's numbers mean something else without, by name."""
-    return {
-      'network': type(self.online_convnet).__name__,
-      'optimizer': type(self._learner.optimizer).__name__,
-      'replay_scheme': self._replay_scheme,
-    }
-
-  @property
-  def replay_nbytes(self):
-    """Bytes of its replay memory when that is full."""
-    return self._replay.memory.nbytes
-
-  def graph_def(self):
-    """The compiled update as a serialised TensorFlow graph, or None."""
-    return self._learner.graph_def()

@@ -120,6 +120,10 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
     values, _ = self._quantiles(self.online_convnet, state, quantiles)
     return ops.mean(values, axis=-1)
 
+  def _distribution(self, state, quantiles):
+    values, _ = self._quantiles(self.online_convnet, state, quantiles)
+    return values, ops.ones_like(values) / quantiles.shape[-1]  # [B, A, K]
+
   def _quantiles(self, network, state, quantiles):
     """Quantile values `[B, A, N]` and their levels `[B, N]`."""
     n = quantiles.shape[-1]
@@ -144,6 +148,11 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
 
   def _acting_draws(self, num_states):
     return (self._draw(num_states, self.num_quantile_samples),)
+
+  def _steady_draws(self, num_states):
+    levels = np.arange(self.num_quantile_samples, dtype=np.float32) + 0.5
+    levels /= self.num_quantile_samples
+    return (np.tile(levels, (num_states, 1)),)
 
   def _draw(self, *shape):
     """Quantile levels, uniform in [0, 1)."""

@@ -108,3 +108,7 @@ class QuantileAgent(dqn_agent.DQNAgent):
     best = self._next_action(batch, target.q_values)  # [B]
     theta = losses.take_action(target.logits, best)  # [B, N]
     return batch.reward[:, None] + batch.discount[:, None] * theta
+
+  def _distribution(self, state):
+    theta = self.online_convnet(state).logits  # [B, A, N]
+    return theta, ops.ones_like(theta) / self._num_atoms

@@ -134,3 +134,10 @@ class RainbowAgent(dqn_agent.DQNAgent):
     p = losses.take_action(target.probabilities, best)  # [B, N]
     tz = batch.reward[:, None] + batch.discount[:, None] * self._support
     return losses.project_distribution(tz, p, self._support)
+
+  def _distribution(self, state):
+    return self._with_atoms(self.online_convnet(state))
+
+  def _with_atoms(self, outputs):
+    p = outputs.probabilities  # [B, A, N]
+    return ops.ones_like(p) * self._support, p

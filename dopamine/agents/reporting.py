@@ -1,0 +1,97 @@
+"""What an agent says of itself: its values of a state, and what it learns."""
+
+from keras import ops
+import numpy as np
+
+from dopamine import learners
+from dopamine import seeding
+from dopamine.agents import saving
+
+
+class ReportingAgent(saving.SavedAgent):
+  """An agent that can be looked at; nothing here changes what it learns."""
+
+  # The tag of the loss in TensorBoard is the prefix and the name.
+  _summary_prefix = 'Losses/'
+  _loss_name = 'HuberLoss'
+
+  # What it thinks -------------------------------------------------------------
+
+  def predict_q_values(self, state):
+    """Q(s, .) of the online network, `[B, A]`, always the same for a state.
+
+    Of what `_q_values` needs at random, IQN takes the middles of equal parts of
+    [0, 1], and noisy networks take none.
+
+    Args:
+      state: `[B, *observation_shape, stack_size]`.
+    """
+    return self._learner.predict(state, *self._steady_draws(len(state)))
+
+  def predict_distribution(self, state):
+    """The distribution of the return of each action, None if it has none.
+
+    Args:
+      state: `[B, *observation_shape, stack_size]`.
+
+    Returns:
+      Values and their probabilities, `[B, A, N]` each, in NumPy.
+    """
+    arrays = state, *self._steady_draws(len(state))
+    with learners.on_device(self.tf_device), learners.keras_defaults():
+      found = self._distribution(*map(ops.convert_to_tensor, arrays))
+      return found and tuple(map(ops.convert_to_numpy, found))
+
+  def _distribution(self, state, *draws):
+    """Values and probabilities, `[B, A, N]` each; None if it has none.
+
+    Args:
+      state: `[B, *observation_shape, stack_size]`.
+      *draws: what `_steady_draws` returns.
+    """
+    del state, draws
+    return None
+
+  def _steady_draws(self, num_states):
+    """What `_acting_draws` returns in evaluation, always the same numbers."""
+    own, is_evaluation = self._generator, self.eval_mode
+    self._generator, self.eval_mode = seeding.generator(0, 'steady'), True
+    try:
+      return self._acting_draws(num_states)
+    finally:
+      self._generator, self.eval_mode = own, is_evaluation
+
+  # What it learns -------------------------------------------------------------
+
+  def _write_summaries(self, update):
+    """Logs the mean loss of the last update and the extras of the loss hook."""
+    figures = {self._loss_name: update.objective, **update.extras}
+    for name, value in figures.items():
+      self.summary_writer.add_scalar(
+        self._summary_prefix + name,
+        float(np.mean(np.asarray(value)[-1])),
+        self.training_steps,
+      )
+
+  # What it is -----------------------------------------------------------------
+
+  def describe_device(self):
+    """One line on the backend and the device that this agent computes on."""
+    return learners.describe_device(self.tf_device)
+
+  def identity(self):
+    """What a checkpoint's numbers mean something else without, by name."""
+    return {
+      'network': type(self.online_convnet).__name__,
+      'optimizer': type(self._learner.optimizer).__name__,
+      'replay_scheme': self._replay_scheme,
+    }
+
+  @property
+  def replay_nbytes(self):
+    """Bytes of its replay memory when that is full."""
+    return self._replay.memory.nbytes
+
+  def graph_def(self):
+    """The compiled update as a serialised TensorFlow graph, or None."""
+    return self._learner.graph_def()
