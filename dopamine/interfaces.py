@@ -94,6 +94,7 @@ class Agent:
     replay_nbytes: of its replay memory when that is full.
     bundles_attributes: whether its bundle has 'attributes', and is not all that
       it takes in the middle of an episode where a subclass leaves them out.
+    seconds_updating: how long it has been computing updates, in all.
   """
 
   eval_mode: bool = False
@@ -103,6 +104,7 @@ class Agent:
   max_tf_checkpoints_to_keep: int | None = 4
   replay_nbytes: int = 0
   bundles_attributes: bool = False
+  seconds_updating: float = 0.0
 
   def begin_episode(self, observation: Any) -> Any:
     """Returns the first action."""
@@ -153,4 +155,15 @@ class Agent:
 
   def graph_def(self) -> bytes | None:
     """Its update as a serialised TensorFlow graph, if there is one."""
+    return None
+
+  def live_figures(self) -> dict[str, Any]:
+    """What training is like now, by the tag that TensorBoard shows it under."""
+    return {}
+
+  def start_distribution(self) -> tuple[Any, Any] | None:
+    """Values and probabilities, `[N]` each, in the first state of the run.
+
+    Of the return of the greedy action; None if there is none.
+    """
     return None

@@ -1,5 +1,7 @@
 """What is around every algorithm: playing, storing, and when to learn."""
 
+import time
+
 import numpy as np
 
 from dopamine import interfaces
@@ -62,6 +64,8 @@ class ReplayAgent(reporting.ReportingAgent):
     self._record_observation(observation)
     self._fit_observation()
     if not self.eval_mode:
+      if self._first_state is None:
+        self._first_state = self.state.copy()
       self._replay.cut_episode()  # One that nobody ended.
       self._train_step()
     self.action = self._select_action()
@@ -112,19 +116,21 @@ class ReplayAgent(reporting.ReportingAgent):
 
   def _select_action(self):
     """The epsilon-greedy action; ties go to the lowest index."""
-    if self.eval_mode:
-      epsilon = self.epsilon_eval
-    else:
-      epsilon = self.epsilon_fn(
-        self.epsilon_decay_period,
-        self.training_steps,
-        self.min_replay_history,
-        self.epsilon_train,
-      )
-    if self._generator.random() <= epsilon:
+    if self._generator.random() <= self._epsilon():
       return int(self._generator.integers(self.num_actions))
     q_values = self._learner.predict(self.state, *self._acting_draws(1))
     return int(np.argmax(q_values))
+
+  def _epsilon(self):
+    """The probability of a random action."""
+    if self.eval_mode:
+      return self.epsilon_eval
+    return self.epsilon_fn(
+      self.epsilon_decay_period,
+      self.training_steps,
+      self.min_replay_history,
+      self.epsilon_train,
+    )
 
   def _acting_draws(self, num_states):
     """Random arrays that `_q_values` takes after the states, as a tuple.
@@ -253,11 +259,14 @@ class ReplayAgent(reporting.ReportingAgent):
       if self._replay.memory.add_count > self.min_replay_history + _PATIENCE:
         raise
       return
+    start = time.perf_counter()
     update = self._learner.update(batches)
     if update.priorities is not None:
       self._replay.memory.set_priority(
         np.ravel(batches.indices), np.ravel(np.asarray(update.priorities))
       )
+    self.seconds_updating += time.perf_counter() - start
+    self._figures = update.figures
     self._unchecked_losses.append((self.training_steps, update.objective))
     if len(self._unchecked_losses) >= 100:  # Seldom: a GPU must not wait.
       self._check_losses()
@@ -280,6 +289,9 @@ class ReplayAgent(reporting.ReportingAgent):
           'rewards or observations are too large. Checkpoints of earlier '
           'iterations are as they were'
         )
+      self._loss_sum += float(np.sum(objective, dtype=np.float64))
+      self._num_losses += objective.size
+    self._figures = {k: _last(value) for k, value in self._figures.items()}
 
   def _sample_batches(self, num_batches):
     """A named tuple of arrays `[num_batches, B, ...]` for the hooks.
@@ -288,3 +300,8 @@ class ReplayAgent(reporting.ReportingAgent):
     `self._rng`, and adds them with `extend`.
     """
     return self._replay.sample(num_batches)
+
+
+def _last(values):
+  """Of the last of some updates, as a float; one that is stays."""
+  return values if isinstance(values, float) else float(np.asarray(values)[-1])

@@ -1,5 +1,8 @@
 """What an agent says of itself: its values of a state, and what it learns."""
 
+import types
+from typing import Any
+
 from keras import ops
 import numpy as np
 
@@ -14,6 +17,12 @@ class ReportingAgent(saving.SavedAgent):
   # The tag of the loss in TensorBoard is the prefix and the name.
   _summary_prefix = 'Losses/'
   _loss_name = 'HuberLoss'
+
+  # What `live_figures` returns, as far as it is there already.
+  _loss_sum, _num_losses = 0.0, 0
+  _figures: Any = types.MappingProxyType({})  # On the device, until asked for.
+  _notes: Any = types.MappingProxyType({})
+  _first_state = None  # Of the run.
 
   # What it thinks -------------------------------------------------------------
 
@@ -62,6 +71,45 @@ class ReportingAgent(saving.SavedAgent):
       self._generator, self.eval_mode = own, is_evaluation
 
   # What it learns -------------------------------------------------------------
+
+  def _note(self, **figures):
+    """Has TensorBoard show the means over the batch of what `_loss` computes.
+
+    They are curves `Learning/NAME`; an override of `_loss` may note its own.
+
+    Args:
+      **figures: `[B, ...]` by name.
+    """
+    self._notes = figures
+
+  def _take_notes(self):
+    notes, self._notes = dict(self._notes), {}
+    return notes
+
+  def live_figures(self):
+    """What training is like now, by tag; the loss is the mean since the last.
+
+    Those of a batch are of the last update.
+    """
+    self._check_losses()
+    figures = {f'Learning/{name}': x for name, x in self._figures.items()}
+    if self._num_losses:
+      figures['Learning/Loss'] = self._loss_sum / self._num_losses
+      figures['Learning/LearningRate'] = self._learner.learning_rate
+    self._loss_sum, self._num_losses = 0.0, 0
+    figures['Learning/Epsilon'] = float(self._epsilon())
+    return figures | self._replay.memory.live_figures()
+
+  def start_distribution(self):
+    """Of the return of the greedy action in the first state of the run."""
+    if self._first_state is None:
+      return None
+    found = self.predict_distribution(self._first_state)
+    if found is None:
+      return None
+    best = np.argmax(self.predict_q_values(self._first_state)[0])
+    values, probabilities = found
+    return values[0, best], probabilities[0, best]
 
   def _write_summaries(self, update):
     """Logs the mean loss of the last update and the extras of the loss hook."""

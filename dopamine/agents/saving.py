@@ -22,7 +22,10 @@ from dopamine.settings import errors
 
 # Attributes that are no part of the bundle's 'attributes'.
 _SAVED_OTHERWISE = frozenset(
-  ('_generator', '_settings', '_unchecked_losses', 'state', 'eval_mode')
+  (
+    *('_generator', '_settings', '_unchecked_losses', 'state', 'eval_mode'),
+    *('seconds_updating', '_notes'),
+  )
 )
 
 # The key of a generator's state, in place of the generator.

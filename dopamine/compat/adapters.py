@@ -152,6 +152,23 @@ class _ForeignAgent(proxy.Proxy):
   def graph_def(self) -> bytes | None:
     return self._asked('graph_def', bytes, None)
 
+  def live_figures(self) -> dict[str, Any]:
+    # Others may call something of their own like this.
+    return self._asked('live_figures', dict, {}) if self._is_ours else {}
+
+  def start_distribution(self) -> Any:
+    if not self._is_ours:
+      return None
+    return self._asked('start_distribution', tuple, None)
+
+  @property
+  def seconds_updating(self) -> float:
+    return self._partner_of_proxy.seconds_updating if self._is_ours else 0.0
+
+  @property
+  def _is_ours(self) -> bool:
+    return issubclass(type(self._partner_of_proxy), interfaces.Agent)
+
   def _asked(self, name: str, kind: type, default: Any) -> Any:
     """What a method returns, if there is one and that is of a kind."""
     method = getattr(self._partner_of_proxy, name, None)
@@ -254,6 +271,7 @@ class _ForeignMemory(proxy.Proxy):
     'generator_state': None,
     'nbytes': 0,
     'takes_priority': False,
+    'live_figures': dict,
   }
 
 

@@ -112,7 +112,9 @@ class Runner(run.Run):
     while True:
       if self._saver.is_due():
         self._save_within_iteration()
+      start = time.perf_counter()
       state.observation, reward, is_terminal = self._run_one_step(state.action)
+      self._live.step(self._agent, start)
       state.episode_steps += 1
       reward = gym_lib.as_numpy(reward)
       run_checks.check_finite(
@@ -184,8 +186,11 @@ class Runner(run.Run):
           self._save_within_iteration()
         phase.count(*self._run_one_episode())
         state.in_episode = False
+        if run_mode_str == 'train':
+          self._live.end_episode(phase.lengths[-1], phase.returns[-1])
         self._progress.end_episode(phase.lengths[-1], phase.returns[-1])
       phase.stop_clock()
+      self._live.stop_clock()
       if min_steps > 0:
         self._progress.end_phase(state)
     for length, episode_return in zip(

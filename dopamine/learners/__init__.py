@@ -42,6 +42,8 @@ class Hooks(NamedTuple):
     priorities: batch, loss -> the new replay priorities `[B]`, or None.
     sync: () -> None; assigns the target network's variables.
     predict: states (and whatever else acting draws) -> what acting needs.
+    noted: () -> what the loss hook noted of its batch to show, by name; and
+      forgets it.
   """
 
   modules: Mapping[str, Any]
@@ -52,6 +54,7 @@ class Hooks(NamedTuple):
   priorities: Callable
   sync: Callable
   predict: Callable
+  noted: Callable[[], dict[str, Any]] = dict
 
 
 class Update(NamedTuple):
@@ -62,12 +65,15 @@ class Update(NamedTuple):
     objective: `[K]`, the weighted mean that was minimised.
     priorities: `[K, B]`, or None without prioritised replay.
     extras: `{name: [K, ...]}`, what the loss hook returned to log.
+    figures: `{name: [K]}`, the norm of the gradient, and the means over the
+      batch of what the loss hook noted.
   """
 
   loss: Any
   objective: Any
   priorities: Any
   extras: dict[str, Any]
+  figures: dict[str, Any]
 
 
 class Learner:
@@ -110,12 +116,19 @@ class Learner:
     """Runs the sync hook."""
     raise NotImplementedError
 
+  @property
+  def learning_rate(self) -> float:
+    """Of the next update."""
+    with devices.eagerly():
+      return float(ops.convert_to_numpy(self.optimizer.learning_rate))
+
   def graph_def(self) -> bytes | None:
     """The compiled update as a serialised TensorFlow graph, if there is one."""
     return None
 
   def _objective(self, batch):
     """mean(weights * loss) as `[]`, and the update's report."""
+    self._hooks.noted()  # What was noted outside.
     loss, extras = self._hooks.loss(batch), {}
     if isinstance(loss, tuple):
       loss, extras = loss
@@ -135,7 +148,8 @@ class Learner:
           f'{values.shape}'
         )
     objective = ops.mean(loss if weights is None else weights * loss)
-    return objective, Update(loss, objective, priorities, extras)
+    figures = {k: ops.mean(v) for k, v in self._hooks.noted().items()}
+    return objective, Update(loss, objective, priorities, extras, figures)
 
   # State ----------------------------------------------------------------------
 

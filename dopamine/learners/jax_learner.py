@@ -117,7 +117,9 @@ class Learner(learners.Learner):
     trainable, slots = self._hooks.optimizer.stateless_apply(
       slots, gradients, trainable
     )
-    return (trainable, rest, slots), report
+    norm = jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in gradients))
+    figures = report.figures | {'GradientNorm': norm}
+    return (trainable, rest, slots), report._replace(figures=figures)
 
 
 def _jit(function):

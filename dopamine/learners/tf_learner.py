@@ -129,7 +129,8 @@ class Learner(learners.Learner):
       objective, trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
     self._apply(gradients)
-    return report
+    norm = tf.linalg.global_norm(gradients)
+    return report._replace(figures=report.figures | {'GradientNorm': norm})
 
   def _optimize(self, gradients):
     self._hooks.optimizer.apply(gradients, self._hooks.trainable)

@@ -190,6 +190,14 @@ class OutOfGraphPrioritizedReplayBuffer(
 
   # Saving --------------------------------------------------------------------
 
+  def live_figures(self) -> dict[str, float]:
+    leaves = self.sum_tree.nodes[-1]
+    figures = {
+      'Replay/MeanPriority': leaves.sum() / max(np.count_nonzero(leaves), 1),
+      'Replay/LargestPriority': leaves.max(),
+    }
+    return super().live_figures() | figures
+
   @property
   def nbytes(self) -> int:
     """Bytes of memory that the buffer takes once it is full."""

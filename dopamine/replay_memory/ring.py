@@ -310,6 +310,11 @@ class Ring(slots.Slots):
         setting = f'{type(self).__name__}.{name}_dtype'
         elements.as_stored(arg, dtype, f'add was given {name}', setting)
 
+  def live_figures(self) -> dict[str, float]:
+    """What TensorBoard shows of it, by tag."""
+    share = min(int(self.add_count) / self._replay_capacity, 1.0)
+    return {'Replay/ShareFull': share}
+
   @property
   def nbytes(self) -> int:
     """Bytes of memory that the buffer takes once it is full."""

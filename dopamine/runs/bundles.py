@@ -1,5 +1,7 @@
 """What a run is, as the dict that a checkpoint holds."""
 
+from collections.abc import Mapping
+import types
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -112,6 +114,7 @@ class Restored(NamedTuple):
     event_files: sizes that they had, by name; None if nobody knows.
     has_graph: whether one of them holds the graph.
     changes: sentences on what is not as it was.
+    live: what its live figures go on from.
   """
 
   iteration: int
@@ -120,6 +123,7 @@ class Restored(NamedTuple):
   event_files: dict[str, int] | None = None
   has_graph: bool = False
   changes: tuple[str, ...] = ()
+  live: Mapping[str, Any] = types.MappingProxyType({'steps': 0})
 
   def __str__(self) -> str:
     if self.state is None:

@@ -59,6 +59,31 @@ class SummaryWriter(tensorboardX.SummaryWriter):
       for index, number in np.ndenumerate(value):
         self.add_scalar('/'.join((tag, *map(str, index))), number, step)
 
+  def add_distribution(
+    self, tag: str, values: Any, probabilities: Any, step: int
+  ) -> None:
+    """Adds a histogram of values that are weighted, `[N]` each."""
+    values = np.asarray(values, np.float64)
+    masses, edges = np.histogram(
+      values, bins=len(values), weights=np.asarray(probabilities, np.float64)
+    )
+    middles = (edges[1:] + edges[:-1]) / 2
+    self.add_histogram_raw(
+      tag,
+      *(values.min(), values.max(), masses.sum()),
+      *(masses @ middles, masses @ middles**2),
+      bucket_limits=edges[1:],
+      bucket_counts=masses,
+      global_step=step,
+    )
+
+  def add_settings(self, settings: Mapping[str, Any]) -> None:
+    """Adds what TensorBoard's HParams shows of this run."""
+    metrics = dict.fromkeys(('Train/AverageReturns', 'Eval/AverageReturns'))
+    experiment, start, _ = tensorboardX.summary.hparams(settings, metrics)
+    for summary in (experiment, start):
+      self.file_writer.add_summary(summary, 0)
+
   def add_graph_of(self, agent: Any) -> None:
     """Adds an agent's TensorFlow graph, once it has been compiled."""
     if self.has_graph:

@@ -16,7 +16,7 @@ from dopamine.settings import errors
 _FREE_SETTINGS = frozenset(
   (
     *('num_iterations', 'log_every_n', 'checkpoint_minutes', 'allow_changes'),
-    *('seed', 'debug_mode', 'summary_writing_frequency'),
+    *('seed', 'debug_mode', 'summary_writing_frequency', 'live_figures'),
   )
 )
 
@@ -75,6 +75,8 @@ def restore(
     run.get('event_files'),
     bool(run.get('graph_is_written')),
     tuple(changes),
+    # Before there were any, and where they were off, the agent has counted.
+    run.get('live') or {'steps': int(data.get('training_steps', 0))},
   )
 
 

@@ -17,6 +17,7 @@ from dopamine.files import lock
 from dopamine.runs import bundles
 from dopamine.runs import checkpoints
 from dopamine.runs import event_writer
+from dopamine.runs import live
 from dopamine.runs import progress
 from dopamine.runs import run_checks
 from dopamine.runs import run_record
@@ -54,6 +55,8 @@ class Run:
       be saved in the middle of an episode is saved at its end.
     allow_changes: whether to go on with a run although settings have changed
       that decide what its checkpoints mean.
+    live_figures: whether TensorBoard gets curves by agent step while training
+      goes on.
   """
 
   SETTINGS = {
@@ -70,6 +73,7 @@ class Run:
     'timeouts_are_terminal': checks.switch,
     'checkpoint_minutes': checks.optional(checks.real(0, math.inf)),
     'allow_changes': checks.switch,
+    'live_figures': checks.switch,
   }
 
   def __init__(
@@ -89,6 +93,7 @@ class Run:
     seed: int | None = None,
     checkpoint_minutes: float | None = 10,
     allow_changes: bool = False,
+    live_figures: bool = True,
   ):
     if checkpoint_file_prefix in (
       'weights_ckpt',
@@ -108,6 +113,7 @@ class Run:
     self._timeouts_are_terminal = timeouts_are_terminal
     self._checkpoint_minutes = checkpoint_minutes
     self._allow_changes = allow_changes
+    self._shows_live_figures = live_figures
     self._base_dir = base_dir
     self._checkpoint_file_prefix = checkpoint_file_prefix
     self._create_agent_fn = create_agent_fn
@@ -135,6 +141,9 @@ class Run:
     self._progress = progress.Progress(self._is_warming_up)
     self._restored: bundles.Restored | None = None
     self._saver = self._take_folder()
+    self._live = live.NoFigures()
+    if self._shows_live_figures and self._summary_writer is not None:
+      self._live = live.LiveFigures(self._summary_writer)
     try:
       self._set_up()
       self._initialize_checkpointer_and_maybe_resume(
@@ -254,6 +263,7 @@ class Run:
     if restored is not None:
       self._start_iteration = restored.iteration
       self._summary_writer.has_graph = restored.has_graph
+      self._live.restore(restored.live)
       if restored.logs is not None:
         self._logger.data = restored.logs
       if restored.state is not None:
@@ -339,7 +349,7 @@ class Run:
       self._state,
       self._summary_writer,
       self._logger.data,
-      self._identity,
+      self._identity | {'live': self._live.saved()},
     )
 
   def how_to_go_on(self) -> str:

@@ -5,6 +5,7 @@ the second is all of gin that was used, defaults included, and can be given to
 `--gin_files`. TensorBoard shows both as texts.
 """
 
+import ast
 from collections.abc import Mapping
 import datetime
 import functools
@@ -86,6 +87,8 @@ class RunRecord:
     record = now | {'starts': starts}
     text = _text(json.dumps(record, indent=2, ensure_ascii=False))
     self._put('run.json', text + '\n')
+    if not self._continues:
+      summary_writer.add_settings(_hyper_parameters(config) | self._facts)
     for name, content in (('operative_config', config), ('run', text)):
       lines = '\n'.join('    ' + line for line in content.splitlines())
       summary_writer.add_text(name, lines, len(starts) - 1)
@@ -127,6 +130,19 @@ def settings(config: str) -> dict[str, str]:
     elif ' = ' in line and not line.startswith('#'):
       name, _, value = line.partition(' = ')
       found[name] = value.rstrip('\\').strip()
+  return found
+
+
+def _hyper_parameters(config: str) -> dict[str, Any]:
+  """The settings, those that are numbers or switches as such."""
+  found: dict[str, Any] = {}
+  for name, text in settings(config).items():
+    try:
+      value = ast.literal_eval(text)
+    except (SyntaxError, ValueError):  # A reference to something.
+      value = text
+    is_plain = isinstance(value, str | int | float)
+    found[name] = value if is_plain else text
   return found
 
 

@@ -117,7 +117,7 @@ def figures(runner):
   for tag in accumulator.Tags()['scalars']:
     events = accumulator.Scalars(tag)
     found[f'tensorboard/{tag}'] = [event.step for event in events]
-    if not tag.endswith('PerSecond'):
+    if not tag.endswith('PerSecond') and not tag.startswith('Speed/'):
       found[f'tensorboard/{tag}'] += [event.value for event in events]
   return found
 

@@ -315,7 +315,11 @@ def logged(cls, settings):
   agent.training_steps = 7
   agent._write_summaries(
     learners.Update(
-      loss=None, objective=np.array([1.0, 2.0]), priorities=None, extras={}
+      loss=None,
+      objective=np.array([1.0, 2.0]),
+      priorities=None,
+      extras={},
+      figures={},
     )
   )
   return recorder.scalars

@@ -1,0 +1,229 @@
+"""Live figures: when, what, once each, and that learning does not know them."""
+
+import types
+
+import numpy as np
+from numpy.testing import assert_allclose
+from numpy.testing import assert_array_equal
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+
+from dopamine.discrete_domains import run_experiment
+from dopamine.runs import event_writer
+from dopamine.runs import live
+from tests.support import inside
+from tests.support import runs
+
+TAGS = {
+  *('Learning/Loss', 'Learning/GradientNorm', 'Learning/MeanQ'),
+  *('Learning/MeanTarget', 'Learning/LearningRate', 'Learning/Epsilon'),
+  *('Episode/Return', 'Episode/Length', 'Replay/ShareFull'),
+  *('Speed/AgentStepsPerSecond', 'Speed/ShareStepping'),
+  *('Speed/ShareUpdating', 'Speed/ShareActing'),
+}
+PRIORITIES = {'Replay/MeanPriority', 'Replay/LargestPriority'}
+NAMES = sorted(runs.CASES)
+
+
+def read(folder):
+  # A histogram is kept by its newest 500, a scalar by its newest 10,000.
+  accumulator = event_accumulator.EventAccumulator(str(folder))
+  return accumulator.Reload()
+
+
+@pytest.fixture
+def often(monkeypatch):
+  """A report every ten agent steps."""
+  monkeypatch.setattr(live, 'period', lambda step: 10)
+
+
+def run(folder, name, **kwargs):
+  with runs.make_runner(folder, 'cartpole', runs.CASES[name], **kwargs) as made:
+    made.run_experiment()
+    return runs.figures(made)
+
+
+# When -------------------------------------------------------------------------
+
+
+@pytest.mark.no_backend
+def test_points_are_every_250_steps_and_then_grow_to_a_bounded_number():
+  points, step = [], 0
+  while step < 50_000_000:  # 200 million frames.
+    step += live.period(step)
+    points.append(step)
+  assert points[:100] == list(range(250, 25_001, 250))
+  assert (np.diff(np.diff(points)) >= 0).all()
+  assert 1000 < len(points) < 20_000
+  # 15 tags of at most 60 bytes.
+  assert len(points) * 15 * 60 < 20e6
+  # And it would take a thousand times as long to fill the rest.
+  while step < 50_000_000_000:
+    step += live.period(step)
+    points.append(step)
+  assert len(points) < 20_000
+
+
+# What -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_agent_shows_its_figures(name, tmp_path, often):
+  with runs.make_runner(tmp_path, 'cartpole', runs.CASES[name]) as runner:
+    runner.run_experiment()
+    has_priorities = inside.memory(inside.agent(runner)).takes_priority
+  accumulator = read(tmp_path)
+  found = {t for t in accumulator.Tags()['scalars'] if t.count('/') == 1}
+  assert found >= TAGS
+  assert found & PRIORITIES == (PRIORITIES if has_priorities else set())
+  # Training has a little more than 120 agent steps per iteration; evaluation
+  # has none.
+  steps = [event.step for event in accumulator.Scalars('Learning/Epsilon')]
+  assert steps[:24] == list(range(10, 241, 10))
+  assert len(steps) < 31
+  shares = [
+    np.array([event.value for event in accumulator.Scalars(f'Speed/Share{n}')])
+    for n in ('Acting', 'Stepping', 'Updating')
+  ]
+  assert_allclose(sum(shares), 1.0, atol=1e-5)
+
+
+def test_the_figures_are_those_of_training(tmp_path, often):
+  case = runs.CASES['dqn']
+  with runs.make_runner(tmp_path, 'cartpole', case) as runner:
+    runner.run_experiment()
+    agent, logs = inside.agent(runner), inside.logs(runner)
+  accumulator = read(tmp_path)
+  # As the episodes of a period are averaged, their sums are those of the logs,
+  # but for what came after the last report.
+  lengths = [
+    length
+    for iteration in logs.values()
+    for length in iteration['train_episode_lengths']
+  ]
+  shown = accumulator.Scalars('Episode/Length')
+  ends = np.cumsum(lengths)
+  before = 0
+  for event in shown:
+    # A report at a step comes before the end of the episode is counted.
+    inside_period = [
+      n
+      for n, end in zip(lengths, ends, strict=True)
+      if before <= end < event.step
+    ]
+    assert_allclose(event.value, np.mean(inside_period), rtol=1e-6)
+    before = event.step
+  assert_array_equal(
+    [e.value for e in accumulator.Scalars('Episode/Return')],
+    [e.value for e in shown],  # CartPole pays 1 a step.
+  )
+  fills = [e.value for e in accumulator.Scalars('Replay/ShareFull')]
+  assert fills == sorted(fills)
+  rate = accumulator.Scalars('Learning/LearningRate')[-1].value
+  assert_allclose(rate, inside.learner(agent).learning_rate, rtol=1e-6)
+  norms = [e.value for e in accumulator.Scalars('Learning/GradientNorm')]
+  assert min(norms) > 0.0
+
+
+def test_a_mean_of_priorities_is_of_those_that_are_there():
+  from dopamine.replay_memory import prioritized_replay_buffer
+
+  memory = prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer(
+    (2,), 1, replay_capacity=10, batch_size=2
+  )
+  for priority in (1.0, 2.0, 6.0):
+    memory.add(np.zeros(2, np.uint8), 0, 0.0, False, priority)
+  found = memory.live_figures()
+  assert found == {
+    'Replay/ShareFull': 0.3,
+    'Replay/MeanPriority': 3.0,
+    'Replay/LargestPriority': 6.0,
+  }
+
+
+def test_the_norm_and_the_means_are_of_the_batch():
+  from tests.support import agents
+  from tests.support import small
+
+  agent = agents.make_agent(optimizer='adam')
+  batches = small.batches()
+  online = agent.predict_q_values(batches.state[0])
+  q = online[np.arange(6), batches.action[0]]
+  update = inside.learner(agent).update(batches)
+  figures = {k: np.asarray(v) for k, v in update.figures.items()}
+  assert {k: v.shape for k, v in figures.items()} == dict.fromkeys(
+    ('MeanQ', 'MeanTarget', 'GradientNorm'), (1,)
+  )
+  assert_allclose(figures['MeanQ'], q.mean(), rtol=1e-5)
+  # Target and online network are equal at the start.
+  y = batches.reward[0] + batches.discount[0] * (
+    agents.make_agent(optimizer='adam')
+    .predict_q_values(batches.next_state[0])
+    .max(axis=-1)
+  )
+  assert_allclose(figures['MeanTarget'], y.mean(), rtol=1e-5)
+  # An Adam slot m after one update is 0.1 g.
+  state = inside.learner(agent).state()
+  slots = [v for k, v in state.items() if k.startswith('optimizer/')]
+  moments = [v for v in slots if v.ndim][0::2]
+  norm = np.sqrt(sum(np.sum((m / 0.1) ** 2) for m in moments))
+  assert_allclose(figures['GradientNorm'], norm, rtol=1e-4)
+
+
+def test_a_distribution_of_returns_at_the_start_is_shown(tmp_path, often):
+  run(tmp_path, 'c51')
+  (event,) = read(tmp_path).Histograms('Learning/StartReturn')
+  assert event.step == 10
+  histogram = event.histogram_value
+  assert_allclose(histogram.num, 1.0, rtol=1e-5)
+  assert_allclose(sum(histogram.bucket), 1.0, rtol=1e-5)
+
+
+@pytest.mark.no_backend
+def test_a_distribution_is_drawn_where_its_masses_are(tmp_path):
+  writer = event_writer.SummaryWriter(str(tmp_path))
+  writer.events.open()
+  writer.add_distribution('D', [0.0, 1.0, 2.0], [0.2, 0.3, 0.5], 7)
+  writer.close()
+  (event,) = read(tmp_path).Histograms('D')
+  assert event.step == 7
+  assert_allclose(event.histogram_value.bucket, [0.2, 0.3, 0.5])
+  assert (event.histogram_value.min, event.histogram_value.max) == (0.0, 2.0)
+
+
+# Once each, and bit-equal -----------------------------------------------------
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_learning_does_not_know_of_figures(name, tmp_path, often):
+  shown = run(tmp_path / 'on', name)
+  hidden = run(tmp_path / 'off', name, live_figures=False)
+  assert [k for k in shown if 'tensorboard/Learning' in k]
+  live_tags = ('Learning/', 'Episode/', 'Replay/', 'Speed/')
+  is_live = tuple(f'tensorboard/{tag}' for tag in live_tags)
+  shown = {k: v for k, v in shown.items() if not k.startswith(is_live)}
+  runs.assert_equal(shown, hidden)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_resumed_run_shows_each_point_once(name, tmp_path, often):
+  whole = run(tmp_path / 'whole', name)
+  folder = tmp_path / 'stopped'
+  cls = type('Interrupted', (runs.Interrupted,), {'stops': (57, 130, 201)})
+  for _ in cls.stops:
+    with pytest.raises(run_experiment.Stopped):
+      run(folder, name, cls=cls)
+  runs.assert_equal(run(folder, name, cls=cls), whole)
+  steps = [e.step for e in read(folder).Scalars('Learning/Loss')]
+  assert steps == sorted(set(steps))
+  tags = read(folder).Tags()['histograms']
+  assert tags == ([] if name == 'dqn' else ['Learning/StartReturn'])
+  for tag in tags:
+    assert [e.step for e in read(folder).Histograms(tag)] == [10]
+
+
+@pytest.mark.no_backend
+def test_a_run_of_before_goes_on_counting_where_its_agent_is():
+  figures = live.LiveFigures(types.SimpleNamespace())
+  figures.restore({'steps': 1_000_000})
+  assert figures.saved()['next'] == 1_000_000 + live.period(1_000_000)
