@@ -80,7 +80,7 @@ class ReportingAgent(saving.SavedAgent):
     Args:
       **figures: `[B, ...]` by name.
     """
-    self._notes = figures
+    self._notes = {**self._notes, **figures}
 
   def _take_notes(self):
     notes, self._notes = dict(self._notes), {}

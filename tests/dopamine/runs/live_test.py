@@ -170,6 +170,28 @@ def test_the_norm_and_the_means_are_of_the_batch():
   assert_allclose(figures['GradientNorm'], norm, rtol=1e-4)
 
 
+def test_a_subclass_shows_a_figure_beside_those_of_the_loss_it_calls():
+  from keras import ops
+
+  from tests.support import agents
+  from tests.support import small
+
+  class Noting(agents.SmallReplayAgent):
+    def _loss(self, batch):
+      loss = super()._loss(batch)
+      self._note(LargestLoss=ops.max(loss))
+      return loss
+
+  agent = agents.make_agent(Noting)
+  for _ in range(2):
+    update = inside.learner(agent).update(small.batches())
+  assert update.figures.keys() == {
+    *('GradientNorm', 'MeanQ', 'MeanTarget', 'LargestLoss'),
+  }
+  largest = float(np.asarray(update.figures['LargestLoss'])[0])
+  assert_allclose(largest, np.asarray(update.loss).max(), rtol=1e-6)
+
+
 def test_a_distribution_of_returns_at_the_start_is_shown(tmp_path, often):
   run(tmp_path, 'c51')
   (event,) = read(tmp_path).Histograms('Learning/StartReturn')

@@ -10,7 +10,14 @@ import gin
 import keras
 import numpy as np
 import pytest
+from tensorboard import context
+from tensorboard.backend.event_processing import data_provider
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.backend.event_processing import plugin_event_multiplexer
+from tensorboard.plugins import base_plugin
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams import backend_context as hparams_context
+from tensorboard.plugins.hparams import list_session_groups
 
 from dopamine.discrete_domains import run_experiment
 from dopamine.files import atomic
@@ -230,3 +237,33 @@ def test_the_command_can_be_given_again(tmp_path):
     command, shell=True, capture_output=True, text=True, check=False
   )
   assert 'nothing is left to run' in again.stderr, again.stderr
+
+
+def hyper_parameters(base_dir):
+  """What TensorBoard's HParams has of a run, by its own reading."""
+  multiplexer = plugin_event_multiplexer.EventMultiplexer({'.': str(base_dir)})
+  multiplexer.Reload()
+  provider = data_provider.MultiplexerDataProvider(multiplexer, str(base_dir))
+  backend_context = hparams_context.Context(
+    base_plugin.TBContext(logdir=str(base_dir), data_provider=provider)
+  )
+  request = api_pb2.ListSessionGroupsRequest(
+    experiment_name='', slice_size=10, allowed_statuses=range(4)
+  )
+  found = list_session_groups.Handler(
+    context.RequestContext(), backend_context, '', request
+  ).run()
+  (group,) = found.session_groups
+  values = group.hparams.items()
+  return {k: getattr(v, v.WhichOneof('kind')) for k, v in values}
+
+
+def test_hparams_shows_the_settings_of_a_run_once(tmp_path):
+  run(tmp_path, 'DQNAgent.gamma = 0.97', 'Runner.num_iterations = 1', seed=5)
+  run(tmp_path, 'DQNAgent.gamma = 0.97', 'Runner.num_iterations = 2', seed=5)
+  found = hyper_parameters(tmp_path)
+  assert found['DQNAgent.gamma'] == 0.97
+  assert found['DQNAgent.double_dqn'] is False
+  assert found['Runner.create_environment_fn'].startswith('@')
+  assert found['seed'] == 5
+  assert found['Runner.num_iterations'] == 1  # As the run began.
