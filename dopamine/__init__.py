@@ -16,9 +16,13 @@ if not any(isinstance(finder, seams.Finder) for finder in sys.meta_path):
 
 
 def __getattr__(name: str) -> Any:
-  """Serves `__version__`, reading files only when it is asked for."""
+  """Serves what takes time to load only when it is asked for."""
   if name == '__version__':
     return _version()
+  if name == 'load_agent':
+    from dopamine.runs import trained
+
+    return trained.load_agent
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 

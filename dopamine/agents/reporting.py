@@ -51,6 +51,22 @@ class ReportingAgent(saving.SavedAgent):
       found = self._distribution(*map(ops.convert_to_tensor, arrays))
       return found and tuple(map(ops.convert_to_numpy, found))
 
+  def state_after(self, observation, is_first=False):
+    """The state once it sees an observation, `[1, ...]`; it does not yet.
+
+    Args:
+      observation: see `begin_episode`.
+      is_first: of an episode.
+    """
+    before = self.state.copy(), self._observation
+    try:
+      if is_first:
+        self._reset_state()
+      self._record_observation(observation)
+      return self.state.copy()
+    finally:
+      self.state[...], self._observation = before
+
   def _distribution(self, state, *draws):
     """Values and probabilities, `[B, A, N]` each; None if it has none.
 

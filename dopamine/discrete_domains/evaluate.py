@@ -6,128 +6,25 @@ r"""Evaluates trained weights: `python -m dopamine.discrete_domains.evaluate`.
 
 plays whole episodes as the evaluation phase of a run does, and prints their
 returns. Nothing of the run is needed but its weights, and nothing is written.
+Where the run has kept its settings,
+
+    python -m dopamine.discrete_domains.evaluate --base_dir=/tmp/dqn_pong
+
+needs no gin files; those that are given come on top.
 """
 
 from collections.abc import Sequence
-import os
-from typing import Any
 
 from absl import flags
 import numpy as np
 
 from dopamine import command_line
-from dopamine import seams
 from dopamine import signals
-from dopamine.discrete_domains import checkpointer
-from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
-from dopamine.runs import progress
-from dopamine.runs import saver
-from dopamine.settings import errors
-from dopamine.settings import gin_files
+from dopamine.runs import trained
 
-# The agent stores nothing: its replay memory need not hold anything.
-_BINDINGS = tuple(
-  f'{name}.replay_capacity = 1000'
-  for name in (
-    'OutOfGraphReplayBuffer',
-    'OutOfGraphPrioritizedReplayBuffer',
-    'WrappedReplayBuffer',
-    'WrappedPrioritizedReplayBuffer',
-  )
-)
-
-
-class Evaluation(run_experiment.Runner):
-  """A Runner that only evaluates, with what gin binds for `Runner`.
-
-  It has no folder, and saves nothing.
-  """
-
-  def __init__(self, checkpoint: str):
-    """Makes agent and environment, and loads the weights.
-
-    Args:
-      checkpoint: see `find_weights`.
-
-    Raises:
-      FileNotFoundError: there are no weights.
-      ValueError: they do not fit the agent; names the variable.
-    """
-    self._path = find_weights(checkpoint)
-    super().__init__('', run_experiment.create_agent)
-
-  def _take_folder(self) -> saver.NoSaver:  # type: ignore[override]
-    self._logger = self._summary_writer = None  # type: ignore[assignment]
-    return saver.NoSaver()
-
-  def _initialize_checkpointer_and_maybe_resume(
-    self, checkpoint_file_prefix: str
-  ) -> None:
-    """Loads the weights, in place of a checkpoint."""
-    self._agent.load_weights(self._path)
-    self._agent.eval_mode = True
-    self._start_iteration = 0
-
-  def _report(self) -> None:
-    """Says what is evaluated."""
-    print(
-      f'Evaluating {self._path} with {self._agent.__class__.__name__} in '
-      f'{self._environment}, seed {self._seed}',
-      flush=True,
-    )
-
-  def run(self, num_episodes: int) -> list[Any]:
-    """Returns the undiscounted, unclipped returns of episodes.
-
-    They are floats; where rewards are arrays, arrays of float64.
-    """
-    self._state.begin_phase('eval')
-    try:
-      episodes = [
-        self._run_one_episode()
-        for _ in progress.track(range(num_episodes), 'Episodes')
-      ]
-    finally:
-      self._close()
-    return [gym_lib.as_float64(value) for _, value in episodes]
-
-
-def find_weights(checkpoint: str) -> str:
-  """Returns the path of a file of weights.
-
-  Args:
-    checkpoint: the file `weights_ckpt.N.npz`, or a folder of checkpoints, or
-      one of a run, of which the newest complete one is taken, or the one that
-      gin binds to `get_latest_checkpoint_number.override_number`; or of
-      Dopamine 1 to 3 `tf_ckpt-N`, `ckpt.N` of a JAX agent, or a folder of such,
-      complete or not.
-
-  Raises:
-    FileNotFoundError: there is none.
-  """
-  old_weights = seams.compat('old_weights')  # Loads Keras.
-  # Absolute, because an environment may change the working folder.
-  path = checkpoint and os.path.abspath(os.path.expanduser(checkpoint))
-  if os.path.isdir(os.path.join(path, 'checkpoints')):  # Of a whole run.
-    path = os.path.join(path, 'checkpoints')
-  if os.path.isdir(path):
-    folder, find = path, checkpointer.get_latest_checkpoint_number
-    number = find(folder)
-    chosen = gin_files.bound_values(find).get('override_number')
-    has_none = number < 0 and chosen is None
-    name = f'weights_ckpt.{"N" if has_none else number}.npz'
-    path = os.path.join(folder, name)
-    if old_weights and not os.path.isfile(path):
-      path = old_weights.latest(folder, chosen) or path
-  is_old = old_weights and old_weights.is_tensorflow(path)
-  if not (os.path.isfile(path) or is_old):
-    raise errors.MissingFileError(
-      f'--checkpoint={checkpoint} has no weights (there is no {path}): give a '
-      'file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or the folder checkpoints '
-      'of a run'
-    )
-  return path
+Evaluation = trained.Evaluation
+find_weights = trained.find_weights
 
 
 def confidence_interval(
@@ -176,10 +73,16 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _evaluate() -> None:
-  checkpoint = command_line.require('checkpoint', '/tmp/dqn_pong/checkpoints')
-  command_line.require_gin()
-  bindings = [*command_line.gin_bindings(), *_BINDINGS]
-  run_experiment.load_gin_configs(flags.FLAGS.gin_files, bindings)
+  checkpoint, run_dir = flags.FLAGS.checkpoint, flags.FLAGS.base_dir
+  files, bindings = flags.FLAGS.gin_files, command_line.gin_bindings()
+  if run_dir:
+    checkpoint = checkpoint or run_dir
+    own_files, own_bindings = trained.configuration(run_dir)
+    files, bindings = [*own_files, *files], [*own_bindings, *bindings]
+  else:
+    command_line.require('checkpoint', '/tmp/dqn_pong/checkpoints')
+    command_line.require_gin()
+  run_experiment.load_gin_configs(files, [*bindings, *trained.BINDINGS])
   with signals.interrupting(), Evaluation(checkpoint) as evaluation:
     returns = evaluation.run(flags.FLAGS.episodes)
   # Each number of an array reward by itself.
@@ -195,6 +98,11 @@ if __name__ == '__main__':
     None,
     'A file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, a folder of such, or one '
     'of a run.',
+  )
+  flags.DEFINE_string(
+    'base_dir',
+    None,
+    'The folder of a run, whose settings and newest checkpoint are taken.',
   )
   flags.DEFINE_integer('episodes', 30, 'How many to play.', lower_bound=1)
   command_line.run(main)

@@ -281,3 +281,20 @@ def unbound_parameter(cls: type, name: str) -> inspect.Parameter | None:
       if parameter is not None:
         return parameter
   return None
+
+
+@contextlib.contextmanager
+def set_aside() -> Iterator[None]:
+  """Has gin start without settings; at the end it has those of before."""
+  config = gin.config
+  stores: Any = (config._CONFIG, config._SINGLETONS, config._IMPORTS)
+  stores += (config._OPERATIVE_CONFIG,)
+  before, is_locked = [store.copy() for store in stores], gin.config_is_locked()
+  gin.clear_config()
+  try:
+    yield
+  finally:
+    gin.clear_config()
+    for store, content in zip(stores, before, strict=True):
+      store.update(content)
+    config._set_config_is_locked(is_locked)

@@ -49,7 +49,6 @@ SEAMS = {
   'discrete_domains/agent_factory.py': {'dopamine_4'},
   'discrete_domains/ale_state.py': {'old_states'},
   'discrete_domains/atari_lib.py': {'old_names'},
-  'discrete_domains/evaluate.py': {'old_weights'},
   'discrete_domains/gym_lib.py': {'old_gym'},
   'optimizers.py': {'old_optimizers'},
   'replay_memory/batches.py': {'old_memories'},
@@ -60,6 +59,7 @@ SEAMS = {
   'runs/checkpoints.py': {'old_records'},
   'runs/run_checks.py': {'adapters'},
   'runs/run_folder.py': {'old_folders'},
+  'runs/trained.py': {'old_weights'},
   'seams.py': {'dtypes', 'gin_tf', 'old_names'},
 }
 

@@ -1,0 +1,314 @@
+"""What a run has trained: its agent, to play with and to look at.
+
+agent = load_agent('/tmp/dqn_pong')
+observation = agent.environment.reset()
+agent.begin_episode()
+agent.q_values(observation)   # [A]
+agent.act(observation)
+"""
+
+from collections.abc import Sequence
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dopamine import seams
+from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import gym_lib
+from dopamine.discrete_domains import run_experiment
+from dopamine.runs import checkpoints
+from dopamine.runs import progress
+from dopamine.runs import run_record
+from dopamine.runs import saver
+from dopamine.settings import errors
+from dopamine.settings import gin_files as gin_settings
+
+# The agent stores nothing: its replay memory need not hold anything.
+BINDINGS = tuple(
+  f'{name}.replay_capacity = 1000'
+  for name in (
+    'OutOfGraphReplayBuffer',
+    'OutOfGraphPrioritizedReplayBuffer',
+    'WrappedReplayBuffer',
+    'WrappedPrioritizedReplayBuffer',
+  )
+)
+
+
+class Evaluation(run_experiment.Runner):
+  """A Runner that only evaluates, with what gin binds for `Runner`.
+
+  It has no folder, and saves nothing.
+  """
+
+  def __init__(self, checkpoint: str):
+    """Makes agent and environment, and loads the weights.
+
+    Args:
+      checkpoint: see `find_weights`.
+
+    Raises:
+      FileNotFoundError: there are no weights.
+      ValueError: they do not fit the agent; names the variable.
+    """
+    self.path = find_weights(checkpoint)
+    super().__init__('', run_experiment.create_agent)
+
+  @property
+  def partners(self) -> tuple[Any, Any]:
+    """The agent and the environment."""
+    return self._agent, self._environment
+
+  def _take_folder(self) -> saver.NoSaver:  # type: ignore[override]
+    self._logger = self._summary_writer = None  # type: ignore[assignment]
+    return saver.NoSaver()
+
+  def _initialize_checkpointer_and_maybe_resume(
+    self, checkpoint_file_prefix: str
+  ) -> None:
+    """Loads the weights, in place of a checkpoint."""
+    self._agent.load_weights(self.path)
+    self._agent.eval_mode = True
+    self._start_iteration = 0
+
+  def _report(self) -> None:
+    """Says what is evaluated."""
+    print(
+      f'Evaluating {self.path} with {self._agent.__class__.__name__} in '
+      f'{self._environment}, seed {self._seed}',
+      flush=True,
+    )
+
+  def run(self, num_episodes: int) -> list[Any]:
+    """Returns the undiscounted, unclipped returns of episodes.
+
+    They are floats; where rewards are arrays, arrays of float64.
+    """
+    self._state.begin_phase('eval')
+    try:
+      episodes = [
+        self._run_one_episode()
+        for _ in progress.track(range(num_episodes), 'Episodes')
+      ]
+    finally:
+      self._close()
+    return [gym_lib.as_float64(value) for _, value in episodes]
+
+
+def find_weights(checkpoint: str) -> str:
+  """Returns the path of a file of weights.
+
+  Args:
+    checkpoint: the file `weights_ckpt.N.npz`, or a folder of checkpoints, or
+      one of a run, of which that of the newest complete iteration is taken, or
+      the one that gin binds to `get_latest_checkpoint_number.override_number`,
+      or the newest within the first iteration where none is complete; or of
+      Dopamine 1 to 3 `tf_ckpt-N`, `ckpt.N` of a JAX agent, or a folder of such,
+      complete or not.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  old_weights = seams.compat('old_weights')  # Loads Keras.
+  # Absolute, because an environment may change the working folder.
+  path = checkpoint and os.path.abspath(os.path.expanduser(checkpoint))
+  if os.path.isdir(os.path.join(path, 'checkpoints')):  # Of a whole run.
+    path = os.path.join(path, 'checkpoints')
+  if os.path.isdir(path):
+    folder, find = path, checkpointer.get_latest_checkpoint_number
+    number = find(folder)
+    chosen = gin_settings.bound_values(find).get('override_number')
+    has_none = number < 0 and chosen is None
+    name = f'weights_ckpt.{"N" if has_none else number}.npz'
+    path = os.path.join(folder, name)
+    if old_weights and not os.path.isfile(path):
+      path = old_weights.latest(folder, chosen) or path
+    if has_none and not os.path.isfile(path):
+      path = _within_an_iteration(folder) or path
+  is_old = old_weights and old_weights.is_tensorflow(path)
+  if not (os.path.isfile(path) or is_old):
+    raise errors.MissingFileError(
+      f'--checkpoint={checkpoint} has no weights (there is no {path}): give a '
+      'file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or the folder checkpoints '
+      'of a run'
+    )
+  return path
+
+
+def _within_an_iteration(folder: str) -> str | None:
+  """The path of the newest weights of a run that is young."""
+  if not os.path.isdir(os.path.join(folder, 'mid_iteration')):
+    return None
+  for place in reversed(checkpoints.RunCheckpoints(folder).places()):
+    name = f'weights_ckpt.{place.number}.npz'
+    path = os.path.join(place.checkpointer.directory, name)
+    if os.path.isfile(path):
+      return path
+  return None
+
+
+def configuration(run_dir: str) -> tuple[list[str], list[str]]:
+  """The gin files and bindings of a run, as it has kept them.
+
+  Raises:
+    FileNotFoundError: it has kept none.
+  """
+  run_dir = os.path.abspath(os.path.expanduser(run_dir))
+  path = os.path.join(run_dir, 'operative_config.gin')
+  if not os.path.isfile(path):
+    raise errors.MissingFileError(
+      f'{run_dir} holds no settings (there is no {path}): give the folder of a '
+      'run, or the gin files that it was trained with (--gin_files, or '
+      'gin_files= of load_agent)'
+    )
+  with open(path, encoding='utf-8') as file:
+    settings = run_record.settings(file.read())
+  makes_environment = settings.get('TrainRunner.create_environment_fn')
+  if makes_environment is None:
+    return [path], []
+  return [path], [f'Runner.create_environment_fn = {makes_environment}']
+
+
+class Distribution(NamedTuple):
+  """The return of each action.
+
+  Attributes:
+    values: `[A, N]`, or `[B, A, N]` of several states.
+    probabilities: of the values.
+  """
+
+  values: np.ndarray
+  probabilities: np.ndarray
+
+
+class TrainedAgent:
+  """Plays, and says what it thinks; it learns nothing.
+
+  Where a method takes an observation it means the state that the agent is in
+  once it sees that, after those that `act` was given in this episode. A whole
+  state `[*observation_shape, stack_size]`, and several of them `[B, ...]`, are
+  taken as they are.
+
+  Attributes:
+    agent: what it is, in evaluation.
+    environment: of the run, made anew.
+    path: of the weights.
+  """
+
+  def __init__(self, evaluation: Evaluation):
+    self._evaluation = evaluation
+    self.agent, self.environment = evaluation.partners
+    self.path = evaluation.path
+    self.begin_episode()
+
+  def __repr__(self):
+    return f'TrainedAgent({self.agent.__class__.__name__}, {self.path!r})'
+
+  def begin_episode(self) -> None:
+    """Forgets what was seen."""
+    self._seen: Any = None
+
+  def act(self, observation: Any) -> Any:
+    """Returns the next action, epsilon-greedy as in evaluation.
+
+    Args:
+      observation: the one that followed the last action, or the first of an
+        episode.
+    """
+    is_first, self._seen = self._seen is None, observation
+    if is_first:
+      return self.agent.begin_episode(observation)
+    return self.agent.step(0.0, observation)
+
+  def q_values(self, observation: Any) -> np.ndarray:
+    """Returns Q(s, .), `[A]`, or `[B, A]` of several states."""
+    states, is_one = self._states(observation)
+    found = self.agent.predict_q_values(states)
+    return found[0] if is_one else found
+
+  def distribution(self, observation: Any) -> Distribution | None:
+    """Returns the return's distribution, None if the agent has none."""
+    states, is_one = self._states(observation)
+    found = self.agent.predict_distribution(states)
+    if found is None:
+      return None
+    return Distribution(*(x[0] for x in found) if is_one else found)
+
+  def _states(self, observation: Any) -> tuple[np.ndarray, bool]:
+    """The states that are meant, `[B, ...]`, and whether it is only one."""
+    from dopamine.agents import reporting  # Loads Keras.
+
+    agent = self.agent
+    if not isinstance(agent, reporting.ReportingAgent):
+      raise errors.InterfaceError(
+        f'{agent.__class__.__name__} does not say what it thinks: derive it '
+        'from DQNAgent, or ask it itself (load_agent(...).agent)'
+      )
+    shape = agent.state.shape[1:]
+    array = np.asarray(observation)
+    if array.shape == shape:
+      return array[None], True
+    if array.shape[1:] == shape:
+      return array, False
+    if observation is self._seen:
+      state = agent.state
+      recorded = np.ravel(array).astype(state.dtype)
+      if np.array_equal(np.ravel(state[0, ..., -1]), recorded):
+        return state.copy(), True
+    return agent.state_after(observation, self._seen is None), True
+
+
+def load_agent(
+  run_dir: str | os.PathLike,
+  checkpoint: int | str | os.PathLike | None = None,
+  gin_files: Sequence[str] = (),
+  gin_bindings: Sequence[str] = (),
+) -> TrainedAgent:
+  """Returns the agent of a run, with the run's own settings.
+
+  gin's settings in this process stay what they are. The backend is Keras's, one
+  per process; weights of either fit both.
+
+  Args:
+    run_dir: the `base_dir` of a run.
+    checkpoint: an iteration, or a path that `find_weights` takes; None is the
+      newest complete one.
+    gin_files: for a run that has kept no settings, as those of Dopamine 1 to 3;
+      otherwise they come on top.
+    gin_bindings: further statements, which override all files.
+
+  Raises:
+    FileNotFoundError: there are no settings, or no weights.
+    ValueError: the weights do not fit the agent; names the variable.
+  """
+  run_dir = os.path.abspath(os.path.expanduser(os.fspath(run_dir)))
+  own_files, own_bindings = [], []
+  config = os.path.join(run_dir, 'operative_config.gin')
+  if os.path.isfile(config) or not (gin_files or gin_bindings):
+    own_files, own_bindings = configuration(run_dir)
+  if isinstance(checkpoint, int):
+    weights = _of_iteration(run_dir, checkpoint)
+  else:
+    weights = os.fspath(checkpoint) if checkpoint is not None else run_dir
+  with gin_settings.set_aside():
+    run_experiment.load_gin_configs(
+      [*own_files, *gin_files], [*own_bindings, *gin_bindings, *BINDINGS]
+    )
+    return TrainedAgent(_Silent(weights))
+
+
+class _Silent(Evaluation):
+  def _report(self) -> None: ...
+
+
+def _of_iteration(run_dir: str, number: int) -> str:
+  """The path of an iteration's weights, ours or those of before."""
+  folder = os.path.join(run_dir, 'checkpoints')
+  folder = folder if os.path.isdir(folder) else run_dir
+  names = f'weights_ckpt.{number}.npz', f'tf_ckpt-{number}', f'ckpt.{number}'
+  paths = [os.path.join(folder, name) for name in names]
+  found = [
+    p for p in paths if os.path.isfile(p) or os.path.isfile(f'{p}.index')
+  ]
+  return (found or paths)[0]

@@ -1,0 +1,246 @@
+"""Agents of runs, loaded to be asked: the values are those of the weights."""
+
+import gin
+import numpy as np
+from numpy.testing import assert_allclose
+from numpy.testing import assert_array_equal
+import pytest
+
+import dopamine
+from dopamine import backend
+from dopamine.discrete_domains import run_experiment
+from dopamine.runs import trained
+from dopamine.settings import errors
+from tests.support import inside
+
+CARTPOLE = """
+import dopamine.discrete_domains.gym_lib
+Runner.create_environment_fn = @gym_lib.create_gym_environment
+create_gym_environment.environment_name = 'CartPole'
+create_gym_environment.version = 'v1'
+create_agent.fit_to_environment = True
+DQNAgent.stack_size = 1
+DQNAgent.min_replay_history = 20
+WrappedReplayBuffer.batch_size = 8
+WrappedPrioritizedReplayBuffer.batch_size = 8
+WrappedReplayBuffer.replay_capacity = 5000
+WrappedPrioritizedReplayBuffer.replay_capacity = 5000
+Runner.training_steps = 60
+Runner.evaluation_steps = 1
+Runner.max_steps_per_episode = 20
+Runner.num_iterations = 2
+""".splitlines()
+NAMES = ['dqn', 'rainbow', 'quantile', 'implicit_quantile', 'full_rainbow']
+if backend.current() == 'jax':
+  NAMES += [f'jax_{name}' for name in NAMES]
+
+
+@pytest.fixture(autouse=True)
+def clear_gin():
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+def train(base_dir, name, *bindings):
+  """A short run, whose settings gin forgets; returns its agent."""
+  gin.clear_config()
+  run_experiment.load_gin_configs(
+    [], [*CARTPOLE, f'create_agent.agent_name = "{name}"', *bindings]
+  )
+  with run_experiment.create_runner(str(base_dir)) as runner:
+    runner.run_experiment()
+  gin.clear_config()
+  return inside.agent(runner)
+
+
+def states(count=3):
+  return np.random.default_rng(2).normal(size=(count, 4, 1))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_values_are_those_of_the_agent_that_was_trained(name, tmp_path):
+  agent = train(tmp_path, name)
+  loaded = trained.load_agent(tmp_path)
+  assert loaded.path.endswith('weights_ckpt.1.npz')
+  assert_array_equal(
+    loaded.q_values(states()), agent.predict_q_values(states())
+  )
+  found = loaded.distribution(states())
+  assert (found is None) == (name.removeprefix('jax_') == 'dqn')
+  if found is not None:
+    assert_array_equal(found.values, agent.predict_distribution(states())[0])
+    assert found.values.shape == found.probabilities.shape
+  one = states()[0]
+  assert_allclose(loaded.q_values(one), loaded.q_values(states())[0], atol=1e-5)
+  assert loaded.q_values(one[:, 0]).shape == (2,)
+
+
+def test_it_plays_as_in_evaluation_and_learns_nothing(tmp_path):
+  train(tmp_path, 'dqn')
+  loaded = dopamine.load_agent(
+    tmp_path, gin_bindings=['DQNAgent.epsilon_eval = 0.0']
+  )
+  before = inside.learner(loaded.agent).state()
+  observation, total = loaded.environment.reset(), 0
+  for _ in range(10):
+    values = loaded.q_values(observation)
+    action = loaded.act(observation)
+    assert action == np.argmax(values)
+    # Of the same observation, also once it was acted on.
+    assert_array_equal(loaded.q_values(observation), values)
+    observation, reward, is_terminal, _ = loaded.environment.step(action)
+    total += reward
+    if is_terminal:
+      break
+  assert total > 3
+  after = inside.learner(loaded.agent).state()
+  assert all(np.array_equal(before[k], after[k]) for k in before)
+  assert inside.memory(loaded.agent).add_count == 0
+
+
+def test_a_stack_of_observations_is_that_of_the_episode(tmp_path):
+  train(tmp_path, 'dqn', 'DQNAgent.stack_size = 2')
+  loaded = trained.load_agent(tmp_path)
+  first, second, third = np.random.default_rng(0).normal(size=(3, 4))
+  none = np.zeros(4)
+
+  def of(*observations):
+    return loaded.q_values(np.stack(observations, axis=-1))
+
+  assert_array_equal(loaded.q_values(first), of(none, first))
+  loaded.act(first)
+  assert_array_equal(loaded.q_values(first), of(none, first))
+  assert_array_equal(loaded.q_values(second), of(first, second))
+  loaded.act(second)
+  assert_array_equal(loaded.q_values(third), of(second, third))
+  # A buffer that is written anew is another observation.
+  second[:] = third
+  assert_array_equal(loaded.q_values(second), loaded.q_values(third.copy()))
+  loaded.begin_episode()
+  assert_array_equal(loaded.q_values(third), of(none, third))
+
+
+def test_a_checkpoint_may_be_chosen(tmp_path):
+  train(tmp_path, 'dqn')
+  old = trained.load_agent(tmp_path, checkpoint=0)
+  new = trained.load_agent(tmp_path, checkpoint=1)
+  assert old.path.endswith('weights_ckpt.0.npz')
+  assert not np.array_equal(old.q_values(states()), new.q_values(states()))
+  by_path = trained.load_agent(tmp_path, checkpoint=old.path)
+  assert_array_equal(by_path.q_values(states()), old.q_values(states()))
+  with pytest.raises(FileNotFoundError, match=r'weights_ckpt\.7\.npz'):
+    trained.load_agent(tmp_path, checkpoint=7)
+
+
+def test_a_run_in_its_first_iteration_has_the_newest_weights(tmp_path):
+  class Stopping(run_experiment.Runner):
+    saves_mid_episode = True
+
+    def _run_one_step(self, action):
+      if self._state.steps == 40:
+        self.request_stop()
+      return super()._run_one_step(action)
+
+  run_experiment.load_gin_configs(
+    [], [*CARTPOLE, 'create_agent.agent_name = "dqn"']
+  )
+  with (
+    Stopping(str(tmp_path), run_experiment.create_agent) as runner,
+    pytest.raises(run_experiment.Stopped),
+  ):
+    runner.run_experiment()
+  agent = inside.agent(runner)
+  gin.clear_config()
+  loaded = trained.load_agent(tmp_path)
+  assert 'mid_iteration' in loaded.path
+  assert_array_equal(
+    loaded.q_values(states()), agent.predict_q_values(states())
+  )
+
+
+# gin --------------------------------------------------------------------------
+
+
+def test_two_runs_in_one_process_and_gin_stays_what_it_was(tmp_path):
+  first = train(tmp_path / 'a', 'dqn')
+  second = train(tmp_path / 'b', 'rainbow', 'RainbowAgent.num_atoms = 11')
+  run_experiment.load_gin_configs(
+    [], [*CARTPOLE, 'create_agent.agent_name = "dqn"', 'DQNAgent.gamma = 0.5']
+  )
+  before = gin.config_str(), gin.operative_config_str()
+  b = trained.load_agent(tmp_path / 'b')
+  a = trained.load_agent(tmp_path / 'a')
+  assert (gin.config_str(), gin.operative_config_str()) == before
+  assert gin.config_is_locked()
+  assert gin.query_parameter('DQNAgent.gamma') == 0.5
+  assert b.distribution(states()).values.shape == (3, 2, 11)
+  assert_array_equal(a.q_values(states()), first.predict_q_values(states()))
+  assert_array_equal(b.q_values(states()), second.predict_q_values(states()))
+
+
+def test_gin_stays_what_it_was_where_loading_fails(tmp_path):
+  train(tmp_path, 'dqn')
+  gin.bind_parameter('DQNAgent.gamma', 0.5)
+  with pytest.raises(ValueError):
+    trained.load_agent(tmp_path, gin_bindings=['DQNAgent.gama = 1'])
+  assert gin.query_parameter('DQNAgent.gamma') == 0.5
+  assert not gin.config_is_locked()
+
+
+def test_a_run_that_only_trains_knows_its_environment(tmp_path):
+  bindings = [
+    'create_runner.schedule = "continuous_train"',
+    'TrainRunner.create_environment_fn = @gym_lib.create_gym_environment',
+  ]
+  others = [x for x in CARTPOLE if not x.startswith('Runner.create_env')]
+  run_experiment.load_gin_configs(
+    [], [*others, 'create_agent.agent_name = "dqn"', *bindings]
+  )
+  with run_experiment.create_runner(str(tmp_path)) as runner:
+    runner.run_experiment()
+  loaded = trained.load_agent(tmp_path)
+  assert loaded.environment.task_name == 'CartPole-v1'
+
+
+# Mistakes ---------------------------------------------------------------------
+
+
+def test_a_folder_without_settings_says_the_way_out(tmp_path):
+  with pytest.raises(
+    FileNotFoundError, match='operative_config.gin.*gin_files'
+  ):
+    trained.load_agent(tmp_path)
+
+
+def test_a_run_without_weights_says_so(tmp_path):
+  train(tmp_path, 'dqn', 'Runner.num_iterations = 0')
+  (tmp_path / 'operative_config.gin').write_text('\n'.join(CARTPOLE))
+  with pytest.raises(FileNotFoundError, match='has no weights'):
+    trained.load_agent(tmp_path)
+
+
+def test_a_foreign_agent_says_nothing(tmp_path):
+  train(tmp_path, 'dqn')
+  loaded = trained.load_agent(tmp_path)
+
+  class Foreign:
+    pass
+
+  loaded.agent = Foreign()
+  with pytest.raises(errors.InterfaceError, match='Foreign does not say'):
+    loaded.q_values(states())
+
+
+def test_settings_may_be_given_where_a_run_has_kept_none(tmp_path):
+  agent = train(tmp_path / 'new', 'dqn')
+  (tmp_path / 'old').mkdir()
+  weights = tmp_path / 'new' / 'checkpoints' / 'weights_ckpt.1.npz'
+  loaded = trained.load_agent(
+    tmp_path / 'old',
+    checkpoint=weights,
+    gin_bindings=[*CARTPOLE, 'create_agent.agent_name = "dqn"'],
+  )
+  assert_array_equal(
+    loaded.q_values(states()), agent.predict_q_values(states())
+  )
