@@ -1,0 +1,92 @@
+"""Puts plotters on a screen, and keeps it as pictures and as a video."""
+
+from pathlib import Path
+
+import cv2
+import gin
+import numpy as np
+
+from dopamine.utils import video
+
+
+def _pixels(picture) -> np.ndarray:
+  """`[height, width, 3]` of what a plotter drew: an array or a surface."""
+  if isinstance(picture, np.ndarray):
+    return picture
+  import pygame  # It is there: the plotter made a surface with it.
+
+  return pygame.surfarray.array3d(picture).swapaxes(0, 1)
+
+
+@gin.configurable
+class AgentVisualizer:
+  """Draws plotters at their places on one screen.
+
+  Attributes:
+    record_frame: the screen, `[screen_height, screen_width, 3]`, `uint8`.
+  """
+
+  def __init__(
+    self,
+    record_path,
+    plotters,
+    screen_width=160,
+    screen_height=210,
+    render_rate=1,
+    file_types=('png', ''),
+    filename_format='frame_{:06d}',
+  ):
+    """Makes the folder and an empty screen.
+
+    Args:
+      record_path: the folder of the pictures and the video.
+      plotters: what is drawn, the later over the earlier.
+      screen_width: in pixels.
+      screen_height: in pixels.
+      render_rate: calls of `visualize` from one picture to the next.
+      file_types: of the pictures; '' stands for nothing.
+      filename_format: of their names, given the number of the picture.
+    """
+    self.record_path = record_path
+    self.plotters = plotters
+    self.screen_width = screen_width
+    self.screen_height = screen_height
+    self.render_rate = render_rate
+    self.file_types = file_types
+    self.filename_format = filename_format
+    self.step = 0
+    self.record_frame = np.zeros((screen_height, screen_width, 3), np.uint8)
+    Path(record_path).mkdir(parents=True, exist_ok=True)
+
+  def visualize(self):
+    """Draws and saves the screen, at each `render_rate`-th call."""
+    if self.step % self.render_rate == 0:
+      self.record_frame[...] = 0
+      for plotter in self.plotters:
+        picture = _pixels(plotter.draw())
+        region = self.record_frame[plotter.y :, plotter.x :]
+        height, width = np.minimum(region.shape[:2], picture.shape[:2])
+        region[:height, :width] = picture[:height, :width]
+      self.save_frame()
+    self.step += 1
+
+  def save_frame(self):
+    """Saves the screen as the picture that is due."""
+    number = self.step // self.render_rate
+    name = self.filename_format.format(number)
+    for file_type in filter(None, self.file_types):
+      path = Path(self.record_path, f'{name}.{file_type}')
+      if not cv2.imwrite(str(path), self.record_frame[..., ::-1]):
+        raise OSError(f'cannot write {path}')
+
+  def generate_video(self, video_file='video.mp4'):
+    """Makes an mp4 of the pictures, 30 to a second; returns its path."""
+    count = -(-self.step // self.render_rate)
+    file_type = next(filter(None, self.file_types))
+    path = Path(self.record_path, video_file)
+    size = self.screen_width, self.screen_height
+    with video.Mp4(path, size, fps=30) as mp4:
+      for number in range(count):
+        name = f'{self.filename_format.format(number)}.{file_type}'
+        mp4.add(cv2.imread(str(Path(self.record_path, name)))[..., ::-1])
+    return path

@@ -1,0 +1,135 @@
+"""Tests of the plotters and the visualizer, by pixels."""
+
+import gin
+import imageio_ffmpeg
+import numpy as np
+import pygame
+import pytest
+
+from dopamine.utils import agent_visualizer
+from dopamine.utils import atari_plotter
+from dopamine.utils import bar_plotter
+from dopamine.utils import line_plotter
+from dopamine.utils import plotter
+
+pytestmark = pytest.mark.no_backend
+
+
+class _Environment:
+  def render(self, mode):
+    assert mode == 'rgb_array'
+    frame = np.zeros((20, 10, 3), np.uint8)
+    frame[:10] = 255, 0, 0
+    return frame
+
+
+def _is_red(image):
+  return (image[..., 0] > 200) & (image[..., 1:].max(axis=-1) < 80)
+
+
+def test_atari_plotter_scales_the_screen():
+  image = atari_plotter.AtariPlotter({'environment': _Environment()}).draw()
+  assert image.shape == (210, 160, 3)
+  assert _is_red(image)[:100].all()
+  assert not _is_red(image)[110:].any()
+
+
+def test_a_bar_is_where_its_bin_is():
+  heights = np.zeros((1, 4))
+  heights[0, 3] = 1
+  plot = bar_plotter.BarPlotter(
+    {'get_bar_data_fn': lambda: heights, 'colors': ['r'], 'width': 300}
+  )
+  image = plot.draw()
+  assert image.shape == (210, 300, 3)
+  right = np.flatnonzero(_is_red(image).any(axis=0))
+  heights[0] = 1, 0, 0, 0
+  left = np.flatnonzero(_is_red(plot.draw()).any(axis=0))
+  assert left.max() < right.min()
+  assert left.max() < 150 < right.min()
+
+
+def test_a_line_goes_up():
+  line = [0, 0, 1, 1]
+  image = line_plotter.LinePlotter(
+    {'get_line_data_fn': lambda: [line], 'colors': ['r']}
+  ).draw()
+  rows, columns = np.nonzero(_is_red(image))
+  assert rows[columns < 80].mean() > rows[columns > 140].mean() + 50
+
+
+def test_the_window_of_a_line_moves():
+  plot = line_plotter.LinePlotter(
+    {'get_line_data_fn': lambda: [list(range(30))], 'max_width': 10}
+  )
+  plot.draw()
+  assert list(plot.plot.lines[0].get_xdata()) == list(range(20, 30))
+
+
+class _MyPlotter(line_plotter.LinePlotter):
+  _defaults = {**line_plotter.LinePlotter._defaults, 'title': 'Mine', 'x': 7}
+
+  def _setup_plot(self):
+    super()._setup_plot()
+    self.plot.set_ylim(0, self.parameters['top'])
+
+
+def test_a_subclass_sets_up_its_own_plot():
+  mine = _MyPlotter({'get_line_data_fn': lambda: [[1, 2]], 'top': 9, 'y': 3})
+  mine.draw()
+  assert (mine.x, mine.y) == (7, 3)
+  assert mine.plot.get_title() == 'Mine'
+  assert mine.plot.get_ylim() == (0, 9)
+  assert mine.fig.axes == [mine.plot]
+
+
+def test_gin_binds_plotters():
+  gin.parse_config(
+    "LinePlotter.parameter_dict = {'get_line_data_fn': @f, 'width': 99}\n"
+    'AgentVisualizer.screen_width = 30',
+    skip_unknown=['f'],
+  )
+  try:
+    assert gin.query_parameter('AgentVisualizer.screen_width') == 30
+  finally:
+    gin.clear_config()
+
+
+class _Moving(plotter.Plotter):
+  """As written for Dopamine 3.2.1: returns a surface."""
+
+  step = 0
+
+  def draw(self):
+    surface = pygame.Surface((40, 10))
+    surface.fill((255, 0, 0), (self.step, 0, 5, 10))
+    self.step += 2
+    return surface
+
+
+def test_surfaces_become_pictures_and_a_video(tmp_path):
+  visualizer = agent_visualizer.AgentVisualizer(
+    str(tmp_path / 'images'),
+    [_Moving({'x': 3, 'y': 5}), _Moving({'x': 90, 'y': 60})],
+    screen_width=100,
+    screen_height=64,
+    render_rate=2,
+  )
+  for _ in range(19):
+    visualizer.visualize()
+  red = np.argwhere(_is_red(visualizer.record_frame[:50]))
+  assert red.min(axis=0).tolist() == [5, 3 + 18]
+  assert red.max(axis=0).tolist() == [14, 3 + 18 + 4]
+  path = visualizer.generate_video()
+  assert sorted(file.name for file in path.parent.iterdir()) == [
+    *(f'frame_{i:06d}.png' for i in range(10)),
+    'video.mp4',
+  ]
+  reader = imageio_ffmpeg.read_frames(str(path))
+  meta = next(reader)
+  frames = np.array([np.frombuffer(f, np.uint8) for f in reader])
+  frames = frames.reshape(-1, 64, 100, 3)
+  assert (meta['fps'], meta['size'], len(frames)) == (30, (100, 64), 10)
+  for t, frame in enumerate(frames):
+    red = np.flatnonzero(frame[9, :80, 0] > 128)
+    assert abs(red.min() - (3 + 2 * t)) <= 1
