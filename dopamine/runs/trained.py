@@ -288,7 +288,7 @@ def load_agent(
   if os.path.isfile(config) or not (gin_files or gin_bindings):
     own_files, own_bindings = configuration(run_dir)
   if isinstance(checkpoint, int):
-    weights = _of_iteration(run_dir, checkpoint)
+    weights = of_iteration(run_dir, checkpoint)
   else:
     weights = os.fspath(checkpoint) if checkpoint is not None else run_dir
   with gin_settings.set_aside():
@@ -302,8 +302,8 @@ class _Silent(Evaluation):
   def _report(self) -> None: ...
 
 
-def _of_iteration(run_dir: str, number: int) -> str:
-  """The path of an iteration's weights, ours or those of before."""
+def of_iteration(run_dir: str, number: int) -> str:
+  """Returns the path of an iteration's weights, ours or those of before."""
   folder = os.path.join(run_dir, 'checkpoints')
   folder = folder if os.path.isdir(folder) else run_dir
   names = f'weights_ckpt.{number}.npz', f'tf_ckpt-{number}', f'ckpt.{number}'

@@ -1,0 +1,258 @@
+"""Tests of the film of a run, through the command's `main`."""
+
+import itertools
+import re
+
+from absl import flags
+import gin
+import gymnasium
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from dopamine.agents.dqn import dqn_agent
+from dopamine.discrete_domains import gym_lib
+from dopamine.discrete_domains import run_experiment
+from dopamine.discrete_domains import train as train_command  # Its flags.
+from dopamine.discrete_domains import watch
+from dopamine.utils import panel
+from tests.support import commands
+
+CARTPOLE = 'dopamine/agents/rainbow/configs/rainbow_cartpole.gin'
+PONG = 'dopamine/agents/implicit_quantile/configs/implicit_quantile.gin'
+pytestmark = pytest.mark.usefixtures('at_the_root', 'watching_flags')
+
+
+@pytest.fixture
+def watching_flags():
+  """Those that `watch` has where it is a process of its own."""
+  before = {*flags.FLAGS, *train_command.FLAGS}
+  watch.define_flags()
+  yield
+  for name in set(flags.FLAGS) - before:
+    delattr(flags.FLAGS, name)
+
+
+def train(base_dir, gin_file, *bindings):
+  gin.clear_config()
+  run_experiment.load_gin_configs(
+    [str(commands.ROOT / gin_file)],
+    [
+      'Runner.num_iterations = 2',
+      'Runner.training_steps = 20',
+      'Runner.evaluation_steps = 0',
+      'Runner.max_steps_per_episode = 9',
+      'Runner.seed = 1',
+      'WrappedReplayBuffer.replay_capacity = 1000',
+      'WrappedPrioritizedReplayBuffer.replay_capacity = 1000',
+      *bindings,
+    ],
+  )
+  with run_experiment.create_runner(str(base_dir)) as runner:
+    runner.run_experiment()
+  return base_dir
+
+
+@pytest.fixture(scope='module')
+def cartpole(tmp_path_factory):
+  """A run of CartPole."""
+  return train(tmp_path_factory.mktemp('cartpole'), CARTPOLE)
+
+
+@pytest.fixture(scope='module')
+def pong(tmp_path_factory):
+  """A run of Pong."""
+  return train(
+    tmp_path_factory.mktemp('pong'),
+    PONG,
+    'Runner.num_iterations = 1',
+    'Runner.max_steps_per_episode = 60',
+  )
+
+
+def run(capsys, base_dir, *more):
+  """Films it; returns the path, what the last line says, and the returns."""
+  gin.clear_config()
+  flags.FLAGS(['watch', f'--base_dir={base_dir}', '--seed=3', *more])
+  capsys.readouterr()
+  watch.main([])
+  *_, returns, _, last = capsys.readouterr().out.splitlines()
+  path, frames, fps = re.fullmatch(
+    r'(.*): (\d+) frames, ([\d.]+) a second \(.* s\)', last
+  ).groups()
+  return path, int(frames), float(fps), [float(r) for r in returns.split()]
+
+
+def read(path):
+  """The frames, `[T, h, w, 3]`, and frames a second."""
+  frames = imageio_ffmpeg.read_frames(str(path))
+  about = next(frames)
+  width, height = about['size']
+  shape = height, width, 3
+  return (
+    np.stack([np.frombuffer(f, np.uint8).reshape(shape) for f in frames]),
+    about['fps'],
+  )
+
+
+def moving(frames):
+  """The share of frames whose game differs from the one before."""
+  game = frames[:, :, : -panel.WIDTH].astype(int)
+  return np.mean(
+    [np.abs(a - b).max() > 30 for a, b in itertools.pairwise(game)]
+  )
+
+
+def test_a_film_of_cartpole_has_a_frame_for_each_state(cartpole, capsys):
+  path, count, fps, returns = run(capsys, cartpole, '--episodes=3')
+  assert path == str(cartpole / 'videos' / 'weights_ckpt.1_seed_3.mp4')
+  # The steps of an episode, and where it ended.
+  assert count == sum(returns) + 3 and len(returns) == 3
+  assert max(returns) == 9
+  frames, found_fps = read(path)
+  assert frames.shape == (count, 400, 600 + panel.WIDTH, 3)
+  assert fps == found_fps == 50  # CartPole's own.
+  assert moving(frames) > 0.8
+  # One colour, for the action that is taken, but not where it is over.
+  ends = np.cumsum(np.array(returns, int) + 1) - 1
+  orange = np.abs(frames.astype(int) - panel._TAKEN).max(-1) < 30
+  assert [t for t in range(count) if not orange[t].any()] == ends.tolist()
+  assert [file.name for file in (cartpole / 'videos').iterdir()] == [
+    'weights_ckpt.1_seed_3.mp4'
+  ]
+
+
+def test_a_film_of_an_atari_game_has_a_frame_for_each_decision(pong, capsys):
+  path, count, fps, _ = run(capsys, pong)
+  frames, found_fps = read(path)
+  assert frames.shape == (61, 420, 320 + panel.WIDTH, 3) and count == 61
+  assert fps == found_fps == 15
+  assert moving(frames[25:]) > 0.8  # The ball is served.
+
+
+def test_every_frame_of_an_atari_game_is_shown_if_asked(pong, capsys, tmp_path):
+  file = tmp_path / 'a' / 'film.mp4'
+  path, count, fps, _ = run(capsys, pong, '--every_frame', f'--video={file}')
+  frames, found_fps = read(path)
+  assert path == str(file) and len(frames) == count == 4 * 60 + 1
+  assert fps == found_fps == 60
+  assert moving(frames[100:]) > 0.5
+
+
+def test_an_older_checkpoint_is_named_by_its_number(cartpole, capsys, tmp_path):
+  file = tmp_path / 'film.mp4'
+  gin.clear_config()
+  flags.FLAGS(['watch', f'--base_dir={cartpole}', '--checkpoint=0', '--seed=3'])
+  capsys.readouterr()
+  flags.FLAGS.video = str(file)
+  watch.main([])
+  assert 'weights_ckpt.0.npz' in capsys.readouterr().out and file.exists()
+  gin.clear_config()
+  flags.FLAGS(['watch', f'--base_dir={cartpole}', '--checkpoint=9'])
+  with pytest.raises(SystemExit, match='has no weights'):
+    watch.main([])
+
+
+def test_the_panel_shows_what_the_agent_thinks_of_the_state(
+  cartpole, capsys, monkeypatch, tmp_path
+):
+  shown, states = [], []
+  draw = panel.panel
+  monkeypatch.setattr(
+    panel, 'panel', lambda height, **k: shown.append(k) or draw(height, **k)
+  )
+  think = dqn_agent.DQNAgent.predict_q_values
+
+  def predict(self, state):
+    states.append((self, state.copy()))
+    return think(self, state)
+
+  monkeypatch.setattr(dqn_agent.DQNAgent, 'predict_q_values', predict)
+  _, count, _, returns = run(
+    capsys,
+    cartpole,
+    f'--video={tmp_path}/film.mp4',
+    '--gin_bindings=RainbowAgent.epsilon_eval = 0.0',
+  )
+  assert len(shown) == count and len(states) == count - 1
+  for t, (thought, (agent, state)) in enumerate(
+    zip(shown[:-1], states, strict=True)
+  ):
+    q_values = think(agent, state)[0]
+    np.testing.assert_array_equal(thought['q_values'], q_values)
+    assert thought['action'] == q_values.argmax()
+    assert thought['episode_return'] == thought['step'] == t
+    values, masses = thought['distribution']
+    np.testing.assert_allclose(masses.sum(-1), 1, rtol=1e-5)
+    np.testing.assert_allclose((values * masses).sum(-1), q_values, atol=1e-4)
+  assert any((a[1] != states[0][1]).any() for a in states[1:])
+  assert shown[-1]['action'] is None
+  assert shown[-1]['episode_return'] == returns[0]
+
+
+def test_a_film_that_fails_leaves_no_file(cartpole, capsys, monkeypatch):
+  step, calls = gym_lib.GymPreprocessing.step, []
+
+  def failing(self, action):
+    calls.append(1)
+    if len(calls) == 5:
+      raise RuntimeError('broken')
+    return step(self, action)
+
+  monkeypatch.setattr(gym_lib.GymPreprocessing, 'step', failing)
+  before = sorted(cartpole.rglob('*'))
+  with pytest.raises(RuntimeError, match='broken'):
+    run(capsys, cartpole, '--seed=8')
+  assert sorted(cartpole.rglob('*')) == before
+
+
+class Unseen(gymnasium.Env):
+  """A task that renders nothing."""
+
+  observation_space = gymnasium.spaces.Box(-1, 1, (4,), np.float64)
+  action_space = gymnasium.spaces.Discrete(2)
+
+  def reset(self, *, seed=None, options=None):
+    super().reset(seed=seed)
+    return np.zeros(4), {}
+
+  def step(self, action):
+    return np.zeros(4), 1.0, False, False, {}
+
+
+class Taciturn(Unseen):
+  """One that has the argument, and returns nothing."""
+
+  metadata = {'render_modes': ['rgb_array']}
+
+  def __init__(self, render_mode=None):
+    self.render_mode = render_mode
+
+  def render(self):
+    return None
+
+
+@pytest.mark.parametrize('task', [Unseen, Taciturn])
+def test_a_task_without_pictures_is_refused(task, tmp_path, capsys):
+  gymnasium.register(f'{task.__name__}-v0', task)
+  try:
+    train(
+      tmp_path,
+      'dopamine/agents/dqn/configs/dqn_cartpole.gin',
+      f"create_gym_environment.environment_name = '{task.__name__}'",
+    )
+    with pytest.raises(SystemExit, match='cannot be watched'):
+      run(capsys, tmp_path)
+  finally:
+    del gymnasium.registry[f'{task.__name__}-v0']
+  assert not list(tmp_path.rglob('*.mp4*'))
+
+
+def test_only_atari_games_have_frames_in_between(cartpole, capsys):
+  with pytest.raises(SystemExit, match='--every_frame is for Atari games'):
+    run(capsys, cartpole, '--every_frame')
+
+
+def test_a_folder_of_no_run_is_refused(tmp_path, capsys):
+  with pytest.raises(SystemExit, match='holds no settings'):
+    run(capsys, tmp_path)
