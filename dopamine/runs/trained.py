@@ -164,10 +164,11 @@ def configuration(run_dir: str) -> tuple[list[str], list[str]]:
     )
   with open(path, encoding='utf-8') as file:
     settings = run_record.settings(file.read())
-  makes_environment = settings.get('TrainRunner.create_environment_fn')
-  if makes_environment is None:
-    return [path], []
-  return [path], [f'Runner.create_environment_fn = {makes_environment}']
+  # Where it once went on from says nothing of what is its newest.
+  bindings = ['get_latest_checkpoint_number.override_number = None']
+  if of_train_runner := settings.get('TrainRunner.create_environment_fn'):
+    bindings.append(f'Runner.create_environment_fn = {of_train_runner}')
+  return [path], bindings
 
 
 class Distribution(NamedTuple):

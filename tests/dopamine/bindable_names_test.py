@@ -15,6 +15,10 @@ import pytest
 from dopamine.discrete_domains import agent_factory
 from dopamine.discrete_domains import run_experiment
 from dopamine.settings import gin_files
+from dopamine.utils import agent_visualizer  # noqa: F401
+from dopamine.utils import atari_plotter  # noqa: F401
+from dopamine.utils import bar_plotter  # noqa: F401
+from dopamine.utils import line_plotter  # noqa: F401
 
 LIST = pathlib.Path(__file__).with_name('bindable_names.json')
 

@@ -234,7 +234,7 @@ def train_kill_and_resume(base_dir, gin_file, cls, game, steps):
     assert sum(changed) >= len(weights) - 1
     assert all(np.isfinite(after[name]).all() for name in after)
   _, found = scalars(base_dir)
-  losses = [tag for tag in found if tag.endswith('Loss')]
+  losses = [t for t in found if t.endswith('Loss') and t != 'Learning/Loss']
   assert len(losses) == 1 and np.isfinite(found[losses[0]]).all()
 
 

@@ -31,6 +31,7 @@ def watching_flags():
   yield
   for name in set(flags.FLAGS) - before:
     delattr(flags.FLAGS, name)
+  flags.FLAGS.base_dir = flags.FLAGS.seed = None
 
 
 def train(base_dir, gin_file, *bindings):

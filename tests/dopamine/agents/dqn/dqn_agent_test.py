@@ -461,7 +461,7 @@ def test_updates_and_copies_come_when_they_are_due(num_steps):
   log = []
   inside.learner(agent).update = lambda batches: (
     log.append(('update', agent.training_steps, batches.reward.shape[0]))
-    or type('Update', (), {'priorities': None, 'objective': 0.0})
+    or type('Update', (), {'priorities': None, 'objective': 0.0, 'figures': {}})
   )
   inside.learner(agent).sync_target = lambda: log.append(
     ('copy', agent.training_steps, 1)

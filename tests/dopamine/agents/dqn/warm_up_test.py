@@ -52,6 +52,7 @@ class Sampler:
         priorities=np.ones(size, np.float32) if self.prioritized else None,
         objective=np.zeros(size[:1]),
         extras={},
+        figures={},
       ),
     )
 
