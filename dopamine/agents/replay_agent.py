@@ -116,12 +116,12 @@ class ReplayAgent(reporting.ReportingAgent):
 
   def _select_action(self):
     """The epsilon-greedy action; ties go to the lowest index."""
-    if self._generator.random() <= self._epsilon():
+    if self._generator.random() <= self._current_epsilon():
       return int(self._generator.integers(self.num_actions))
     q_values = self._learner.predict(self.state, *self._acting_draws(1))
     return int(np.argmax(q_values))
 
-  def _epsilon(self):
+  def _current_epsilon(self):
     """The probability of a random action."""
     if self.eval_mode:
       return self.epsilon_eval
@@ -266,7 +266,7 @@ class ReplayAgent(reporting.ReportingAgent):
         np.ravel(batches.indices), np.ravel(np.asarray(update.priorities))
       )
     self.seconds_updating += time.perf_counter() - start
-    self._figures = update.figures
+    self._batch_figures = update.figures
     self._unchecked_losses.append((self.training_steps, update.objective))
     if len(self._unchecked_losses) >= 100:  # Seldom: a GPU must not wait.
       self._check_losses()
@@ -291,7 +291,9 @@ class ReplayAgent(reporting.ReportingAgent):
         )
       self._loss_sum += float(np.sum(objective, dtype=np.float64))
       self._num_losses += objective.size
-    self._figures = {k: _last(value) for k, value in self._figures.items()}
+    self._batch_figures = {
+      k: _last(value) for k, value in self._batch_figures.items()
+    }
 
   def _sample_batches(self, num_batches):
     """A named tuple of arrays `[num_batches, B, ...]` for the hooks.

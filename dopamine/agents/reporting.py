@@ -20,7 +20,9 @@ class ReportingAgent(saving.SavedAgent):
 
   # What `live_figures` returns, as far as it is there already.
   _loss_sum, _num_losses = 0.0, 0
-  _figures: Any = types.MappingProxyType({})  # On the device, until asked for.
+  _batch_figures: Any = types.MappingProxyType(
+    {}
+  )  # On the device, until asked for.
   _notes: Any = types.MappingProxyType({})
   _first_state = None  # Of the run.
 
@@ -48,7 +50,7 @@ class ReportingAgent(saving.SavedAgent):
     """
     arrays = state, *self._steady_draws(len(state))
     with learners.on_device(self.tf_device), learners.keras_defaults():
-      found = self._distribution(*map(ops.convert_to_tensor, arrays))
+      found = self._return_distribution(*map(ops.convert_to_tensor, arrays))
       return found and tuple(map(ops.convert_to_numpy, found))
 
   def state_after(self, observation, is_first=False):
@@ -67,7 +69,7 @@ class ReportingAgent(saving.SavedAgent):
     finally:
       self.state[...], self._observation = before
 
-  def _distribution(self, state, *draws):
+  def _return_distribution(self, state, *draws):
     """Values and probabilities, `[B, A, N]` each; None if it has none.
 
     Args:
@@ -108,12 +110,12 @@ class ReportingAgent(saving.SavedAgent):
     Those of a batch are of the last update.
     """
     self._check_losses()
-    figures = {f'Learning/{name}': x for name, x in self._figures.items()}
+    figures = {f'Learning/{name}': x for name, x in self._batch_figures.items()}
     if self._num_losses:
       figures['Learning/Loss'] = self._loss_sum / self._num_losses
       figures['Learning/LearningRate'] = self._learner.learning_rate
     self._loss_sum, self._num_losses = 0.0, 0
-    figures['Learning/Epsilon'] = float(self._epsilon())
+    figures['Learning/Epsilon'] = float(self._current_epsilon())
     return figures | self._replay.memory.live_figures()
 
   def start_distribution(self):

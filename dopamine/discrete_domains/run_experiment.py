@@ -190,7 +190,7 @@ class Runner(run.Run):
           self._live.end_episode(phase.lengths[-1], phase.returns[-1])
         self._progress.end_episode(phase.lengths[-1], phase.returns[-1])
       phase.stop_clock()
-      self._live.stop_clock()
+      self._live.stop_clock(self._agent)
       if min_steps > 0:
         self._progress.end_phase(state)
     for length, episode_return in zip(

@@ -31,7 +31,7 @@ class NoFigures:
 
   def end_episode(self, steps: int, episode_return: Any) -> None: ...
 
-  def stop_clock(self) -> None: ...
+  def stop_clock(self, agent: interfaces.Agent) -> None: ...
 
   def saved(self) -> dict[str, Any] | None:
     """What `restore` takes, of built-ins and NumPy values."""
@@ -71,7 +71,7 @@ class LiveFigures(NoFigures):
       return
     now = time.perf_counter()
     if self._began is None:
-      self._began, self._updated = start, agent.seconds_updating
+      self._start_clock(agent, start)
     self._stepping += now - start
     self._steps += 1
     self._timed_steps += 1
@@ -83,10 +83,14 @@ class LiveFigures(NoFigures):
     self._lengths.append(steps)
     self._returns.append(gym_lib.as_float64(episode_return))
 
-  def stop_clock(self) -> None:
+  def _start_clock(self, agent: interfaces.Agent, now: float) -> None:
+    self._began, self._updated = now, agent.seconds_updating
+
+  def stop_clock(self, agent: interfaces.Agent) -> None:
     """Is called where training pauses."""
     if self._began is not None:
       self._seconds += time.perf_counter() - self._began
+      self._updating += agent.seconds_updating - self._updated
     self._began = None
 
   def _report(self, agent: interfaces.Agent) -> None:
@@ -95,8 +99,7 @@ class LiveFigures(NoFigures):
       figures['Episode/Return'] = np.mean(self._returns, axis=0)
       figures['Episode/Length'] = float(np.mean(self._lengths))
       self._lengths, self._returns = [], []
-    self._updating += agent.seconds_updating - self._updated
-    self.stop_clock()
+    self.stop_clock(agent)
     seconds = max(self._seconds, 1e-9)
     figures |= {
       'Speed/AgentStepsPerSecond': self._timed_steps / seconds,
@@ -107,6 +110,7 @@ class LiveFigures(NoFigures):
       ),
     }
     self._clear_clocks()
+    self._start_clock(agent, time.perf_counter())
     self._writer.add_figures(figures, self._steps)
     if self._num_reports % _DISTRIBUTION_PERIOD == 0:
       if (found := agent.start_distribution()) is not None:

@@ -288,7 +288,7 @@ def load_agent(
   config = os.path.join(run_dir, 'operative_config.gin')
   if os.path.isfile(config) or not (gin_files or gin_bindings):
     own_files, own_bindings = configuration(run_dir)
-  if isinstance(checkpoint, int):
+  if isinstance(checkpoint, int | np.integer):
     weights = of_iteration(run_dir, checkpoint)
   else:
     weights = os.fspath(checkpoint) if checkpoint is not None else run_dir

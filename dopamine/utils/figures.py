@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from dopamine import backend
+from dopamine.settings import errors
 from dopamine.utils import plotter
 
 
@@ -27,7 +28,7 @@ class FigurePlotter(plotter.Plotter):
       from matplotlib import figure
       from matplotlib.backends import backend_agg
     except ImportError as error:
-      raise ImportError(
+      raise errors.NotInstalledError(
         f'{type(self).__name__} needs matplotlib, which is not installed: '
         + backend.how_to_install('viz')
       ) from error

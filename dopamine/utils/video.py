@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from dopamine import backend
+from dopamine.settings import errors
 
 
 def _ffmpeg():
   try:
     import imageio_ffmpeg
   except ImportError as error:
-    raise ImportError(
+    raise errors.NotInstalledError(
       'videos need imageio-ffmpeg, which is not installed: '
       + backend.how_to_install('viz')
     ) from error

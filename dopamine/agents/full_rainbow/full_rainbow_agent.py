@@ -125,7 +125,7 @@ class FullRainbowAgent(rainbow_agent.RainbowAgent):
     """Q(s, .) of the online network under `noise`, for acting: `[B, A]`."""
     return self._pass(self.online_convnet, state, noise).q_values
 
-  def _distribution(self, state, noise=None):
+  def _return_distribution(self, state, noise=None):
     if not self._distributional:
       return None
     return self._with_atoms(self._pass(self.online_convnet, state, noise))

@@ -121,7 +121,7 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
     values, _ = self._quantiles(self.online_convnet, state, quantiles)
     return ops.mean(values, axis=-1)
 
-  def _distribution(self, state, quantiles):
+  def _return_distribution(self, state, quantiles):
     values, _ = self._quantiles(self.online_convnet, state, quantiles)
     return values, ops.ones_like(values) / quantiles.shape[-1]  # [B, A, K]
 

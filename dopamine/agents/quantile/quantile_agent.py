@@ -110,6 +110,6 @@ class QuantileAgent(dqn_agent.DQNAgent):
     theta = losses.take_action(target.logits, best)  # [B, N]
     return batch.reward[:, None] + batch.discount[:, None] * theta
 
-  def _distribution(self, state):
+  def _return_distribution(self, state):
     theta = self.online_convnet(state).logits  # [B, A, N]
     return theta, ops.ones_like(theta) / self._num_atoms

@@ -137,7 +137,7 @@ class RainbowAgent(dqn_agent.DQNAgent):
     tz = batch.reward[:, None] + batch.discount[:, None] * self._support
     return losses.project_distribution(tz, p, self._support)
 
-  def _distribution(self, state):
+  def _return_distribution(self, state):
     return self._with_atoms(self.online_convnet(state))
 
   def _with_atoms(self, outputs):

@@ -245,6 +245,41 @@ def test_a_resumed_run_shows_each_point_once(name, tmp_path, often):
 
 
 @pytest.mark.no_backend
+def test_shares_are_of_all_training_since_the_last_point(monkeypatch):
+  """Ten steps of 1 s and 2 s of updates each; evaluation is in between."""
+  clock = 0.0
+  monkeypatch.setattr(live.time, 'perf_counter', lambda: clock)
+  monkeypatch.setattr(live, 'period', lambda step: 10)
+  shown = []
+  writer = types.SimpleNamespace(add_figures=lambda f, step: shown.append(f))
+  agent = types.SimpleNamespace(
+    eval_mode=False,
+    seconds_updating=0.0,
+    live_figures=dict,
+    start_distribution=lambda: None,
+  )
+  figures = live.LiveFigures(writer)
+  for step in range(1, 31):
+    start, clock = clock, clock + 1.0
+    figures.step(agent, start)
+    clock += 4.0
+    agent.seconds_updating += 2.0
+    if step == 15:
+      figures.stop_clock(agent)
+      agent.eval_mode = True
+      figures.step(agent, clock)
+      agent.eval_mode, clock = False, clock + 1000.0
+  assert len(shown) == 3
+  for found in shown[1:]:
+    assert found == {
+      'Speed/AgentStepsPerSecond': 0.2,
+      'Speed/ShareStepping': 0.2,
+      'Speed/ShareUpdating': 0.4,
+      'Speed/ShareActing': pytest.approx(0.4),
+    }
+
+
+@pytest.mark.no_backend
 def test_a_run_of_before_goes_on_counting_where_its_agent_is():
   figures = live.LiveFigures(types.SimpleNamespace())
   figures.restore({'steps': 1_000_000})
