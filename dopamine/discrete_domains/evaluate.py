@@ -77,8 +77,8 @@ def _evaluate() -> None:
   files, bindings = flags.FLAGS.gin_files, command_line.gin_bindings()
   if run_dir:
     checkpoint = checkpoint or run_dir
-    own_files, own_bindings = trained.configuration(run_dir)
-    files, bindings = [*own_files, *files], [*own_bindings, *bindings]
+    files, own = trained.configuration(run_dir, files)
+    bindings = [*own, *bindings]
   else:
     command_line.require('checkpoint', '/tmp/dqn_pong/checkpoints')
     command_line.require_gin()

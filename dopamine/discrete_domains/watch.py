@@ -255,10 +255,9 @@ def _watch() -> None:
 
 def _load_settings(base_dir: str) -> None:
   """Reads those that the run was started with last."""
-  files, bindings = trained.configuration(base_dir)
+  files, bindings = trained.configuration(base_dir, flags.FLAGS.gin_files)
   run_experiment.load_gin_configs(
-    [*files, *flags.FLAGS.gin_files],
-    [*bindings, *command_line.gin_bindings(), *_BINDINGS],
+    files, [*bindings, *command_line.gin_bindings(), *_BINDINGS]
   )
 
 

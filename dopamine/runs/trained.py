@@ -148,15 +148,24 @@ def _within_an_iteration(folder: str) -> str | None:
   return None
 
 
-def configuration(run_dir: str) -> tuple[list[str], list[str]]:
-  """The gin files and bindings of a run, as it has kept them.
+def configuration(
+  run_dir: str, gin_files: Sequence[str] = (), gin_bindings: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+  """The gin files and bindings of a run, with others on top.
+
+  Args:
+    run_dir: where it has kept its own. A run of Dopamine 1 to 3 has not.
+    gin_files: are read after those.
+    gin_bindings: come last.
 
   Raises:
-    FileNotFoundError: it has kept none.
+    FileNotFoundError: it has kept none, and none are given.
   """
   run_dir = os.path.abspath(os.path.expanduser(run_dir))
   path = os.path.join(run_dir, 'operative_config.gin')
   if not os.path.isfile(path):
+    if gin_files or gin_bindings:
+      return [*gin_files], [*gin_bindings]
     raise errors.MissingFileError(
       f'{run_dir} holds no settings (there is no {path}): give the folder of a '
       'run, or the gin files that it was trained with (--gin_files, or '
@@ -168,7 +177,7 @@ def configuration(run_dir: str) -> tuple[list[str], list[str]]:
   bindings = ['get_latest_checkpoint_number.override_number = None']
   if of_train_runner := settings.get('TrainRunner.create_environment_fn'):
     bindings.append(f'Runner.create_environment_fn = {of_train_runner}')
-  return [path], bindings
+  return [path, *gin_files], [*bindings, *gin_bindings]
 
 
 class Distribution(NamedTuple):
@@ -284,18 +293,13 @@ def load_agent(
     ValueError: the weights do not fit the agent; names the variable.
   """
   run_dir = os.path.abspath(os.path.expanduser(os.fspath(run_dir)))
-  own_files, own_bindings = [], []
-  config = os.path.join(run_dir, 'operative_config.gin')
-  if os.path.isfile(config) or not (gin_files or gin_bindings):
-    own_files, own_bindings = configuration(run_dir)
+  files, bindings = configuration(run_dir, gin_files, gin_bindings)
   if isinstance(checkpoint, int | np.integer):
     weights = of_iteration(run_dir, checkpoint)
   else:
     weights = os.fspath(checkpoint) if checkpoint is not None else run_dir
   with gin_settings.set_aside():
-    run_experiment.load_gin_configs(
-      [*own_files, *gin_files], [*own_bindings, *gin_bindings, *BINDINGS]
-    )
+    run_experiment.load_gin_configs(files, [*bindings, *BINDINGS])
     return TrainedAgent(_Silent(weights))
 
 

@@ -14,15 +14,7 @@ class BarPlotter(figures.FigurePlotter):
   """
 
   _data_parameter = 'get_bar_data_fn'
-  _defaults = {
-    'width': 213,
-    'height': 210,
-    'fontsize': 30,
-    'bg_color': '#f8f7f2',
-    'face_color': '#ffffff',
-    'colors': ['b', 'g', 'r', 'c', 'm', 'y', 'k', 'w'],
-    'figsize': (12, 9),
-  }
+  _defaults = figures.DEFAULTS
 
   def draw(self):
     self._setup_plot()

@@ -7,6 +7,16 @@ from dopamine import backend
 from dopamine.settings import errors
 from dopamine.utils import plotter
 
+DEFAULTS = {
+  'width': 213,
+  'height': 210,
+  'fontsize': 30,
+  'bg_color': '#f8f7f2',
+  'face_color': '#ffffff',
+  'colors': ['b', 'g', 'r', 'c', 'm', 'y', 'k', 'w'],
+  'figsize': (12, 9),
+}
+
 
 class FigurePlotter(plotter.Plotter):
   """A plotter with a figure of its own; matplotlib's settings stay as they are.

@@ -15,14 +15,8 @@ class LinePlotter(figures.FigurePlotter):
 
   _data_parameter = 'get_line_data_fn'
   _defaults = {
-    'width': 213,
-    'height': 210,
-    'fontsize': 30,
-    'bg_color': '#f8f7f2',
-    'face_color': '#ffffff',
-    'colors': ['b', 'g', 'r', 'c', 'm', 'y', 'k', 'w'],
+    **figures.DEFAULTS,
     'max_width': 500,
-    'figsize': (12, 9),
     'linewidth': 5,
   }
 

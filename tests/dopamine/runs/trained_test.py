@@ -1,6 +1,9 @@
 """Agents of runs, loaded to be asked: the values are those of the weights."""
 
+import pickle
+
 import gin
+import gymnasium
 import numpy as np
 from numpy.testing import assert_allclose
 from numpy.testing import assert_array_equal
@@ -8,6 +11,7 @@ import pytest
 
 import dopamine
 from dopamine import backend
+from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.runs import trained
 from dopamine.settings import errors
@@ -244,3 +248,55 @@ def test_settings_may_be_given_where_a_run_has_kept_none(tmp_path):
   assert_array_equal(
     loaded.q_values(states()), agent.predict_q_values(states())
   )
+
+
+# Files of Dopamine 1 to 3 -----------------------------------------------------
+
+
+class ThreeActions(gym_lib.GymPreprocessing):
+  """CartPole with an action more, which the files of the tests have."""
+
+  action_space = gymnasium.spaces.Discrete(3)
+
+
+@gin.configurable(module='tests.dopamine.runs.trained_test')
+def create_three_actions():
+  return ThreeActions(gymnasium.make('CartPole-v1'))
+
+
+THREE_ACTIONS = [
+  *CARTPOLE,
+  'create_agent.agent_name = "dqn"',
+  'Runner.create_environment_fn = @create_three_actions',
+  'DQNAgent.network = @gym_lib.CartpoleDQNNetwork',
+]
+
+
+def test_the_values_are_those_of_a_tf_ckpt(tmp_path):
+  from tests.support import old_files
+
+  checkpoints = tmp_path / 'checkpoints'
+  checkpoints.mkdir()
+  old = old_files.write_tf(checkpoints, 3, 'cartpole', 'slim')
+  for checkpoint in (None, 3):
+    loaded = trained.load_agent(
+      tmp_path, checkpoint, gin_bindings=THREE_ACTIONS
+    )
+    found = loaded.q_values(old_files.states('cartpole'))
+    assert_allclose(found, old['Online'], rtol=1e-5, atol=1e-6)
+
+
+def test_the_values_are_those_of_a_ckpt_of_a_jax_agent(tmp_path):
+  from tests.support import old_files
+
+  checkpoints = tmp_path / 'checkpoints'
+  checkpoints.mkdir()
+  online, answer = old_files.flax_params('cartpole', 'linen', 1)
+  bundle = {'online_params': online, 'target_params': online}
+  (checkpoints / 'ckpt.3').write_bytes(pickle.dumps(bundle))
+  for checkpoint in (None, 3):
+    loaded = trained.load_agent(
+      tmp_path, checkpoint, gin_bindings=THREE_ACTIONS
+    )
+    found = loaded.q_values(old_files.states('cartpole'))
+    assert_allclose(found, answer, rtol=1e-5, atol=1e-6)
