@@ -300,7 +300,7 @@ def test_a_number_or_an_array_as_float64():
 def test_an_evaluation_returns_floats_or_arrays_of_float64(tmp_path, make):
   class WithoutWeights(evaluate.Evaluation):
     def __init__(self):
-      self._path = ''
+      self.path = ''
       run_experiment.Runner.__init__(
         self,
         str(tmp_path),
