@@ -113,7 +113,7 @@ class Run:
     self._timeouts_are_terminal = timeouts_are_terminal
     self._checkpoint_minutes = checkpoint_minutes
     self._allow_changes = allow_changes
-    self._shows_live_figures = live_figures
+    self._live_figures = live_figures
     self._base_dir = base_dir
     self._checkpoint_file_prefix = checkpoint_file_prefix
     self._create_agent_fn = create_agent_fn
@@ -142,7 +142,7 @@ class Run:
     self._restored: bundles.Restored | None = None
     self._saver = self._take_folder()
     self._live = live.NoFigures()
-    if self._shows_live_figures and self._summary_writer is not None:
+    if self._live_figures and self._summary_writer is not None:
       self._live = live.LiveFigures(self._summary_writer)
     try:
       self._set_up()

@@ -28,10 +28,12 @@ def watching_flags():
   """Those that `watch` has where it is a process of its own."""
   before = {*flags.FLAGS, *train_command.FLAGS}
   watch.define_flags()
+  flags.FLAGS.gin_files, flags.FLAGS.gin_bindings = [], []
   yield
   for name in set(flags.FLAGS) - before:
     delattr(flags.FLAGS, name)
   flags.FLAGS.base_dir = flags.FLAGS.seed = None
+  flags.FLAGS.gin_files, flags.FLAGS.gin_bindings = [], []
 
 
 def train(base_dir, gin_file, *bindings):
