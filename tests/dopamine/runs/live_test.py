@@ -231,7 +231,8 @@ def test_learning_does_not_know_of_figures(name, tmp_path, often):
 def test_a_resumed_run_shows_each_point_once(name, tmp_path, often):
   whole = run(tmp_path / 'whole', name)
   folder = tmp_path / 'stopped'
-  cls = type('Interrupted', (runs.Interrupted,), {'stops': (57, 130, 201)})
+  own = {'stops': (57, 130, 201), 'steps': 0}
+  cls = type('Interrupted', (runs.Interrupted,), own)
   for _ in cls.stops:
     with pytest.raises(run_experiment.Stopped):
       run(folder, name, cls=cls)
