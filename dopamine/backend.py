@@ -105,7 +105,7 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
   name = current()
   who = f'KERAS_BACKEND={name}'
   if name is None:
-    if any(_NAMES_JAX.search(_COMMENT.sub('', t)) for t in gin_texts):
+    if names_jax(gin_texts):
       name, who = 'jax', 'a jax_* agent, or what else of JAX the files name,'
     else:
       name, who = 'tensorflow', 'a run without KERAS_BACKEND'
@@ -129,6 +129,11 @@ def choose(gin_texts: Iterable[str] = ()) -> str:
   # GPU memory as it is needed, as TensorFlow's memory growth has it.
   os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   return name
+
+
+def names_jax(gin_texts: Iterable[str]) -> bool:
+  """Whether gin texts name a `jax_*` agent or import `dopamine.jax`."""
+  return any(_NAMES_JAX.search(_COMMENT.sub('', text)) for text in gin_texts)
 
 
 def settle_without_tensorflow() -> None:

@@ -92,6 +92,23 @@ def _parse(argv: Sequence[str]) -> list[str]:
     sys.exit(0)
 
 
+def carry_out(argv: Sequence[str], action: Callable[[], None]) -> None:
+  """Does what the flags say, to the end that Ctrl-C and mistakes have.
+
+  Args:
+    argv: see `check_words`.
+    action: a mistake in it ends the process with a paragraph.
+  """
+  check_words(argv)
+  with signals.handled():
+    try:
+      with explaining_mistakes():
+        action()
+    except KeyboardInterrupt:
+      signals.end('\nStopped.\n', signals.INTERRUPTED)
+    signals.settle(0)
+
+
 def check_words(argv: Sequence[str]) -> None:
   """Ends a command that is given words without a flag.
 

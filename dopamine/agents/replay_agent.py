@@ -291,6 +291,9 @@ class ReplayAgent(reporting.ReportingAgent):
         )
       self._loss_sum += float(np.sum(objective, dtype=np.float64))
       self._num_losses += objective.size
+
+  def _settle(self):
+    self._check_losses()
     self._batch_figures = {
       k: _last(value) for k, value in self._batch_figures.items()
     }

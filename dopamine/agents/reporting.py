@@ -20,9 +20,7 @@ class ReportingAgent(saving.SavedAgent):
 
   # What `live_figures` returns, as far as it is there already.
   _loss_sum, _num_losses = 0.0, 0
-  _batch_figures: Any = types.MappingProxyType(
-    {}
-  )  # On the device, until asked for.
+  _batch_figures: Any = types.MappingProxyType({})  # On the device, at first.
   _notes: Any = types.MappingProxyType({})
   _first_state = None  # Of the run.
 
@@ -109,7 +107,7 @@ class ReportingAgent(saving.SavedAgent):
 
     Those of a batch are of the last update.
     """
-    self._check_losses()
+    self._settle()
     figures = {f'Learning/{name}': x for name, x in self._batch_figures.items()}
     if self._num_losses:
       figures['Learning/Loss'] = self._loss_sum / self._num_losses

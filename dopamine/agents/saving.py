@@ -76,7 +76,7 @@ class SavedAgent(interfaces.Agent):
     """
     if not os.path.isdir(checkpoint_dir):
       return None
-    self._check_losses()
+    self._settle()
     state = self._learner.state()
     for name, values in state.items():
       if not np.isfinite(values).all():
@@ -289,8 +289,12 @@ class SavedAgent(interfaces.Agent):
       elif name in own:
         setattr(self, name, value)
 
-  def _check_losses(self) -> None:
-    """Raises FloatingPointError if a loss is not finite."""
+  def _settle(self) -> None:
+    """Fetches what is still on the device.
+
+    Raises:
+      FloatingPointError: a loss is not finite.
+    """
     raise NotImplementedError
 
 

@@ -72,7 +72,16 @@ def load_gin_configs(
     gin_settings.parse(paths, bindings)
   except ValueError:  # Of a name, perhaps, that is in another module.
     import_configurables()
-    gin_settings.parse(paths, bindings)
+    try:
+      gin_settings.parse(paths, bindings)
+    except ValueError as error:
+      if backend.current() == 'jax' or not backend.names_jax(texts):
+        raise
+      raise errors.SettingError(
+        f'the files name an agent of JAX, and the backend is '
+        f'{backend.current()}: set KERAS_BACKEND=jax, or nothing, before '
+        f'Python starts ({str(error).strip()})'
+      ) from error
 
 
 def import_configurables() -> None:

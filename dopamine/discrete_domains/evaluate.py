@@ -14,6 +14,7 @@ needs no gin files; those that are given come on top.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 import numpy as np
@@ -60,16 +61,16 @@ def describe(returns: list[float]) -> str:
   )
 
 
+def print_returns(returns: Sequence[Any]) -> None:
+  """Prints those of episodes; each number of an array reward by itself."""
+  for values in np.reshape(returns, (len(returns), -1)).T.tolist():
+    print(*(f'{value:g}' for value in values))
+    print(describe(values), flush=True)
+
+
 def main(argv: Sequence[str]) -> None:
   """Evaluates what the flags name; a mistake ends with a paragraph."""
-  command_line.check_words(argv)
-  with signals.handled():
-    try:
-      with command_line.explaining_mistakes():
-        _evaluate()
-    except KeyboardInterrupt:
-      signals.end('\nStopped.\n', signals.INTERRUPTED)
-    signals.settle(0)
+  command_line.carry_out(argv, _evaluate)
 
 
 def _evaluate() -> None:
@@ -85,10 +86,7 @@ def _evaluate() -> None:
   run_experiment.load_gin_configs(files, [*bindings, *trained.BINDINGS])
   with signals.interrupting(), Evaluation(checkpoint) as evaluation:
     returns = evaluation.run(flags.FLAGS.episodes)
-  # Each number of an array reward by itself.
-  for values in np.reshape(returns, (len(returns), -1)).T.tolist():
-    print(*(f'{value:g}' for value in values))
-    print(describe(values), flush=True)
+  print_returns(returns)
 
 
 if __name__ == '__main__':

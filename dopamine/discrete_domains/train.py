@@ -45,22 +45,19 @@ def main(argv):
   A mistake in the settings ends with a paragraph instead of a traceback, and
   Ctrl-C with a line.
   """
-  command_line.check_words(argv)
   logging.set_verbosity(logging.INFO)
-  with signals.handled():
-    try:
-      with command_line.explaining_mistakes():
-        try:
-          _train()
-        except run_experiment.Stopped as stopped:
-          code = STOPPED if stopped.is_saved else INTERRUPTED
-          signals.end(f'\n{stopped}\n', code)
-    except KeyboardInterrupt:
-      signals.end('\nStopped.\n', INTERRUPTED)
-    signals.settle(0)
+  command_line.carry_out(argv, _train)
 
 
 def _train():
+  try:
+    _run()
+  except run_experiment.Stopped as stopped:
+    code = STOPPED if stopped.is_saved else INTERRUPTED
+    signals.end(f'\n{stopped}\n', code)
+
+
+def _run():
   base_dir, runs_dir = FLAGS.base_dir, FLAGS.runs_dir
   if base_dir and runs_dir:
     raise errors.SettingError(

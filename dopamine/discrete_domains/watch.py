@@ -222,14 +222,7 @@ def define_flags() -> None:
 
 def main(argv: Sequence[str]) -> None:
   """Films what the flags name; a mistake ends with a paragraph."""
-  command_line.check_words(argv)
-  with signals.handled():
-    try:
-      with command_line.explaining_mistakes():
-        _watch()
-    except KeyboardInterrupt:
-      signals.end('\nStopped.\n', signals.INTERRUPTED)
-    signals.settle(0)
+  command_line.carry_out(argv, _watch)
 
 
 def _watch() -> None:
@@ -242,10 +235,7 @@ def _watch() -> None:
   with signals.interrupting(), _make_film(checkpoint) as film:
     path = os.path.expanduser(flags.FLAGS.video or film.path_in(base_dir))
     returns, frames = film.film(flags.FLAGS.episodes, path)
-    # Each number of an array reward by itself.
-    for values in np.reshape(returns, (len(returns), -1)).T.tolist():
-      print(*(f'{value:g}' for value in values))
-      print(evaluate.describe(values))
+    evaluate.print_returns(returns)
     print(
       f'{path}: {frames} frames, {film.fps:g} a second '
       f'({frames / film.fps:.1f} s)',

@@ -7,7 +7,7 @@ agent.q_values(observation)   # [A]
 agent.act(observation)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import os
 from typing import Any, NamedTuple
 
@@ -42,23 +42,31 @@ class Evaluation(run_experiment.Runner):
   It has no folder, and saves nothing.
   """
 
-  def __init__(self, checkpoint: str):
+  def __init__(self, checkpoint: str, **makers: Callable | None):
     """Makes agent and environment, and loads the weights.
 
     Args:
       checkpoint: see `find_weights`.
+      **makers: `create_agent_fn` and `create_environment_fn`; one that is not
+        given, or None, is what gin binds for `Runner`, or else what the
+        commands have.
 
     Raises:
       FileNotFoundError: there are no weights.
       ValueError: they do not fit the agent; names the variable.
     """
     self.path = find_weights(checkpoint)
-    super().__init__('', run_experiment.create_agent)
+    makers = {name: made for name, made in makers.items() if made is not None}
+    if 'create_agent_fn' not in gin_settings.bound_values(
+      run_experiment.Runner
+    ):
+      makers.setdefault('create_agent_fn', run_experiment.create_agent)
+    super().__init__('', **makers)
 
   @property
-  def partners(self) -> tuple[Any, Any]:
-    """The agent and the environment."""
-    return self._agent, self._environment
+  def partners(self) -> tuple[Any, Any, int]:
+    """The agent, the environment, and the seed of both."""
+    return self._agent, self._environment, self._seed
 
   def _take_folder(self) -> saver.NoSaver:  # type: ignore[override]
     self._logger = self._summary_writer = None  # type: ignore[assignment]
@@ -129,9 +137,9 @@ def find_weights(checkpoint: str) -> str:
   is_old = old_weights and old_weights.is_tensorflow(path)
   if not (os.path.isfile(path) or is_old):
     raise errors.MissingFileError(
-      f'--checkpoint={checkpoint} has no weights (there is no {path}): give a '
-      'file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or the folder checkpoints '
-      'of a run'
+      f'the checkpoint {checkpoint!r} has no weights (there is no {path}): '
+      'give a file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, or the folder '
+      'checkpoints of a run'
     )
   return path
 
@@ -175,8 +183,10 @@ def configuration(
     settings = run_record.settings(file.read())
   # Where it once went on from says nothing of what is its newest.
   bindings = ['get_latest_checkpoint_number.override_number = None']
-  if of_train_runner := settings.get('TrainRunner.create_environment_fn'):
-    bindings.append(f'Runner.create_environment_fn = {of_train_runner}')
+  for name, value in settings.items():
+    # What is played is a Runner. To a TrainRunner, None is what that has.
+    if name.startswith('TrainRunner.') and value != 'None':
+      bindings.append(name.removeprefix('Train') + f' = {value}')
   return [path, *gin_files], [*bindings, *gin_bindings]
 
 
@@ -204,11 +214,12 @@ class TrainedAgent:
     agent: what it is, in evaluation.
     environment: of the run, made anew.
     path: of the weights.
+    seed: of both.
   """
 
   def __init__(self, evaluation: Evaluation):
     self._evaluation = evaluation
-    self.agent, self.environment = evaluation.partners
+    self.agent, self.environment, self.seed = evaluation.partners
     self.path = evaluation.path
     self.begin_episode()
 
@@ -274,6 +285,8 @@ def load_agent(
   checkpoint: int | str | os.PathLike | None = None,
   gin_files: Sequence[str] = (),
   gin_bindings: Sequence[str] = (),
+  create_agent_fn: Callable | None = None,
+  create_environment_fn: Callable | None = None,
 ) -> TrainedAgent:
   """Returns the agent of a run, with the run's own settings.
 
@@ -286,7 +299,10 @@ def load_agent(
       newest complete one.
     gin_files: for a run that has kept no settings, as those of Dopamine 1 to 3;
       otherwise they come on top.
-    gin_bindings: further statements, which override all files.
+    gin_bindings: further statements, which override all files. The seed is
+      that of the settings, or a fresh one: `'Runner.seed = 1'` sets it.
+    create_agent_fn: what a program gave its Runner, if not by gin.
+    create_environment_fn: what a program gave its Runner, if not by gin.
 
   Raises:
     FileNotFoundError: there are no settings, or no weights.
@@ -300,7 +316,13 @@ def load_agent(
     weights = os.fspath(checkpoint) if checkpoint is not None else run_dir
   with gin_settings.set_aside():
     run_experiment.load_gin_configs(files, [*bindings, *BINDINGS])
-    return TrainedAgent(_Silent(weights))
+    return TrainedAgent(
+      _Silent(
+        weights,
+        create_agent_fn=create_agent_fn,
+        create_environment_fn=create_environment_fn,
+      )
+    )
 
 
 class _Silent(Evaluation):

@@ -24,6 +24,10 @@ def start_iteration(runner):
   return runner._start_iteration
 
 
+def max_steps_per_episode(runner):
+  return runner._max_steps_per_episode
+
+
 def learner(agent):
   return agent._learner
 

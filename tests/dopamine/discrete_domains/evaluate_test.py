@@ -98,7 +98,7 @@ def test_weights_alone_are_enough(trained, tmp_path, capsys):
 @pytest.mark.parametrize(
   'checkpoint,bindings,text',
   [
-    ('no.npz', (), 'no.npz has no weights'),
+    ('no.npz', (), "no.npz' has no weights"),
     ('', (), 'has no weights .*weights_ckpt.N.npz'),
     ('damaged.npz', (), 'damaged.npz is damaged'),
     ('wide.npz', (), r'online_convnet/\d .* has shape .* in the checkpoint'),

@@ -11,6 +11,7 @@ import pytest
 
 import dopamine
 from dopamine import backend
+from dopamine.agents.dqn import dqn_agent
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.runs import trained
@@ -207,7 +208,101 @@ def test_a_run_that_only_trains_knows_its_environment(tmp_path):
   assert loaded.environment.task_name == 'CartPole-v1'
 
 
+def test_settings_of_a_run_that_only_trains_are_those_it_plays_with(tmp_path):
+  bindings = [
+    'create_runner.schedule = "continuous_train"',
+    'TrainRunner.seed = 7',
+    'TrainRunner.max_steps_per_episode = 12',
+  ]
+  train(tmp_path, 'dqn', *bindings)
+  loaded = trained.load_agent(tmp_path)
+  assert loaded.seed == 7
+  with trained_evaluation(tmp_path) as evaluation:
+    assert inside.max_steps_per_episode(evaluation) == 12
+
+
+def trained_evaluation(run_dir):
+  run_experiment.load_gin_configs(*trained.configuration(str(run_dir)))
+  return trained.Evaluation(str(run_dir))
+
+
+def test_the_seed_is_that_of_the_run_if_it_was_set_and_may_be_given(tmp_path):
+  train(tmp_path / 'set', 'dqn', 'Runner.seed = 5')
+  train(tmp_path / 'drawn', 'dqn')
+  assert trained.load_agent(tmp_path / 'set').seed == 5
+  first, second = (trained.load_agent(tmp_path / 'drawn') for _ in range(2))
+  assert first.seed != second.seed
+  bindings = ['Runner.seed = 6']
+  first, second = (
+    trained.load_agent(tmp_path / 'set', gin_bindings=bindings)
+    for _ in range(2)
+  )
+  assert first.seed == second.seed == 6
+  assert_array_equal(first.environment.reset(), second.environment.reset())
+
+
+class OwnAgent(dqn_agent.DQNAgent):
+  """Of a program that does not register it."""
+
+
+def create_own_agent(sess, environment, summary_writer=None):
+  return OwnAgent(
+    num_actions=environment.action_space.n,
+    observation_shape=environment.observation_space.shape,
+    observation_dtype=environment.observation_space.dtype,
+    stack_size=1,
+    network=gym_lib.CartpoleDQNNetwork,
+    summary_writer=summary_writer,
+  )
+
+
+@gin.configurable(module='tests.dopamine.runs.trained_test')
+def create_bound_agent(sess, environment, summary_writer=None):
+  return create_own_agent(sess, environment, summary_writer)
+
+
+def create_cartpole():
+  return gym_lib.create_gym_environment('CartPole', 'v1')
+
+
+def test_a_program_gives_what_it_gave_its_runner(tmp_path):
+  others = [x for x in CARTPOLE if 'create_' not in x]
+  run_experiment.load_gin_configs([], others)
+  with run_experiment.Runner(
+    str(tmp_path), create_own_agent, create_cartpole
+  ) as runner:
+    runner.run_experiment()
+  gin.clear_config()
+  loaded = trained.load_agent(
+    tmp_path,
+    create_agent_fn=create_own_agent,
+    create_environment_fn=create_cartpole,
+  )
+  assert type(loaded.agent) is OwnAgent
+  assert_array_equal(
+    loaded.q_values(states()),
+    inside.agent(runner).predict_q_values(states()),
+  )
+
+
+def test_an_agent_that_gin_binds_for_the_runner_is_the_one_loaded(tmp_path):
+  bound = 'Runner.create_agent_fn = @create_bound_agent'
+  run_experiment.load_gin_configs([], [*CARTPOLE, bound])
+  with run_experiment.Runner(str(tmp_path)) as runner:
+    runner.run_experiment()
+  gin.clear_config()
+  assert type(trained.load_agent(tmp_path).agent) is OwnAgent
+
+
 # Mistakes ---------------------------------------------------------------------
+
+
+@pytest.mark.skipif(backend.current() == 'jax', reason='it can be loaded')
+def test_a_run_of_a_jax_agent_says_which_backend_it_takes(tmp_path):
+  config = "create_agent.agent_name = 'jax_dqn'\nJaxDQNAgent.gamma = 0.9\n"
+  (tmp_path / 'operative_config.gin').write_text(config)
+  with pytest.raises(errors.SettingError, match='set KERAS_BACKEND=jax'):
+    trained.load_agent(tmp_path)
 
 
 def test_a_folder_without_settings_says_the_way_out(tmp_path):
