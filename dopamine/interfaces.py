@@ -4,6 +4,7 @@ Ours derive from these. What does not is wrapped once, at the door, by
 `compat.adapters`, so that nobody asks a partner what it can do.
 """
 
+import contextlib
 from typing import Any, NamedTuple
 
 from dopamine.settings import errors
@@ -160,6 +161,17 @@ class Agent:
   def live_figures(self) -> dict[str, Any]:
     """What training is like now, by the tag that TensorBoard shows it under."""
     return {}
+
+  def set_aside(self, seed: int) -> contextlib.AbstractContextManager:
+    """Evaluates inside; afterwards the agent is what it was before.
+
+    Args:
+      seed: of what is drawn inside.
+    """
+    raise errors.InterfaceError(
+      'its agent has no set_aside(seed), inside of which it plays and stays '
+      'what it was'
+    )
 
   def start_distribution(self) -> tuple[Any, Any] | None:
     """Values and probabilities, `[N]` each, in the first state of the run.

@@ -57,12 +57,19 @@ def integer(seed: int, stream: str) -> int:
 def for_keras(seed: int) -> Iterator[None]:
   """Seeds the generators that Keras's initialisers draw their seeds from.
 
-  They are Python's and NumPy's global ones, so both are put back afterwards.
+  They are Python's and NumPy's global ones.
   """
+  with globals_kept():
+    value = integer(seed, 'networks')
+    random.seed(value)
+    np.random.seed(value)
+    yield
+
+
+@contextlib.contextmanager
+def globals_kept() -> Iterator[None]:
+  """Puts Python's and NumPy's global generators back afterwards."""
   python, numpy = random.getstate(), np.random.get_state()
-  value = integer(seed, 'networks')
-  random.seed(value)
-  np.random.seed(value)
   try:
     yield
   finally:

@@ -1,7 +1,8 @@
 """What an agent saves, and goes on from: all that learning has changed."""
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
 import copy
 import os
 import re
@@ -14,6 +15,7 @@ import numpy as np
 from dopamine import interfaces
 from dopamine import learners
 from dopamine import seams
+from dopamine import seeding
 from dopamine.files import atomic
 from dopamine.files import pending
 from dopamine.files import safe_pickle
@@ -220,7 +222,7 @@ class SavedAgent(interfaces.Agent):
     """
     kinds = (keras.Layer, keras.Variable)
     found = {}
-    for name, value in vars(self).items():
+    for name, value in self._own.items():
       items = {name: value}
       if isinstance(value, dict):
         items = {f'{name}/{key}': item for key, item in value.items()}
@@ -230,6 +232,11 @@ class SavedAgent(interfaces.Agent):
     return found
 
   # Attributes ----------------------------------------------------------------
+
+  @property
+  def _own(self) -> dict[str, Any]:
+    """The attributes themselves, by name."""
+    return vars(self)
 
   def remember_settings(self) -> None:
     """Takes what the agent's attributes are now for its settings.
@@ -243,7 +250,7 @@ class SavedAgent(interfaces.Agent):
   def _plain_attributes(self) -> dict[str, Any]:
     """The attributes that a checkpoint may hold: no network, no function."""
     found = {}
-    for name, value in vars(self).items():
+    for name, value in self._own.items():
       if isinstance(value, np.random.Generator):
         value = {_GENERATOR: value.bit_generator.state}
       if name not in _SAVED_OTHERWISE and safe_pickle.is_plain(value):
@@ -274,7 +281,7 @@ class SavedAgent(interfaces.Agent):
       self._generator.bit_generator.state = generators['agent']
       if generators['replay'] is not None:
         self._replay.memory.generator_state = generators['replay']
-    own = vars(self)
+    own = self._own
     for name, value in bundle.pop('attributes', {}).items():
       if isinstance(value, dict) and _GENERATOR in value:
         value = _generator(own.get(name), name, value[_GENERATOR])
@@ -288,6 +295,38 @@ class SavedAgent(interfaces.Agent):
         self.training_steps = int(value)
       elif name in own:
         setattr(self, name, value)
+
+  @contextlib.contextmanager
+  def set_aside(self, seed: int) -> Iterator[None]:
+    """Evaluates inside; afterwards the agent is what it was before.
+
+    That are its attributes, the content of those that a checkpoint may hold,
+    and the variables of its networks. An object of a subclass's own is the same
+    one afterwards, but nobody knows what is in it.
+
+    Args:
+      seed: of what is drawn inside.
+    """
+    before, plain = {**self._own}, copy.deepcopy(self._plain_attributes())
+    state, variables = self.state.copy(), self._learner.state()
+    self._generator = seeding.generator(seed, 'agent')
+    self.eval_mode = True
+    try:
+      yield
+    finally:
+      self._own.clear()
+      self._own.update(before)
+      self.state[...] = state
+      found = self._plain_attributes()
+      for name, value in plain.items():
+        if not _same(value, found.get(name)):
+          if isinstance(before[name], np.random.Generator):
+            before[name].bit_generator.state = value[_GENERATOR]
+          else:
+            self._own[name] = value
+      # A layer that draws, dropout for example, has counted.
+      if not _same(variables, self._learner.state()):
+        self._learner.set_state(variables)
 
   def _settle(self) -> None:
     """Fetches what is still on the device.

@@ -108,6 +108,8 @@ class _ForeignAgent(proxy.Proxy):
 
   __slots__ = ('_arguments',)
 
+  _if_missing = {'set_aside': _AGENT.set_aside}
+
   def __init__(self, partner: Any):
     super().__init__(partner)
     arguments = _end_episode_arguments(partner)

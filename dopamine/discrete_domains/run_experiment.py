@@ -348,6 +348,7 @@ class Runner(run.Run):
         self._resumed_phases = {}
         self._save_iteration(iteration, statistics)
         self._next_iteration = iteration + 1
+        self._film(iteration)
         if self._next_iteration < self._num_iterations:
           self._saver.stop_after(iteration, self._state, self._checkpointer)
     finally:

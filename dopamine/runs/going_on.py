@@ -17,6 +17,7 @@ _FREE_SETTINGS = frozenset(
   (
     *('num_iterations', 'log_every_n', 'checkpoint_minutes', 'allow_changes'),
     *('seed', 'debug_mode', 'summary_writing_frequency', 'live_figures'),
+    *('record_video_every', 'keep_videos'),
   )
 )
 

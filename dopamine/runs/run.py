@@ -57,6 +57,12 @@ class Run:
       that decide what its checkpoints mean.
     live_figures: whether TensorBoard gets curves by agent step while training
       goes on.
+    record_video_every: iterations from one video of an episode to the next, the
+      first after iteration 0 (`videos/iteration_0.mp4` in `base_dir`). It is
+      played as in evaluation, on an environment of its own, and training does
+      not know of it. None films nothing.
+    keep_videos: of these, those of the newest iterations that stay. None keeps
+      all, as it is the early ones that later ones are compared with.
   """
 
   SETTINGS = {
@@ -74,6 +80,8 @@ class Run:
     'checkpoint_minutes': checks.optional(checks.real(0, math.inf)),
     'allow_changes': checks.switch,
     'live_figures': checks.switch,
+    'record_video_every': checks.optional(checks.integer(1)),
+    'keep_videos': checks.optional(checks.integer(1)),
   }
 
   def __init__(
@@ -94,6 +102,8 @@ class Run:
     checkpoint_minutes: float | None = 10,
     allow_changes: bool = False,
     live_figures: bool = True,
+    record_video_every: int | None = None,
+    keep_videos: int | None = None,
   ):
     if checkpoint_file_prefix in (
       'weights_ckpt',
@@ -114,6 +124,8 @@ class Run:
     self._checkpoint_minutes = checkpoint_minutes
     self._allow_changes = allow_changes
     self._live_figures = live_figures
+    self._record_video_every = record_video_every
+    self._keep_videos = keep_videos
     self._base_dir = base_dir
     self._checkpoint_file_prefix = checkpoint_file_prefix
     self._create_agent_fn = create_agent_fn
@@ -150,6 +162,9 @@ class Run:
         self._checkpoint_file_prefix
       )
       self._saver.sweep()
+      self._videos: Any = None
+      if self._record_video_every and self._summary_writer is not None:
+        self._videos = self._make_videos()
       self._next_iteration = self._start_iteration
       self._report()
     except BaseException:
@@ -296,6 +311,23 @@ class Run:
         'Memory': self._memory_text,
       },
     )
+
+  def _make_videos(self) -> Any:
+    """Returns what films episodes; refuses a run that cannot be filmed."""
+    from dopamine.runs import videos  # Few runs do.
+
+    return videos.Videos(
+      *(self._base_dir, self._agent, self._open_environment),
+      *(self._create_environment_fn, self._seed),
+      *(self._keep_videos, self._stop_request),
+      max_steps_per_episode=self._max_steps_per_episode,
+      clip_rewards=self._clip_rewards,
+    )
+
+  def _film(self, iteration: int) -> None:
+    """Films an episode, if that is due."""
+    if self._videos and iteration % self._record_video_every == 0:
+      self._videos.record(iteration)
 
   def _is_warming_up(self) -> bool:
     """Whether this is training in which nothing is learnt yet."""

@@ -284,14 +284,22 @@ def unbound_parameter(cls: type, name: str) -> inspect.Parameter | None:
 
 
 @contextlib.contextmanager
-def set_aside() -> Iterator[None]:
-  """Has gin start without settings; at the end it has those of before."""
+def set_aside(bindings: Sequence[str] | None = None) -> Iterator[None]:
+  """Has gin start without settings; at the end it has those of before.
+
+  Args:
+    bindings: if given, gin keeps its settings, with these on top.
+  """
   config = gin.config
   stores: Any = (config._CONFIG, config._SINGLETONS, config._IMPORTS)
   stores += (config._OPERATIVE_CONFIG,)
   before, is_locked = [store.copy() for store in stores], gin.config_is_locked()
   gin.clear_config()
   try:
+    if bindings is not None:
+      # No deep copy: that of a reference is what it calls.
+      config._CONFIG.update({k: dict(v) for k, v in before[0].items()})
+      gin.parse_config(bindings)
     yield
   finally:
     gin.clear_config()
