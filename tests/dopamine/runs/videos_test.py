@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import pickle
 import random
 import signal
 import subprocess
@@ -421,42 +422,55 @@ def test_a_stop_ends_the_recording_and_then_the_run(
   assert names(tmp_path / 'on') == ['iteration_1.mp4']
 
 
-KILLED = """
-import os, signal, sys
+PROCESS = """
+import os, pickle, signal, sys
 from dopamine.runs import filming
 from tests.support import runs
 
+base_dir, every, last = sys.argv[1], *map(int, sys.argv[2:])
 take, pictures = filming.Filmed._take_picture, []
 
 def taking(self):
   take(self)
   pictures.append(1)
-  if len(pictures) == 5:
+  if len(pictures) == last:
     os.kill(os.getpid(), signal.SIGKILL)
 
 filming.Filmed._take_picture = taking
 with runs.make_runner(
-  sys.argv[1], 'cartpole', runs.CASES['dqn'], record_video_every=1
+  base_dir, 'cartpole', runs.CASES['dqn'], record_video_every=every or None
 ) as runner:
+  print(os.listdir(base_dir + '/videos') if last < 0 else '', file=sys.stderr)
   runner.run_experiment()
+  with open(base_dir + '.figures', 'wb') as file:
+    pickle.dump(runs.figures(runner), file)
 """
 
 
-@pytest.mark.xla  # As the other process has it.
+def start(base_dir, every, last=0):
+  """Runs it in a process of its own, which is killed at its last picture."""
+  command = [sys.executable, '-c', PROCESS, str(base_dir)]
+  return subprocess.run(
+    [*command, str(every), str(last)], stderr=subprocess.PIPE, text=True
+  )
+
+
 def test_a_recording_that_is_killed_leaves_nothing_that_counts(tmp_path):
-  hidden = run(tmp_path / 'off')
-  base_dir = tmp_path / 'on'
-  process = subprocess.run([sys.executable, '-c', KILLED, str(base_dir)])
-  assert process.returncode == -signal.SIGKILL
-  (left,) = names(base_dir)
+  assert start(tmp_path / 'off', 0).returncode == 0
+  done = start(tmp_path / 'on', 1, 5)
+  assert done.returncode == -signal.SIGKILL, done.stderr
+  (left,) = names(tmp_path / 'on')
   assert left.endswith('.partial')
-  with runs.make_runner(
-    base_dir, 'cartpole', runs.CASES['dqn'], record_video_every=1
-  ) as runner:
-    assert names(base_dir) == []
-    runner.run_experiment()
-    found = runs.figures(runner)
-  runs.assert_equal(found, {name: hidden[name] for name in found})
+  done = start(tmp_path / 'on', 1, -1)
+  assert done.returncode == 0, done.stderr
+  assert '\n[]\n' in done.stderr  # Swept, before anything is run.
+  assert 'iteration_1.mp4' in names(tmp_path / 'on')
+  runs.assert_equal(
+    *(
+      pickle.loads((tmp_path / f'{name}.figures').read_bytes())
+      for name in ('on', 'off')
+    )
+  )
 
 
 # gin --------------------------------------------------------------------------
