@@ -6,6 +6,7 @@ import cv2
 import gin
 import numpy as np
 
+from dopamine.settings import errors
 from dopamine.utils import video
 
 
@@ -80,13 +81,30 @@ class AgentVisualizer:
         raise OSError(f'cannot write {path}')
 
   def generate_video(self, video_file='video.mp4'):
-    """Makes an mp4 of the pictures, 30 to a second; returns its path."""
+    """Makes an mp4 of the pictures, 30 to a second; returns its path.
+
+    Those that an earlier, longer recording left in the folder are no part of
+    it, and stay where they are.
+
+    Raises:
+      ValueError: there are no pictures.
+      OSError: one cannot be read, or the video not be written.
+    """
     count = -(-self.step // self.render_rate)
-    file_type = next(filter(None, self.file_types))
+    file_type = next(filter(None, self.file_types), None)
+    if not (count and file_type):
+      raise errors.SettingError(
+        f'{video_file} is made of pictures, and there are none: after '
+        f'{self.step} calls of visualize(), with AgentVisualizer.file_types = '
+        f"{self.file_types!r}, which 'png' must be one of, or 'jpg'"
+      )
     path = Path(self.record_path, video_file)
     size = self.screen_width, self.screen_height
     with video.Mp4(path, size, fps=30) as mp4:
       for number in range(count):
         name = f'{self.filename_format.format(number)}.{file_type}'
-        mp4.add(cv2.imread(str(Path(self.record_path, name)))[..., ::-1])
+        picture = cv2.imread(str(Path(self.record_path, name)))
+        if picture is None:
+          raise OSError(f'cannot read {Path(self.record_path, name)}')
+        mp4.add(picture[..., ::-1])
     return path

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 
 from absl import flags
 import gin
@@ -254,6 +255,16 @@ def test_a_task_without_pictures_is_refused(task, tmp_path, capsys):
 def test_only_atari_games_have_frames_in_between(cartpole, capsys):
   with pytest.raises(SystemExit, match='--every_frame is for Atari games'):
     run(capsys, cartpole, '--every_frame')
+
+
+def test_no_ffmpeg_is_told_before_anything_is_played(
+  cartpole, capsys, monkeypatch
+):
+  monkeypatch.setitem(sys.modules, 'imageio_ffmpeg', None)
+  capsys.readouterr()
+  with pytest.raises(SystemExit, match=r'\[viz\]'):
+    run(capsys, cartpole)
+  assert 'Evaluating' not in capsys.readouterr().out
 
 
 def test_a_folder_of_no_run_is_refused(tmp_path, capsys):

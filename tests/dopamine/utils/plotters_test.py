@@ -133,3 +133,40 @@ def test_surfaces_become_pictures_and_a_video(tmp_path):
   for t, frame in enumerate(frames):
     red = np.flatnonzero(frame[9, :80, 0] > 128)
     assert abs(red.min() - (3 + 2 * t)) <= 1
+
+
+def _visualizer(folder, **kwargs):
+  return agent_visualizer.AgentVisualizer(
+    str(folder),
+    [_Moving({'x': 3, 'y': 5})],
+    screen_width=100,
+    screen_height=64,
+    **kwargs,
+  )
+
+
+def test_pictures_of_an_earlier_recording_are_not_in_the_video(tmp_path):
+  for count in (9, 4):
+    visualizer = _visualizer(tmp_path)
+    for _ in range(count):
+      visualizer.visualize()
+    path = visualizer.generate_video()
+  frames, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+  assert frames == 4
+  assert len(list(tmp_path.glob('*.png'))) == 9
+  (tmp_path / 'frame_000002.png').unlink()
+  with pytest.raises(OSError, match=r'cannot read .*frame_000002\.png'):
+    visualizer.generate_video('other.mp4')
+  assert not list(tmp_path.glob('*other*'))
+
+
+@pytest.mark.parametrize(
+  ('count', 'settings'), [(3, {'file_types': ('',)}), (0, {})]
+)
+def test_a_video_of_no_pictures_is_refused(count, settings, tmp_path):
+  visualizer = _visualizer(tmp_path, **settings)
+  for _ in range(count):
+    visualizer.visualize()
+  with pytest.raises(ValueError, match=f'after {count} calls .*file_types'):
+    visualizer.generate_video()
+  assert not list(tmp_path.iterdir())
