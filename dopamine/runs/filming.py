@@ -39,7 +39,7 @@ class Filmed(run_experiment.Runner):
       ValueError: the game has no frames in between.
     """
     self._writer: Any = None
-    self._names = _action_names(self._environment)
+    self._names = action_names(self._environment)
     # Of the bars and the distributions: what was seen so far.
     self._q_range = self._value_range = (np.inf, -np.inf)
     self._thought: dict[str, Any] = {}
@@ -168,7 +168,7 @@ def _fps(environment: Any) -> float:
     return 30.0
 
 
-def _action_names(environment: Any) -> Sequence[str]:
+def action_names(environment: Any) -> Sequence[str]:
   """Those of the emulator's actions, if that is what is played."""
   try:
     game = environment.environment

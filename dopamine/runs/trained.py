@@ -76,9 +76,12 @@ class Evaluation(run_experiment.Runner):
     self, checkpoint_file_prefix: str
   ) -> None:
     """Loads the weights, in place of a checkpoint."""
-    self._agent.load_weights(self.path)
+    self._load_weights()
     self._agent.eval_mode = True
     self._start_iteration = 0
+
+  def _load_weights(self) -> None:
+    self._agent.load_weights(self.path)
 
   def _report(self) -> None:
     """Says what is evaluated."""
