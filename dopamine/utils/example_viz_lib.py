@@ -25,6 +25,7 @@ from dopamine.settings import gin_files as gin_settings
 from dopamine.utils import agent_visualizer
 from dopamine.utils import atari_plotter
 from dopamine.utils import bar_plotter
+from dopamine.utils import figures
 from dopamine.utils import line_plotter
 
 # Of names that papers have for ours; with 'jax_' before them too.
@@ -93,8 +94,9 @@ class Recording:
     if distribution is None:
       return None
     values = distribution[0][0]
-    # Quantile values are an action's own.
-    return values[0] if (values == values[0]).all() else None
+    # Quantile values are an action's own, or all of them zero.
+    is_one = (values == values[0]).all() and (np.diff(values[0]) > 0).all()
+    return values[0] if is_one else None
 
   def get_probabilities(self):
     """Those of the support in this state, `[A, N]`."""
@@ -130,8 +132,29 @@ def recording(agent_class: type) -> type:
   return type(name, (Recording, agent_class), {'__module__': __name__})
 
 
-class _SupportPlotter(bar_plotter.BarPlotter):
-  """A bar plotter whose bins are called by the returns that they stand for."""
+class _ActionsPlotter(figures.FigurePlotter):
+  """Has the names of the actions at its right, each in its colour."""
+
+  def _setup_plot(self):
+    super()._setup_plot()
+    self.fig.subplots_adjust(right=0.79)
+    names = self.parameters['actions']
+    for a, name in enumerate(names):
+      self.plot.text(
+        *(1.02, 1 - (a + 0.5) / max(len(names), 10), name),
+        color=self._color(a),
+        fontsize=0.8 * self.parameters['fontsize'],
+        transform=self.plot.transAxes,
+        verticalalignment='center',
+      )
+
+
+class _LinePlotter(_ActionsPlotter, line_plotter.LinePlotter):
+  pass
+
+
+class _BarPlotter(_ActionsPlotter, bar_plotter.BarPlotter):
+  """Calls the bins by the returns that they stand for."""
 
   def _setup_plot(self):
     super()._setup_plot()
@@ -234,15 +257,15 @@ class MyRunner(trained.Evaluation):
     look = {
       **place,
       'figsize': (16, 9),
-      'legend': [*names] or [str(a) for a in range(num_actions)],
+      'actions': [*names] or [str(a) for a in range(num_actions)],
       'colors': [
-        colorsys.hsv_to_rgb(a / num_actions, 0.9, 0.8)
+        colorsys.hsv_to_rgb(a / num_actions, 0.9, (0.9, 0.6)[a % 2])
         for a in range(num_actions)
       ],
     }
     support = _support_of(agent)
     if support is None:
-      return line_plotter.LinePlotter(
+      return _LinePlotter(
         {
           'get_line_data_fn': agent.get_q_values,
           'title': 'Q-values',
@@ -250,7 +273,7 @@ class MyRunner(trained.Evaluation):
           **look,
         }
       )
-    return _SupportPlotter(
+    return _BarPlotter(
       {
         'get_bar_data_fn': agent.get_probabilities,
         'title': 'Distribution of the return',
