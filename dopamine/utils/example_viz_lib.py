@@ -12,7 +12,6 @@ import functools
 import os
 from typing import Any
 
-import gin
 import numpy as np
 
 from dopamine.agents.dqn import dqn_agent
@@ -373,14 +372,14 @@ def run(
   """
   name = agent if isinstance(agent, str) else agent.__name__
   base_dir = os.path.join(os.path.expanduser(root_dir), 'agent_viz', game, name)
-  with gin_settings.set_aside(keeps=True):
-    gin.parse_config(
-      [
-        f'create_atari_environment.game_name = {game!r}',
-        *trained.BINDINGS,
-      ]
-    )
-    with create_runner(
+  bindings = [
+    f'create_atari_environment.game_name = {game!r}',
+    *trained.BINDINGS,
+  ]
+  with (
+    gin_settings.set_aside(bindings),
+    create_runner(
       base_dir, restore_ckpt, agent, use_legacy_checkpoint
-    ) as runner:
-      return runner.visualize(os.path.join(base_dir, 'images'), num_steps)
+    ) as runner,
+  ):
+    return runner.visualize(os.path.join(base_dir, 'images'), num_steps)

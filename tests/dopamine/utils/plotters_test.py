@@ -83,16 +83,68 @@ def test_a_subclass_sets_up_its_own_plot():
   assert mine.fig.axes == [mine.plot]
 
 
-def test_gin_binds_plotters():
-  gin.parse_config(
-    "LinePlotter.parameter_dict = {'get_line_data_fn': @f, 'width': 99}\n"
-    'AgentVisualizer.screen_width = 30',
-    skip_unknown=['f'],
-  )
-  try:
-    assert gin.query_parameter('AgentVisualizer.screen_width') == 30
-  finally:
-    gin.clear_config()
+@gin.configurable(module='plotters_test')
+def lines_of_gin():
+  return [[0, 0, 1, 1]]
+
+
+@gin.configurable(module='plotters_test')
+def bars_of_gin():
+  return np.eye(2)
+
+
+@gin.configurable(module='plotters_test')
+def screen_of_gin():
+  return _Environment()
+
+
+def test_gin_binds_plotters(tmp_path):
+  gin.parse_config("""
+  AtariPlotter.parameter_dict = {
+      'environment': @screen_of_gin(), 'width': 40, 'height': 30}
+  LinePlotter.parameter_dict = {
+      'get_line_data_fn': @lines_of_gin, 'colors': ['r'], 'x': 40}
+  BarPlotter.parameter_dict = {
+      'get_bar_data_fn': @bars_of_gin, 'colors': ['r'], 'y': 30,
+      'width': 50, 'height': 60}
+  AgentVisualizer.screen_width = 99
+  AgentVisualizer.screen_height = 100
+  AgentVisualizer.filename_format = 'my_{:02d}'
+  """)
+  plotters = [
+    atari_plotter.AtariPlotter(),
+    line_plotter.LinePlotter(),
+    bar_plotter.BarPlotter(),
+  ]
+  shapes = [plot.draw().shape for plot in plotters]
+  assert shapes == [(30, 40, 3), (210, 213, 3), (60, 50, 3)]
+  assert all(_is_red(plot.draw()).any() for plot in plotters)
+  visualizer = agent_visualizer.AgentVisualizer(str(tmp_path), plotters)
+  visualizer.visualize()
+  assert visualizer.record_frame.shape == (100, 99, 3)
+  assert _is_red(visualizer.record_frame[:12, :40]).all()  # The game.
+  assert _is_red(visualizer.record_frame[:, 40:]).any()  # The line.
+  assert _is_red(visualizer.record_frame[30:90, :40]).any()  # The bars.
+  assert [file.name for file in tmp_path.iterdir()] == ['my_00.png']
+
+
+def test_plotters_leave_matplotlib_as_it_was(tmp_path):
+  import matplotlib
+  from matplotlib import pyplot
+
+  with matplotlib.rc_context({'font.size': 7, 'font.family': 'monospace'}):
+    before = dict(matplotlib.rcParams)
+    own = pyplot.figure()
+    plots = [
+      line_plotter.LinePlotter(
+        {'get_line_data_fn': lines_of_gin, 'title': 'L'}
+      ),
+      bar_plotter.BarPlotter({'get_bar_data_fn': bars_of_gin, 'legend': 'ab'}),
+    ]
+    agent_visualizer.AgentVisualizer(str(tmp_path), plots).visualize()
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == [own.number] and pyplot.gcf() is own
+    pyplot.close(own)
 
 
 class _Moving(plotter.Plotter):
