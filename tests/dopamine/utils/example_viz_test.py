@@ -173,33 +173,38 @@ def test_a_limit_of_the_episodes_counts(steps, tmp_path):
 
 # Agents -----------------------------------------------------------------------
 
-LINES = {'dqn', 'iqn', 'implicit_quantile', 'qrdqn', 'quantile'}
-BARS = {'c51', 'rainbow', 'full_rainbow'}
-NAMES = [
-  prefix + name
-  for prefix in ('', 'jax_')[: 1 + IS_JAX]
-  for name in sorted(LINES | BARS)
-]
+ALIASES = {'c51': 'rainbow', 'iqn': 'implicit_quantile', 'qrdqn': 'quantile'}
+LINES = {'dqn', 'iqn', 'qrdqn'}  # The others have bars.
+NAMES = ['dqn', 'c51', 'iqn', 'qrdqn', 'full_rainbow']
+JAX_NAMES = ['jax_dqn', 'jax_c51', 'jax_iqn'][: 3 * IS_JAX]
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('prefix', ['', 'jax_'][: 1 + IS_JAX])
+@pytest.mark.parametrize('short,name', ALIASES.items())
+def test_agents_have_the_names_of_the_papers_too(prefix, short, name):
+  found = run_experiment.find_agent_class(prefix + name)
+  assert example_viz_lib._find_class(prefix + name) is found
+  assert example_viz_lib._find_class(prefix + short) is found
+  assert issubclass(example_viz_lib.recording(found), found)
+
+
+@pytest.mark.parametrize('name', NAMES + JAX_NAMES)
 def test_each_agent_has_the_plot_of_what_it_learns(
   name, tmp_path, small_replay
 ):
   gin.bind_parameter('WrappedPrioritizedReplayBuffer.replay_capacity', 200)
   gin.bind_parameter('create_atari_environment.game_name', 'Breakout')
   kind = name.removeprefix('jax_')
-  ours = {'c51': 'rainbow', 'iqn': 'implicit_quantile', 'qrdqn': 'quantile'}
-  ours = name.removesuffix(kind) + ours.get(kind, kind)
+  ours = name.removesuffix(kind) + ALIASES.get(kind, kind)
   agent = run_experiment.create_agent(
     None, atari_lib.create_atari_environment(), ours
   )
   runner = example_viz_lib.create_runner('', saved(tmp_path, agent), name)
   assert isinstance(runner._agent, type(agent))
+  last = runner._make_visualizer(str(tmp_path)).plotters[-1]
   action = runner._initialize_episode()
   observation, reward, _ = runner._run_one_step(action)
   runner._agent.step(reward, observation)
-  last = runner._make_visualizer(str(tmp_path)).plotters[-1]
   last.draw()
   state = runner._agent.state
   if kind in LINES:
