@@ -445,6 +445,16 @@ def test_a_script_of_before_runs(steps, tmp_path):
   assert len(video) == 5
 
 
+def test_the_example_of_the_documents_runs(steps, tmp_path):
+  text = (commands.ROOT / 'docs' / 'watching.md').read_text()
+  (code,) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+  images = tmp_path / 'images'
+  assert "'/tmp/images'" in code and '=500' in code
+  code = code.replace('/tmp/images', str(images)).replace('=500', '=3')
+  exec(code, {'weights': steps})
+  assert pictures(images).shape == (3, 210, 373, 3)
+
+
 class ForeignAgent(dqn_agent.DQNAgent):
   """Records by itself, as the agents of the JAX notebook did."""
 
