@@ -13,7 +13,6 @@ import os
 from typing import Any
 
 from absl import flags
-import numpy as np
 
 from dopamine import command_line
 from dopamine import signals

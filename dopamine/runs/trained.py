@@ -42,24 +42,32 @@ class Evaluation(run_experiment.Runner):
   It has no folder, and saves nothing.
   """
 
-  def __init__(self, checkpoint: str, **makers: Callable | None):
+  def __init__(
+    self,
+    checkpoint: str,
+    create_agent_fn: Callable | None = None,
+    create_environment_fn: Callable | None = None,
+  ):
     """Makes agent and environment, and loads the weights.
 
     Args:
       checkpoint: see `find_weights`.
-      **makers: `create_agent_fn` and `create_environment_fn`; one that is not
-        given, or None, is what gin binds for `Runner`, or else what the
-        commands have.
+      create_agent_fn: see `run.Run`; None is what gin binds for `Runner`, or
+        else what the commands have.
+      create_environment_fn: see there; None is as above.
 
     Raises:
       FileNotFoundError: there are no weights.
       ValueError: they do not fit the agent; names the variable.
     """
     self.path = find_weights(checkpoint)
+    makers = {
+      'create_agent_fn': create_agent_fn,
+      'create_environment_fn': create_environment_fn,
+    }
     makers = {name: made for name, made in makers.items() if made is not None}
-    if 'create_agent_fn' not in gin_settings.bound_values(
-      run_experiment.Runner
-    ):
+    bound = gin_settings.bound_values(run_experiment.Runner)
+    if 'create_agent_fn' not in bound:
       makers.setdefault('create_agent_fn', run_experiment.create_agent)
     super().__init__('', **makers)
 
@@ -320,11 +328,7 @@ def load_agent(
   with gin_settings.set_aside():
     run_experiment.load_gin_configs(files, [*bindings, *BINDINGS])
     return TrainedAgent(
-      _Silent(
-        weights,
-        create_agent_fn=create_agent_fn,
-        create_environment_fn=create_environment_fn,
-      )
+      _Silent(weights, create_agent_fn, create_environment_fn)
     )
 
 

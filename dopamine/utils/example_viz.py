@@ -46,14 +46,7 @@ def define_flags() -> None:
 
 def main(argv: Sequence[str]) -> None:
   """Shows what the flags name; a mistake ends with a paragraph."""
-  command_line.check_words(argv)
-  with signals.handled():
-    try:
-      with command_line.explaining_mistakes():
-        _show()
-    except KeyboardInterrupt:
-      signals.end('\nStopped.\n', signals.INTERRUPTED)
-    signals.settle(0)
+  command_line.carry_out(argv, _show)
 
 
 def _show() -> None:
