@@ -394,9 +394,7 @@ def test_a_foreign_agent_is_filmed_if_it_can_be_set_aside(tmp_path):
   assert len(frames) == 8
 
 
-def test_a_stop_ends_the_recording_and_then_the_run(
-  tmp_path, task, monkeypatch
-):
+def test_a_stop_ends_the_recording_and_then_the_run(tmp_path, task, capsys):
   class Stopping(Counting):
     runner, pictures = None, 0
 
@@ -416,6 +414,7 @@ def test_a_stop_ends_the_recording_and_then_the_run(
     with pytest.raises(run_experiment.Stopped, match='end of iteration 0') as e:
       made.run_experiment()
   assert e.value.is_saved and Stopping.pictures == 4
+  assert 'could not be made' not in capsys.readouterr().out
   assert names(tmp_path / 'on') == []
   runs.assert_equal(run(tmp_path / 'on', 'dqn', 'task', **settings), hidden)
   # One that was given up is not made up for.
@@ -476,7 +475,7 @@ def test_a_recording_that_is_killed_leaves_nothing_that_counts(tmp_path):
 # gin --------------------------------------------------------------------------
 
 
-def test_gin_has_its_settings_back(tmp_path):
+def test_gin_has_its_settings_back(tmp_path, monkeypatch):
   texts = {}
   for every in (None, 1):
     folder = tmp_path / str(every)
@@ -508,6 +507,7 @@ def test_gin_has_its_settings_back(tmp_path):
     for text in texts[None]
   ]
   assert names(tmp_path / '1') == ['iteration_0.mp4', 'iteration_1.mp4']
-  # What only evaluates films nothing by itself.
+  # What only evaluates films nothing by itself, and needs nothing for it.
+  monkeypatch.setitem(sys.modules, 'imageio_ffmpeg', None)
   trained.load_agent(tmp_path / '1')
   assert len(names(tmp_path / '1')) == 2
