@@ -83,7 +83,7 @@ class Videos:
 
   def sweep(self) -> None:
     """Removes what recordings left that were killed."""
-    video.sweep(self._folder, _NAME.format('*'))
+    video.sweep(self._folder, _NAME.format('*'), is_locked=True)
 
   @contextlib.contextmanager
   def _player(self, iteration: int) -> Iterator['_Episode']:

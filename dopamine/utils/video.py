@@ -34,24 +34,30 @@ def find_ffmpeg() -> str:
     ) from error
 
 
-def sweep(folder: str | os.PathLike, name: str = '*') -> None:
+def sweep(
+  folder: str | os.PathLike, name: str = '*', is_locked: bool = False
+) -> None:
   """Removes what killed processes left of unfinished videos.
 
   Args:
     folder: of the videos.
     name: of those that are meant, as a glob.
+    is_locked: whether no other process writes them, so that one which has the
+      number of a killed one by now is another.
   """
   for partial in Path(folder).glob(f'.{name}.*.partial'):
     process = partial.name.split('.')[-3]
-    if partial not in _open and process.isdecimal():
-      if int(process) == os.getpid() or not _is_running(int(process)):
-        shutil.rmtree(partial, ignore_errors=True)
+    if partial in _open or not process.isdecimal():
+      continue
+    is_over = int(process) == os.getpid() or not _is_running(int(process))
+    if is_locked or is_over:
+      shutil.rmtree(partial, ignore_errors=True)
 
 
 class Mp4:
   """Writes frames to an mp4 file, which is there only once it is complete.
 
-  Until then it lies in a folder `.NAME.PROCESS.….partial` beside its place.
+  Until then it lies in a folder `.NAME.PROCESS.RANDOM.partial` beside it.
   What killed processes left of the same name goes when the next writer starts;
   an ffmpeg that has outlived them finds no folder to write to.
 
