@@ -63,15 +63,14 @@ class SummaryWriter(tensorboardX.SummaryWriter):
     self, tag: str, values: Any, probabilities: Any, step: int
   ) -> None:
     """Adds a histogram of values that are weighted, `[N]` each."""
-    values = np.asarray(values, np.float64)
+    values, probabilities = np.asarray([values, probabilities], np.float64)
     masses, edges = np.histogram(
-      values, bins=len(values), weights=np.asarray(probabilities, np.float64)
+      values, bins=len(values), weights=probabilities
     )
-    middles = (edges[1:] + edges[:-1]) / 2
     self.add_histogram_raw(
       tag,
       *(values.min(), values.max(), masses.sum()),
-      *(masses @ middles, masses @ middles**2),
+      *(probabilities @ values, probabilities @ values**2),
       bucket_limits=edges[1:],
       bucket_counts=masses,
       global_step=step,

@@ -7,17 +7,16 @@ import sys
 from absl import flags
 import gin
 import gymnasium
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from dopamine.agents.dqn import dqn_agent
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
-from dopamine.discrete_domains import train as train_command  # Its flags.
 from dopamine.discrete_domains import watch
 from dopamine.utils import panel
 from tests.support import commands
+from tests.support import films
 
 CARTPOLE = 'dopamine/agents/rainbow/configs/rainbow_cartpole.gin'
 PONG = 'dopamine/agents/implicit_quantile/configs/implicit_quantile.gin'
@@ -26,15 +25,8 @@ pytestmark = pytest.mark.usefixtures('at_the_root', 'watching_flags')
 
 @pytest.fixture
 def watching_flags():
-  """Those that `watch` has where it is a process of its own."""
-  before = {*flags.FLAGS, *train_command.FLAGS}
-  watch.define_flags()
-  flags.FLAGS.gin_files, flags.FLAGS.gin_bindings = [], []
-  yield
-  for name in set(flags.FLAGS) - before:
-    delattr(flags.FLAGS, name)
-  flags.FLAGS.base_dir = flags.FLAGS.seed = None
-  flags.FLAGS.gin_files, flags.FLAGS.gin_bindings = [], []
+  with films.watching_flags():
+    yield
 
 
 def train(base_dir, gin_file, *bindings):
@@ -76,27 +68,13 @@ def pong(tmp_path_factory):
 
 def run(capsys, base_dir, *more):
   """Films it; returns the path, what the last line says, and the returns."""
-  gin.clear_config()
-  flags.FLAGS(['watch', f'--base_dir={base_dir}', '--seed=3', *more])
   capsys.readouterr()
-  watch.main([])
+  films.watch_run(base_dir, *more)
   *_, returns, _, last = capsys.readouterr().out.splitlines()
   path, frames, fps = re.fullmatch(
     r'(.*): (\d+) frames, ([\d.]+) a second \(.* s\)', last
   ).groups()
   return path, int(frames), float(fps), [float(r) for r in returns.split()]
-
-
-def read(path):
-  """The frames, `[T, h, w, 3]`, and frames a second."""
-  frames = imageio_ffmpeg.read_frames(str(path))
-  about = next(frames)
-  width, height = about['size']
-  shape = height, width, 3
-  return (
-    np.stack([np.frombuffer(f, np.uint8).reshape(shape) for f in frames]),
-    about['fps'],
-  )
 
 
 def moving(frames):
@@ -113,7 +91,7 @@ def test_a_film_of_cartpole_has_a_frame_for_each_state(cartpole, capsys):
   # The steps of an episode, and where it ended.
   assert count == sum(returns) + 3 and len(returns) == 3
   assert max(returns) == 9
-  frames, found_fps = read(path)
+  frames, found_fps = films.read(path)
   assert frames.shape == (count, 400, 600 + panel.WIDTH, 3)
   assert fps == found_fps == 50  # CartPole's own.
   assert moving(frames) > 0.8
@@ -128,7 +106,7 @@ def test_a_film_of_cartpole_has_a_frame_for_each_state(cartpole, capsys):
 
 def test_a_film_of_an_atari_game_has_a_frame_for_each_decision(pong, capsys):
   path, count, fps, _ = run(capsys, pong)
-  frames, found_fps = read(path)
+  frames, found_fps = films.read(path)
   assert frames.shape == (61, 420, 320 + panel.WIDTH, 3) and count == 61
   assert fps == found_fps == 15
   assert moving(frames[25:]) > 0.8  # The ball is served.
@@ -137,7 +115,7 @@ def test_a_film_of_an_atari_game_has_a_frame_for_each_decision(pong, capsys):
 def test_every_frame_of_an_atari_game_is_shown_if_asked(pong, capsys, tmp_path):
   file = tmp_path / 'a' / 'film.mp4'
   path, count, fps, _ = run(capsys, pong, '--every_frame', f'--video={file}')
-  frames, found_fps = read(path)
+  frames, found_fps = films.read(path)
   assert path == str(file) and len(frames) == count == 4 * 60 + 1
   assert fps == found_fps == 60
   assert moving(frames[100:]) > 0.5

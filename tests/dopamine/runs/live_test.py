@@ -211,6 +211,9 @@ def test_a_distribution_is_drawn_where_its_masses_are(tmp_path):
   assert event.step == 7
   assert_allclose(event.histogram_value.bucket, [0.2, 0.3, 0.5])
   assert (event.histogram_value.min, event.histogram_value.max) == (0.0, 2.0)
+  # 0.3 * 1 + 0.5 * 2, and of the squares.
+  sums = event.histogram_value.sum, event.histogram_value.sum_squares
+  assert sums == (1.3, 2.3)
 
 
 # Once each, and bit-equal -----------------------------------------------------
