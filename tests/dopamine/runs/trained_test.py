@@ -193,17 +193,18 @@ def test_gin_stays_what_it_was_where_loading_fails(tmp_path):
   assert not gin.config_is_locked()
 
 
-def test_a_run_that_only_trains_knows_its_environment(tmp_path):
+@pytest.mark.parametrize('runner', ['Runner', 'TrainRunner'])
+def test_a_run_that_only_trains_knows_its_environment(runner, tmp_path):
   bindings = [
     'create_runner.schedule = "continuous_train"',
-    'TrainRunner.create_environment_fn = @gym_lib.create_gym_environment',
+    f'{runner}.create_environment_fn = @gym_lib.create_gym_environment',
   ]
   others = [x for x in CARTPOLE if not x.startswith('Runner.create_env')]
   run_experiment.load_gin_configs(
     [], [*others, 'create_agent.agent_name = "dqn"', *bindings]
   )
-  with run_experiment.create_runner(str(tmp_path)) as runner:
-    runner.run_experiment()
+  with run_experiment.create_runner(str(tmp_path)) as run:
+    run.run_experiment()
   loaded = trained.load_agent(tmp_path)
   assert loaded.environment.task_name == 'CartPole-v1'
 
