@@ -9,7 +9,8 @@ import numpy as np
 WIDTH = 480  # Pixels of a panel, of which these are the columns.
 _NAME, _BAR, _NUMBER, _MASS = (10, 112), (118, 236), (244, 306), (316, 470)
 _HEAD, _FOOT = 64, 22  # Pixels above and below the actions.
-_ROWS = (12, 30)  # The least and the most pixels of an action.
+_ROWS = (12, 64)  # The least and the most pixels of an action.
+_THICK = 26  # The most of the bar of a Q-value.
 _BINS = 50  # Of quantile values; a support has its own.
 
 _BACKGROUND, _GROOVE = (24, 26, 30), (40, 43, 49)
@@ -81,12 +82,14 @@ def panel(
   _write(image, 'Q-value', (_BAR[0], 54), _FAINT)
   tops = _HEAD + row * np.arange(shown)
   for i, top in enumerate(tops):
-    box = top + 2, top + row - 2
-    line = (box[0] + box[1]) // 2 + 4
+    middle = top + row // 2
+    line = middle + 4
     colour = _TAKEN if i == action else _TEXT
     _write(image, _name(names, i), (_NAME[0], line), colour, _NAME[1])
     number = f'{q_values[i]:.4g}'
     _write(image, number, (_NUMBER[1], line), colour, right=True)
+    thick = min(row - 4, _THICK) // 2
+    box = middle - thick, middle + thick
     _draw_bar(
       image, q_values[i], box, q_range or _range(q_values, 0), i, action
     )

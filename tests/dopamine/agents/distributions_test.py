@@ -214,10 +214,10 @@ def test_the_distribution_of_the_return_is_the_true_one(run):
 
 def bars(frame, action, bins):
   """Heights in pixels of a distribution's bars, and how red they are."""
-  top = panel._HEAD + 30 * action
+  top = panel._HEAD + 64 * action
   edges = np.linspace(*panel._MASS, bins + 1)
   middles = ((edges[1:] + edges[:-1]) / 2).astype(int)
-  columns = frame[top + 2 : top + 28, -panel.WIDTH :][:, middles].astype(int)
+  columns = frame[top + 2 : top + 62, -panel.WIDTH :][:, middles].astype(int)
   # The groove has 132, the two colours 408 and 470.
   is_bar = columns.sum(-1) > 250
   heights = is_bar.sum(0)
@@ -249,12 +249,12 @@ def test_the_film_shows_it(run, pictures, state):
   drawn = [bars(pictures[state], action, bins) for action in range(2)]
   assert [red > 160 for _, red in drawn] == [True, False]  # 0 is played.
   heights = np.array([heights for heights, _ in drawn])
-  assert heights.max() == 26  # The highest is as high as a row.
+  assert heights.max() == 60  # The highest is as high as a row.
   if name in CATEGORICAL:
     true = masses(name)[state]
-    # Half a pixel is 0.5 / 26 of the highest.
-    allowed = 0.02 + 0.5 / 26 * true.max()
-    assert_allclose(heights / 26 * true.max(), true, atol=allowed)
+    # Half a pixel is 0.5 / 60 of the highest.
+    allowed = 0.02 + 0.5 / 60 * true.max()
+    assert_allclose(heights / 60 * true.max(), true, atol=allowed)
     return
   for row, (cut, before) in zip(heights, CUTS[state], strict=True):
     share = row[: int(cut * bins)].sum() / row.sum()

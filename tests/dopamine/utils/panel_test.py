@@ -21,7 +21,7 @@ def count(image, colour, columns=(0, panel.WIDTH), rows=(0, 420)):
   return int((part == colour).all(-1).sum())
 
 
-def row(i, height=30):
+def row(i, height=64):
   top = panel._HEAD + height * i
   return top, top + height
 
@@ -34,8 +34,8 @@ def test_bars_are_as_long_as_the_q_values():
   assert count(image, TAKEN, bar, row(0)) == tall * (117 - 29 + 1)
   assert count(image, COLOUR, bar, row(1)) == tall * (29 - 0 + 1)
   assert count(image, COLOUR, bar, row(2)) == tall  # A line at zero.
-  assert (image[row(0)[0] + 5, bar[0] + 29] == TAKEN).all()
-  assert (image[row(0)[0] + 5, bar[0] + 28] == GROOVE).all()
+  assert (image[row(0)[0] + 32, bar[0] + 29] == TAKEN).all()
+  assert (image[row(0)[0] + 32, bar[0] + 28] == GROOVE).all()
 
 
 def test_a_given_range_makes_bars_of_different_pictures_alike():
@@ -55,7 +55,7 @@ def test_the_action_that_is_taken_has_its_own_colour(action):
 
 
 def test_masses_over_a_support_are_as_high_as_they_are_large():
-  # Four atoms; the largest mass of all, 0.8, is the height of a row, 26.
+  # Four atoms; the largest mass of all, 0.8, is the height of a row, 60.
   values = np.tile([-1.0, 0.0, 1.0, 2.0], (2, 1))
   probabilities = np.array([[0.8, 0.2, 0, 0], [0, 0, 0.4, 0.6]])
   image = draw(distribution=(values, probabilities))
@@ -63,7 +63,7 @@ def test_masses_over_a_support_are_as_high_as_they_are_large():
   for i, colour in ((0, TAKEN), (1, COLOUR)):
     for n in range(4):
       columns = edges[n], edges[n + 1]
-      tall = round(probabilities[i, n] / 0.8 * 26)
+      tall = round(probabilities[i, n] / 0.8 * 60)
       wide = edges[n + 1] - edges[n]
       assert count(image, colour, columns, row(i)) == tall * wide
 
