@@ -162,6 +162,9 @@ class Agent:
     """What training is like now, by the tag that TensorBoard shows it under."""
     return {}
 
+  def take_attributes(self, bundle: dict[str, Any]) -> None:
+    """Takes 'attributes' of a checkpoint's bundle, to act with."""
+
   def set_aside(self, seed: int) -> contextlib.AbstractContextManager:
     """Evaluates inside; afterwards the agent is what it was before.
 

@@ -116,7 +116,10 @@ class ReplayAgent(reporting.ReportingAgent):
 
   def _select_action(self):
     """The epsilon-greedy action; ties go to the lowest index."""
-    if self._generator.random() <= self._current_epsilon():
+    epsilon = self._current_epsilon()
+    if not self.eval_mode:
+      self._acted_with = epsilon
+    if self._generator.random() <= epsilon:
       return int(self._generator.integers(self.num_actions))
     q_values = self._learner.predict(self.state, *self._acting_draws(1))
     return int(np.argmax(q_values))

@@ -22,6 +22,7 @@ class ReportingAgent(saving.SavedAgent):
   _loss_sum, _num_losses = 0.0, 0
   _batch_figures: Any = types.MappingProxyType({})  # On the device, at first.
   _notes: Any = types.MappingProxyType({})
+  _acted_with = None  # The epsilon of the last action in training.
   _first_state = None  # Of the run.
 
   # What it thinks -------------------------------------------------------------
@@ -88,19 +89,23 @@ class ReportingAgent(saving.SavedAgent):
 
   # What it learns -------------------------------------------------------------
 
-  def _note(self, **figures):
+  def _note_figures(self, **figures):
     """Has TensorBoard show the means over the batch of what `_loss` computes.
 
     They are curves `Learning/NAME`; an override of `_loss` may note its own.
+    What is noted inside of `jax.vmap` or `tf.map_fn`, say, is not shown.
 
     Args:
       **figures: `[B, ...]` by name.
     """
-    self._notes = {**self._notes, **figures}
+    trace = learners.trace()
+    noted = {name: (trace, values) for name, values in figures.items()}
+    self._notes = {**self._notes, **noted}
 
   def _take_notes(self):
-    notes, self._notes = dict(self._notes), {}
-    return notes
+    notes, self._notes = self._notes, {}
+    trace = learners.trace()
+    return {name: values for name, (of, values) in notes.items() if of == trace}
 
   def live_figures(self):
     """What training is like now, by tag; the loss is the mean since the last.
@@ -113,7 +118,8 @@ class ReportingAgent(saving.SavedAgent):
       figures['Learning/Loss'] = self._loss_sum / self._num_losses
       figures['Learning/LearningRate'] = self._learner.learning_rate
     self._loss_sum, self._num_losses = 0.0, 0
-    figures['Learning/Epsilon'] = float(self._current_epsilon())
+    if self._acted_with is not None:
+      figures['Learning/Epsilon'] = float(self._acted_with)
     return figures | self._replay.memory.live_figures()
 
   def start_distribution(self):

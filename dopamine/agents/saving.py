@@ -222,7 +222,7 @@ class SavedAgent(interfaces.Agent):
     """
     kinds = (keras.Layer, keras.Variable)
     found = {}
-    for name, value in self._own.items():
+    for name, value in _attributes(self).items():
       items = {name: value}
       if isinstance(value, dict):
         items = {f'{name}/{key}': item for key, item in value.items()}
@@ -232,11 +232,6 @@ class SavedAgent(interfaces.Agent):
     return found
 
   # Attributes ----------------------------------------------------------------
-
-  @property
-  def _own(self) -> dict[str, Any]:
-    """The attributes themselves, by name."""
-    return vars(self)
 
   def remember_settings(self) -> None:
     """Takes what the agent's attributes are now for its settings.
@@ -250,7 +245,7 @@ class SavedAgent(interfaces.Agent):
   def _plain_attributes(self) -> dict[str, Any]:
     """The attributes that a checkpoint may hold: no network, no function."""
     found = {}
-    for name, value in self._own.items():
+    for name, value in _attributes(self).items():
       if isinstance(value, np.random.Generator):
         value = {_GENERATOR: value.bit_generator.state}
       if name not in _SAVED_OTHERWISE and safe_pickle.is_plain(value):
@@ -274,6 +269,16 @@ class SavedAgent(interfaces.Agent):
       changed[name] = copy.deepcopy(value)
     return changed
 
+  def take_attributes(self, bundle: dict[str, Any]) -> None:
+    """Takes what a checkpoint holds beside the weights, to act with.
+
+    That are attributes, such as the means of an agent that normalises.
+
+    Args:
+      bundle: what `bundle_and_checkpoint` returned.
+    """
+    self._restore({'attributes': bundle.get('attributes', {})})
+
   def _restore(self, bundle: dict[str, Any]) -> None:
     """Restores attributes from the bundle's entries of the same name."""
     generators = bundle.pop('generators', None)
@@ -281,7 +286,7 @@ class SavedAgent(interfaces.Agent):
       self._generator.bit_generator.state = generators['agent']
       if generators['replay'] is not None:
         self._replay.memory.generator_state = generators['replay']
-    own = self._own
+    own = _attributes(self)
     for name, value in bundle.pop('attributes', {}).items():
       if isinstance(value, dict) and _GENERATOR in value:
         value = _generator(own.get(name), name, value[_GENERATOR])
@@ -307,15 +312,18 @@ class SavedAgent(interfaces.Agent):
     Args:
       seed: of what is drawn inside.
     """
-    before, plain = {**self._own}, copy.deepcopy(self._plain_attributes())
+    before, plain = (
+      {**_attributes(self)},
+      copy.deepcopy(self._plain_attributes()),
+    )
     state, variables = self.state.copy(), self._learner.state()
     self._generator = seeding.generator(seed, 'agent')
     self.eval_mode = True
     try:
       yield
     finally:
-      self._own.clear()
-      self._own.update(before)
+      _attributes(self).clear()
+      _attributes(self).update(before)
       self.state[...] = state
       found = self._plain_attributes()
       for name, value in plain.items():
@@ -323,7 +331,7 @@ class SavedAgent(interfaces.Agent):
           if isinstance(before[name], np.random.Generator):
             before[name].bit_generator.state = value[_GENERATOR]
           else:
-            self._own[name] = value
+            _attributes(self)[name] = value
       # A layer that draws, dropout for example, has counted.
       if not _same(variables, self._learner.state()):
         self._learner.set_state(variables)
@@ -335,6 +343,11 @@ class SavedAgent(interfaces.Agent):
       FloatingPointError: a loss is not finite.
     """
     raise NotImplementedError
+
+
+def _attributes(agent: SavedAgent) -> dict[str, Any]:
+  """The attributes themselves, by name."""
+  return vars(agent)
 
 
 def _weights_path(checkpoint_dir, iteration_number):

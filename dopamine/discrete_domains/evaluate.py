@@ -77,7 +77,7 @@ def _evaluate() -> None:
   checkpoint, run_dir = flags.FLAGS.checkpoint, flags.FLAGS.base_dir
   files, bindings = flags.FLAGS.gin_files, command_line.gin_bindings()
   if run_dir:
-    checkpoint = checkpoint or run_dir
+    checkpoint = trained.weights_of(run_dir, checkpoint or None)
     files, own = trained.configuration(run_dir, files)
     bindings = [*own, *bindings]
   else:
@@ -95,7 +95,7 @@ if __name__ == '__main__':
     'checkpoint',
     None,
     'A file weights_ckpt.N.npz, tf_ckpt-N or ckpt.N, a folder of such, or one '
-    'of a run.',
+    'of a run; with --base_dir the number of an iteration too.',
   )
   flags.DEFINE_string(
     'base_dir',

@@ -43,7 +43,9 @@ class Film(filming.Filmed, trained.Evaluation):
 
   def path_in(self, base_dir: str) -> str:
     """Where the video goes: its name tells the weights and the seed."""
-    weights = os.path.basename(self.path).removesuffix('.npz')
+    folder, weights = os.path.split(self.path.removesuffix('.npz'))
+    if os.path.basename(folder) == 'mid_iteration':
+      weights = f'mid_iteration_{weights}'
     name = f'{weights}_seed_{self._seed}.mp4'
     return os.path.join(base_dir, 'videos', name)
 
@@ -87,9 +89,7 @@ def _watch() -> None:
   base_dir = os.path.abspath(os.path.expanduser(base_dir))
   video.find_ffmpeg()  # Before anything is played.
   _load_settings(base_dir)
-  checkpoint = flags.FLAGS.checkpoint or base_dir
-  if checkpoint.isdecimal():
-    checkpoint = trained.of_iteration(base_dir, int(checkpoint))
+  checkpoint = trained.weights_of(base_dir, flags.FLAGS.checkpoint or None)
   with signals.interrupting(), _make_film(checkpoint) as film:
     path = os.path.expanduser(flags.FLAGS.video or film.path_in(base_dir))
     returns, frames = film.film(flags.FLAGS.episodes, path)

@@ -26,6 +26,7 @@ num_cpus = devices.num_cpus
 on_device = devices.on_device
 parse_device = devices.parse_device
 prepare = devices.prepare
+trace = devices.trace
 
 
 class Hooks(NamedTuple):

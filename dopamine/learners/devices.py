@@ -53,6 +53,14 @@ def eagerly() -> contextlib.AbstractContextManager:
   return contextlib.nullcontext()
 
 
+def trace() -> object:
+  """What is traced here: a loop in a function, for example, has another.
+
+  What is computed in one cannot be used in another.
+  """
+  return backend_module('devices').trace()
+
+
 def describe_device(device: str | None = None) -> str:
   """One line on the backend, its version and the device it computes on."""
   return backend_module('devices').describe_device(device)

@@ -4,8 +4,17 @@ import contextlib
 import functools
 
 import jax
+import jax.extend.core
 
 from dopamine.learners import devices
+
+_NAME = 'get_opaque_trace_state'
+# It has moved; and JAX 0.4.34 had none.
+_trace_state = (
+  getattr(jax.extend.core, _NAME, None)
+  or getattr(jax.core, _NAME, None)
+  or (lambda: None)
+)
 
 
 @functools.cache
@@ -22,6 +31,11 @@ def on_device(device):
   if device is None:
     return contextlib.nullcontext()
   return jax.default_device(_device(device))
+
+
+def trace():
+  """See `devices.trace`."""
+  return _trace_state()
 
 
 def describe_device(device=None):

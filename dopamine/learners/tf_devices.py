@@ -74,6 +74,11 @@ def _eagerly_on(place):
     yield
 
 
+def trace():
+  """See `devices.trace`."""
+  return tf.compat.v1.get_default_graph()
+
+
 def describe_device(device=None):
   """See `devices.describe_device`."""
   prepare()

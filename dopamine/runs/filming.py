@@ -16,7 +16,10 @@ from dopamine.utils import panel
 from dopamine.utils import video
 
 # Gymnasium's tasks are told when they are made that they will be seen.
-BINDING = "create_gym_environment.render_mode = 'rgb_array'"
+BINDING = (
+  'dopamine.discrete_domains.gym_lib.create_gym_environment.render_mode = '
+  "'rgb_array'"
+)
 
 _ATARI_FPS = 60  # Of the emulator.
 

@@ -76,7 +76,7 @@ def restore(
     run.get('event_files'),
     bool(run.get('graph_is_written')),
     tuple(changes),
-    # Before there were any, and where they were off, the agent has counted.
+    # Before there were any, the agent has counted.
     run.get('live') or {'steps': int(data.get('training_steps', 0))},
   )
 

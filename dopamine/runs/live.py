@@ -25,19 +25,32 @@ def period(step: int) -> int:
 
 
 class NoFigures:
-  """Of a run that shows none: what the loop calls."""
+  """Of a run that shows none: what the loop calls. It counts the steps."""
 
-  def step(self, agent: interfaces.Agent, start: float) -> None: ...
+  def __init__(self) -> None:
+    self._steps = 0
+
+  def step(self, agent: interfaces.Agent, start: float) -> None:
+    """Counts an agent step of training.
+
+    Args:
+      agent: that acts.
+      start: when the environment began with it, by `time.perf_counter`.
+    """
+    if not agent.eval_mode:
+      self._steps += 1
 
   def end_episode(self, steps: int, episode_return: Any) -> None: ...
 
   def stop_clock(self, agent: interfaces.Agent) -> None: ...
 
-  def saved(self) -> dict[str, Any] | None:
+  def saved(self) -> dict[str, Any]:
     """What `restore` takes, of built-ins and NumPy values."""
-    return None
+    return {'steps': self._steps}
 
-  def restore(self, saved: dict[str, Any]) -> None: ...
+  def restore(self, saved: dict[str, Any]) -> None:
+    """Goes on from what was `saved`, or from `steps` alone."""
+    self._steps = int(saved['steps'])
 
 
 class LiveFigures(NoFigures):
@@ -48,8 +61,9 @@ class LiveFigures(NoFigures):
   """
 
   def __init__(self, writer: event_writer.SummaryWriter):
+    super().__init__()
     self._writer = writer
-    self._steps = self._num_reports = 0
+    self._num_reports = 0
     self._next = period(0)
     self._lengths: list[int] = []
     self._returns: list[Any] = []
@@ -61,19 +75,13 @@ class LiveFigures(NoFigures):
     self._timed_steps = 0
 
   def step(self, agent: interfaces.Agent, start: float) -> None:
-    """Counts an agent step of training.
-
-    Args:
-      agent: that acts.
-      start: when the environment began with it, by `time.perf_counter`.
-    """
     if agent.eval_mode:
       return
     now = time.perf_counter()
     if self._began is None:
       self._start_clock(agent, start)
     self._stepping += now - start
-    self._steps += 1
+    super().step(agent, start)
     self._timed_steps += 1
     if self._steps >= self._next:
       self._report(agent)
@@ -132,8 +140,7 @@ class LiveFigures(NoFigures):
     }
 
   def restore(self, saved: dict[str, Any]) -> None:
-    """Goes on from what was `saved`, or from `steps` alone."""
-    self._steps = int(saved['steps'])
+    super().restore(saved)
     self._next = int(saved.get('next', self._steps + period(self._steps)))
     self._num_reports = int(saved.get('num_reports', 0))
     self._lengths = list(saved.get('lengths', ()))

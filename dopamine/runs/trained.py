@@ -8,15 +8,20 @@ agent.act(observation)
 """
 
 from collections.abc import Callable, Sequence
+import contextlib
 import os
-from typing import Any, NamedTuple
+import re
+from typing import Any, NamedTuple, Self
 
+from absl import logging
 import numpy as np
 
+from dopamine import safe_pickle
 from dopamine import seams
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
+from dopamine.files import atomic
 from dopamine.runs import checkpoints
 from dopamine.runs import progress
 from dopamine.runs import run_record
@@ -24,14 +29,15 @@ from dopamine.runs import saver
 from dopamine.settings import errors
 from dopamine.settings import gin_files as gin_settings
 
-# The agent stores nothing: its replay memory need not hold anything.
+# The agent stores nothing: its replay memory need not hold anything. But for a
+# window of `update_horizon` there is room.
 BINDINGS = tuple(
-  f'{name}.replay_capacity = 1000'
-  for name in (
-    'OutOfGraphReplayBuffer',
-    'OutOfGraphPrioritizedReplayBuffer',
-    'WrappedReplayBuffer',
-    'WrappedPrioritizedReplayBuffer',
+  f'dopamine.replay_memory.{module}_replay_buffer.{name}.replay_capacity = 9999'
+  for module, name in (
+    ('circular', 'OutOfGraphReplayBuffer'),
+    ('circular', 'WrappedReplayBuffer'),
+    ('prioritized', 'OutOfGraphPrioritizedReplayBuffer'),
+    ('prioritized', 'WrappedPrioritizedReplayBuffer'),
   )
 )
 
@@ -83,10 +89,24 @@ class Evaluation(run_experiment.Runner):
   def _initialize_checkpointer_and_maybe_resume(
     self, checkpoint_file_prefix: str
   ) -> None:
-    """Loads the weights, in place of a checkpoint."""
+    """Loads weights and attributes, in place of a checkpoint."""
     self._load_weights()
+    if self._agent.bundles_attributes:
+      self._agent.take_attributes(self._bundle_of(checkpoint_file_prefix))
     self._agent.eval_mode = True
     self._start_iteration = 0
+
+  def _bundle_of(self, prefix: str) -> dict[str, Any]:
+    """The pickle beside the weights; nothing if that is not there."""
+    folder, name = os.path.split(self.path)
+    if match := re.fullmatch(r'weights_ckpt\.(\d+)\.npz', name):
+      path = os.path.join(folder, f'{prefix}.{match[1]}')
+      if os.path.isfile(path):
+        try:
+          return atomic.read_pickle(path)
+        except (atomic.DamagedError, safe_pickle.RefusedError) as error:
+          logging.warning('The weights alone are taken: %s', error)
+    return {}
 
   def _load_weights(self) -> None:
     self._agent.load_weights(self.path)
@@ -120,11 +140,11 @@ def find_weights(checkpoint: str) -> str:
 
   Args:
     checkpoint: the file `weights_ckpt.N.npz`, or a folder of checkpoints, or
-      one of a run, of which that of the newest complete iteration is taken, or
-      the one that gin binds to `get_latest_checkpoint_number.override_number`,
-      or the newest within the first iteration where none is complete; or of
-      Dopamine 1 to 3 `tf_ckpt-N`, `ckpt.N` of a JAX agent, or a folder of such,
-      complete or not.
+      one of a run, of which the newest is taken, after an iteration or within
+      one, or the one that gin binds to
+      `get_latest_checkpoint_number.override_number`; or of Dopamine 1 to 3
+      `tf_ckpt-N`, `ckpt.N` of a JAX agent, or a folder of such, complete or
+      not.
 
   Raises:
     FileNotFoundError: there is none.
@@ -136,15 +156,13 @@ def find_weights(checkpoint: str) -> str:
     path = os.path.join(path, 'checkpoints')
   if os.path.isdir(path):
     folder, find = path, checkpointer.get_latest_checkpoint_number
-    number = find(folder)
     chosen = gin_settings.bound_values(find).get('override_number')
-    has_none = number < 0 and chosen is None
-    name = f'weights_ckpt.{"N" if has_none else number}.npz'
-    path = os.path.join(folder, name)
+    newest = _newest(folder) if chosen is None else None
+    if (number := find(folder)) < 0 and chosen is None:
+      number = 'N'
+    path = newest or os.path.join(folder, f'weights_ckpt.{number}.npz')
     if old_weights and not os.path.isfile(path):
       path = old_weights.latest(folder, chosen) or path
-    if has_none and not os.path.isfile(path):
-      path = _within_an_iteration(folder) or path
   is_old = old_weights and old_weights.is_tensorflow(path)
   if not (os.path.isfile(path) or is_old):
     raise errors.MissingFileError(
@@ -155,10 +173,8 @@ def find_weights(checkpoint: str) -> str:
   return path
 
 
-def _within_an_iteration(folder: str) -> str | None:
-  """The path of the newest weights of a run that is young."""
-  if not os.path.isdir(os.path.join(folder, 'mid_iteration')):
-    return None
+def _newest(folder: str) -> str | None:
+  """The path of the newest weights, those within an iteration included."""
   for place in reversed(checkpoints.RunCheckpoints(folder).places()):
     name = f'weights_ckpt.{place.number}.npz'
     path = os.path.join(place.checkpointer.directory, name)
@@ -221,8 +237,12 @@ class TrainedAgent:
   state `[*observation_shape, stack_size]`, and several of them `[B, ...]`, are
   taken as they are.
 
+  An environment that writes each observation into the same array has to give
+  copies of it.
+
   Attributes:
-    agent: what it is, in evaluation.
+    agent: what it is, in evaluation: weights, and attributes of its own that
+      the checkpoint holds.
     environment: of the run, made anew.
     path: of the weights.
     seed: of both.
@@ -230,6 +250,7 @@ class TrainedAgent:
 
   def __init__(self, evaluation: Evaluation):
     self._evaluation = evaluation
+    self._settings = gin_settings.Settings()
     self.agent, self.environment, self.seed = evaluation.partners
     self.path = evaluation.path
     self.begin_episode()
@@ -237,9 +258,27 @@ class TrainedAgent:
   def __repr__(self):
     return f'TrainedAgent({self.agent.__class__.__name__}, {self.path!r})'
 
+  def settings(self) -> contextlib.AbstractContextManager[None]:
+    """Inside, gin has the settings of the run, and not the caller's.
+
+    An environment that asks gin while it plays is to be reset and stepped
+    inside. The methods here do so themselves.
+    """
+    return gin_settings.set_aside(settings=self._settings)
+
   def begin_episode(self) -> None:
     """Forgets what was seen."""
     self._seen: Any = None
+
+  def close(self) -> None:
+    """Closes the environment; may be called twice."""
+    self._evaluation.close()
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, *unused_error: Any) -> None:
+    self.close()
 
   def act(self, observation: Any) -> Any:
     """Returns the next action, epsilon-greedy as in evaluation.
@@ -249,20 +288,23 @@ class TrainedAgent:
         episode.
     """
     is_first, self._seen = self._seen is None, observation
-    if is_first:
-      return self.agent.begin_episode(observation)
-    return self.agent.step(0.0, observation)
+    with self.settings():
+      if is_first:
+        return self.agent.begin_episode(observation)
+      return self.agent.step(0.0, observation)
 
   def q_values(self, observation: Any) -> np.ndarray:
     """Returns Q(s, .), `[A]`, or `[B, A]` of several states."""
-    states, is_one = self._states(observation)
-    found = self.agent.predict_q_values(states)
+    with self.settings():
+      states, is_one = self._states(observation)
+      found = self.agent.predict_q_values(states)
     return found[0] if is_one else found
 
   def distribution(self, observation: Any) -> Distribution | None:
     """Returns the return's distribution, None if the agent has none."""
-    states, is_one = self._states(observation)
-    found = self.agent.predict_distribution(states)
+    with self.settings():
+      states, is_one = self._states(observation)
+      found = self.agent.predict_distribution(states)
     if found is None:
       return None
     return Distribution(*(x[0] for x in found) if is_one else found)
@@ -307,7 +349,7 @@ def load_agent(
   Args:
     run_dir: the `base_dir` of a run.
     checkpoint: an iteration, or a path that `find_weights` takes; None is the
-      newest complete one.
+      newest, after an iteration or within one.
     gin_files: for a run that has kept no settings, as those of Dopamine 1 to 3;
       otherwise they come on top.
     gin_bindings: further statements, which override all files. The seed is
@@ -321,10 +363,7 @@ def load_agent(
   """
   run_dir = os.path.abspath(os.path.expanduser(os.fspath(run_dir)))
   files, bindings = configuration(run_dir, gin_files, gin_bindings)
-  if isinstance(checkpoint, int | np.integer):
-    weights = of_iteration(run_dir, checkpoint)
-  else:
-    weights = os.fspath(checkpoint) if checkpoint is not None else run_dir
+  weights = weights_of(run_dir, checkpoint)
   with gin_settings.set_aside():
     run_experiment.load_gin_configs(files, [*bindings, *BINDINGS])
     return TrainedAgent(
@@ -336,8 +375,23 @@ class _Silent(Evaluation):
   def _report(self) -> None: ...
 
 
-def of_iteration(run_dir: str, number: int) -> str:
-  """Returns the path of an iteration's weights, ours or those of before."""
+def weights_of(run_dir: str, checkpoint: int | str | os.PathLike | None) -> str:
+  """Returns what `find_weights` takes.
+
+  Args:
+    run_dir: of the run.
+    checkpoint: an iteration of it, also as a text; or a path; None is the
+      newest.
+  """
+  if checkpoint is None:
+    return run_dir
+  is_number = isinstance(checkpoint, int | np.integer)
+  text = str(checkpoint) if is_number else os.fspath(checkpoint)
+  return _of_iteration(run_dir, int(text)) if text.isdecimal() else text
+
+
+def _of_iteration(run_dir: str, number: int) -> str:
+  """The path of an iteration's weights, ours or those of before."""
   folder = os.path.join(run_dir, 'checkpoints')
   folder = folder if os.path.isdir(folder) else run_dir
   names = f'weights_ckpt.{number}.npz', f'tf_ckpt-{number}', f'ckpt.{number}'

@@ -283,26 +283,47 @@ def unbound_parameter(cls: type, name: str) -> inspect.Parameter | None:
   return None
 
 
+class Settings:
+  """All that gin is set to; taken when this is made, put back by `restore`."""
+
+  def __init__(self) -> None:
+    self._content = [store.copy() for store in self._stores()]
+    self._is_locked = gin.config_is_locked()
+
+  def _stores(self) -> Any:
+    config = gin.config
+    return (
+      *(config._CONFIG, config._SINGLETONS, config._IMPORTS),
+      config._OPERATIVE_CONFIG,
+    )
+
+  def restore(self) -> None:
+    gin.clear_config()
+    for store, content in zip(self._stores(), self._content, strict=True):
+      store.update(content)
+    gin.config._set_config_is_locked(self._is_locked)
+
+
 @contextlib.contextmanager
-def set_aside(bindings: Sequence[str] | None = None) -> Iterator[None]:
+def set_aside(
+  bindings: Sequence[str] | None = None, settings: Settings | None = None
+) -> Iterator[None]:
   """Has gin start without settings; at the end it has those of before.
 
   Args:
     bindings: if given, gin keeps its settings, with these on top.
+    settings: if given, gin has these.
   """
-  config = gin.config
-  stores: Any = (config._CONFIG, config._SINGLETONS, config._IMPORTS)
-  stores += (config._OPERATIVE_CONFIG,)
-  before, is_locked = [store.copy() for store in stores], gin.config_is_locked()
+  before = Settings()
   gin.clear_config()
   try:
+    if settings is not None:
+      settings.restore()
     if bindings is not None:
+      config = gin.config._CONFIG
       # No deep copy: that of a reference is what it calls.
-      config._CONFIG.update({k: dict(v) for k, v in before[0].items()})
+      config.update({k: dict(v) for k, v in before._content[0].items()})
       gin.parse_config(bindings)
     yield
   finally:
-    gin.clear_config()
-    for store, content in zip(stores, before, strict=True):
-      store.update(content)
-    config._set_config_is_locked(is_locked)
+    before.restore()

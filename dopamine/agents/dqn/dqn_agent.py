@@ -65,7 +65,7 @@ class DQNAgent(replay_agent.ReplayAgent):
     """Huber loss of the TD error y - Q(s, a), per transition: `[B]`."""
     q = losses.take_action(self._online(batch).q_values, batch.action)  # [B]
     y = ops.stop_gradient(self._build_target_q_op(batch))  # [B]
-    self._note(MeanQ=q, MeanTarget=y)
+    self._note_figures(MeanQ=q, MeanTarget=y)
     return self._td_loss(y - q)
 
   def _td_loss(self, errors):

@@ -92,7 +92,7 @@ class ImplicitQuantileAgent(rainbow_agent.RainbowAgent):
     targets = ops.stop_gradient(
       self._build_target_quantile_values_op(batch)
     )  # [B, N']
-    self._note(MeanQ=z, MeanTarget=targets)
+    self._note_figures(MeanQ=z, MeanTarget=targets)
     errors = targets[:, :, None] - z[:, None, :]  # [B, N', N]
     return losses.quantile_huber(errors, tau, self.kappa)
 

@@ -95,7 +95,7 @@ class QuantileAgent(dqn_agent.DQNAgent):
     targets = ops.stop_gradient(
       self._build_target_quantile_values_op(batch)
     )  # [B, N]
-    self._note(MeanQ=theta, MeanTarget=targets)
+    self._note_figures(MeanQ=theta, MeanTarget=targets)
     errors = targets[:, :, None] - theta[:, None, :]  # [B, N, N]
     tau = ops.ones_like(theta) * self._tau  # [B, N]
     # The paper does not divide the loss by kappa; with kappa = 0 nobody can.

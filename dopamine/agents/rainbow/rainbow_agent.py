@@ -123,7 +123,7 @@ class RainbowAgent(dqn_agent.DQNAgent):
     )  # [B, N]
     m = ops.stop_gradient(self._build_target_distribution(batch))  # [B, N]
     q = ops.sum(ops.softmax(logits) * self._support, axis=-1)  # [B]
-    self._note(MeanQ=q, MeanTarget=ops.sum(m * self._support, axis=-1))
+    self._note_figures(MeanQ=q, MeanTarget=ops.sum(m * self._support, axis=-1))
     return losses.softmax_cross_entropy(m, logits)
 
   def _build_target_distribution(self, batch):

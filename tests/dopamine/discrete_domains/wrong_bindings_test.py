@@ -103,7 +103,7 @@ def test_a_wrong_binding_is_explained_or_harmless(
 
 
 NEEDED = {
-  run_experiment.Runner: {'base_dir': 'unused', 'create_agent_fn': len},
+  run_experiment.Runner: {'base_dir': '', 'create_agent_fn': len},
   circular_replay_buffer.OutOfGraphReplayBuffer: {
     'observation_shape': (),
     'stack_size': 1,

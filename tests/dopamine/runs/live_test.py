@@ -2,12 +2,16 @@
 
 import types
 
+import keras
+from keras import ops
 import numpy as np
 from numpy.testing import assert_allclose
 from numpy.testing import assert_array_equal
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
+from dopamine.agents.dqn import dqn_agent
+from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.runs import event_writer
 from dopamine.runs import live
@@ -179,7 +183,7 @@ def test_a_subclass_shows_a_figure_beside_those_of_the_loss_it_calls():
   class Noting(agents.SmallReplayAgent):
     def _loss(self, batch):
       loss = super()._loss(batch)
-      self._note(LargestLoss=ops.max(loss))
+      self._note_figures(LargestLoss=ops.max(loss))
       return loss
 
   agent = agents.make_agent(Noting)
@@ -288,3 +292,99 @@ def test_a_run_of_before_goes_on_counting_where_its_agent_is():
   figures = live.LiveFigures(types.SimpleNamespace())
   figures.restore({'steps': 1_000_000})
   assert figures.saved()['next'] == 1_000_000 + live.period(1_000_000)
+
+
+# Agents of one's own ----------------------------------------------------------
+
+
+class Looping(dqn_agent.DQNAgent):
+  """Computes its loss in a loop of the backend, a transition at a time."""
+
+  def _loss(self, batch):
+    def loss(transition):
+      one = keras.tree.map_structure(lambda x: x[None], transition)
+      return super(Looping, self)._loss(one)[0]
+
+    return ops.map(loss, batch)
+
+
+class OwnEpsilon(dqn_agent.DQNAgent):
+  """Has an epsilon that takes the steps alone."""
+
+  def __init__(self, **kwargs):
+    super().__init__(**kwargs)
+    self.epsilon_fn = lambda steps: 1 / (1 + steps)
+
+  def _select_action(self):
+    if self._rng.random() < self.epsilon_fn(self.training_steps):
+      return 0
+    return int(np.argmax(self._learner.predict(self.state)))
+
+
+class Counting(dqn_agent.DQNAgent):
+  """Has an epsilon that falls with each time it is asked."""
+
+  calls = 0
+
+  def __init__(self, **kwargs):
+    super().__init__(**kwargs)
+    self.epsilon_fn = self._fall
+
+  def _fall(self, *unused):
+    self.calls += 1
+    return 0.99**self.calls
+
+
+def run_own(folder, agent_class, live_figures=True):
+  def create_agent(sess, environment, summary_writer=None):
+    return agent_class(
+      num_actions=2,
+      observation_shape=(4,),
+      observation_dtype=np.float32,
+      stack_size=1,
+      network=gym_lib.CartpoleDQNNetwork,
+      min_replay_history=30,
+      summary_writer=summary_writer,
+    )
+
+  with run_experiment.Runner(
+    str(folder),
+    create_agent,
+    lambda: gym_lib.create_gym_environment('CartPole'),
+    num_iterations=1,
+    training_steps=90,
+    evaluation_steps=0,
+    seed=3,
+    live_figures=live_figures,
+  ) as made:
+    made.run_experiment()
+    return inside.learner(inside.agent(made)).state()
+
+
+@pytest.mark.parametrize('agent_class', [Looping, OwnEpsilon, Counting])
+def test_figures_ask_nothing_of_an_agent_of_ones_own(
+  agent_class, tmp_path, often
+):
+  shown = run_own(tmp_path / 'on', agent_class)
+  hidden = run_own(tmp_path / 'off', agent_class, live_figures=False)
+  for name, values in hidden.items():
+    assert_array_equal(shown[name], values)
+  tags = set(read(tmp_path / 'on').Tags()['scalars'])
+  assert 'Learning/Loss' in tags
+  assert ('Learning/MeanQ' in tags) == (agent_class is not Looping)
+  assert ('Learning/Epsilon' in tags) == (agent_class is not OwnEpsilon)
+
+
+def test_steps_are_counted_where_figures_are_off(tmp_path, often):
+  case = runs.CASES['dqn']
+  for iterations, is_shown in ((1, True), (2, False), (3, True)):
+    with runs.make_runner(
+      *(tmp_path, 'cartpole', case),
+      num_iterations=iterations,
+      live_figures=is_shown,
+    ) as made:
+      made.run_experiment()
+      steps = inside.agent(made).training_steps
+  found = [e.step for e in read(tmp_path).Scalars('Episode/Length')]
+  assert len(set(found)) == len(found)
+  assert steps - 40 < found[-1] <= steps

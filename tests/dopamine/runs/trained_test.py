@@ -295,6 +295,111 @@ def test_an_agent_that_gin_binds_for_the_runner_is_the_one_loaded(tmp_path):
   assert type(trained.load_agent(tmp_path).agent) is OwnAgent
 
 
+def test_the_newest_weights_may_be_within_a_later_iteration(tmp_path):
+  train(tmp_path, 'dqn')
+  complete = trained.load_agent(tmp_path)
+  assert 'mid_iteration' not in complete.path
+
+  class Stopping(run_experiment.Runner):
+    saves_mid_episode = True
+
+    def _run_one_step(self, action):
+      if self._state.steps == 40:
+        self.request_stop()
+      return super()._run_one_step(action)
+
+  run_experiment.load_gin_configs(
+    [],
+    [
+      *CARTPOLE,
+      'create_agent.agent_name = "dqn"',
+      'Runner.num_iterations = 4',
+    ],
+  )
+  with (
+    Stopping(str(tmp_path), run_experiment.create_agent) as runner,
+    pytest.raises(run_experiment.Stopped),
+  ):
+    runner.run_experiment()
+  gin.clear_config()
+  loaded = trained.load_agent(tmp_path)
+  assert 'mid_iteration' in loaded.path
+  assert_array_equal(
+    loaded.q_values(states()),
+    inside.agent(runner).predict_q_values(states()),
+  )
+  for checkpoint in (1, '1', complete.path):
+    again = trained.load_agent(tmp_path, checkpoint)
+    assert_array_equal(again.q_values(states()), complete.q_values(states()))
+
+
+@gin.configurable(module='tests.dopamine.runs.trained_test')
+def scale_of_observations(value=1.0):
+  return value
+
+
+class Normalizing(OwnAgent):
+  """Scales by what gin says when it is asked, and by what it has seen."""
+
+  count = 0
+
+  def __init__(self, **kwargs):
+    super().__init__(**kwargs)
+    self.sum = np.zeros(4)
+
+  def _record_observation(self, observation):
+    self.count += 1
+    self.sum += observation
+    scale = scale_of_observations()
+    super()._record_observation(scale * (observation - self.sum / self.count))
+
+
+def create_normalizing(sess, environment, summary_writer=None):
+  return Normalizing(
+    num_actions=2,
+    observation_shape=(4,),
+    observation_dtype=np.float32,
+    stack_size=1,
+    network=gym_lib.CartpoleDQNNetwork,
+    summary_writer=summary_writer,
+  )
+
+
+def test_an_agent_has_the_attributes_and_the_settings_of_its_run(tmp_path):
+  scale = 'scale_of_observations.value = 0.1'
+  run_experiment.load_gin_configs([], [*CARTPOLE, scale])
+  with run_experiment.Runner(str(tmp_path), create_normalizing) as runner:
+    runner.run_experiment()
+  before = inside.agent(runner)
+  gin.clear_config()
+  with trained.load_agent(
+    tmp_path, create_agent_fn=create_normalizing
+  ) as loaded:
+    assert loaded.agent.count == before.count > 100
+    assert_array_equal(loaded.agent.sum, before.sum)
+    observation = loaded.environment.reset()
+    loaded.act(observation)
+    expected = observation - loaded.agent.sum / loaded.agent.count
+    assert_allclose(loaded.agent.state[0, :, 0], 0.1 * expected, rtol=1e-4)
+    with loaded.settings():
+      assert scale_of_observations() == 0.1
+    assert scale_of_observations() == 1.0
+
+
+def test_a_damaged_pickle_leaves_the_weights(tmp_path):
+  agent = train(tmp_path, 'dqn')
+  (tmp_path / 'checkpoints' / 'ckpt.1').write_bytes(b'none')
+  loaded = trained.load_agent(tmp_path)
+  assert_array_equal(
+    loaded.q_values(states()), agent.predict_q_values(states())
+  )
+
+
+def test_a_window_may_be_long(tmp_path):
+  train(tmp_path, 'dqn', 'DQNAgent.update_horizon = 1200')
+  assert trained.load_agent(tmp_path).q_values(states()).shape == (3, 2)
+
+
 # Mistakes ---------------------------------------------------------------------
 
 
