@@ -112,12 +112,12 @@ class Filmed(run_experiment.Runner):
     agent = self._agent
     if isinstance(agent, reporting.ReportingAgent):
       q_values = agent.predict_q_values(agent.state)[0]
-      self._q_range = _widened(self._q_range, q_values, 0)
+      self._q_range = panel.span(q_values, 0, *self._q_range)
       thought.update(q_values=q_values, q_range=self._q_range)
       distribution = agent.predict_distribution(agent.state)
       if distribution is not None:
         values, probabilities = (array[0] for array in distribution)
-        self._value_range = _widened(self._value_range, values)
+        self._value_range = panel.span(values, *self._value_range)
         thought['distribution'] = values, probabilities
         thought['value_range'] = self._value_range
     return thought
@@ -154,13 +154,6 @@ class Filmed(run_experiment.Runner):
         'returns no picture'
       )
     return picture.astype(np.uint8, copy=False)
-
-
-def _widened(
-  seen: tuple[float, float], values: np.ndarray, *others: float
-) -> tuple[float, float]:
-  every = np.append(values, others)
-  return min(seen[0], float(every.min())), max(seen[1], float(every.max()))
 
 
 def _fps(environment: Any) -> float:

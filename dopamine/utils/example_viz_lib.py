@@ -26,6 +26,7 @@ from dopamine.utils import atari_plotter
 from dopamine.utils import bar_plotter
 from dopamine.utils import figures
 from dopamine.utils import line_plotter
+from dopamine.utils import panel
 
 # Of names that papers have for ours; with 'jax_' before them too.
 _ALIASES = {
@@ -93,9 +94,7 @@ class Recording:
     if distribution is None:
       return None
     values = distribution[0][0]
-    # Quantile values are an action's own, or all of them zero.
-    is_one = (values == values[0]).all() and (np.diff(values[0]) > 0).all()
-    return values[0] if is_one else None
+    return values[0] if panel.is_support(values) else None
 
   def get_probabilities(self):
     """Those of the support in this state, `[A, N]`."""

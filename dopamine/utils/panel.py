@@ -59,7 +59,7 @@ def panel(
     action: the one taken in this state, which has another colour; None where
       the episode is over.
     names: of the actions; those that have none show their number.
-    q_values: `[A]`, as bars from 0.
+    q_values: `[A]`, as bars from 0; one that is not finite has no bar.
     distribution: of the returns, values and probabilities, `[A, N]` each.
     q_range: of the bars; None is that of `q_values` and 0.
     value_range: of the returns; None is that of their values.
@@ -77,11 +77,13 @@ def panel(
   q_values = np.asarray(q_values, np.float64)
   room = height - _HEAD - _FOOT
   row = int(np.clip(room // len(q_values), *_ROWS))
-  shown = min(len(q_values), max(1, room // row))
+  shown = np.arange(min(len(q_values), max(1, room // row)))
+  if action is not None:  # The last row is that of an action beyond.
+    shown[-1] = max(shown[-1], action)
   _write(image, 'action', (_NAME[0], 54), _FAINT)
   _write(image, 'Q-value', (_BAR[0], 54), _FAINT)
-  tops = _HEAD + row * np.arange(shown)
-  for i, top in enumerate(tops):
+  tops = _HEAD + row * np.arange(len(shown))
+  for i, top in zip(shown, tops, strict=True):
     middle = top + row // 2
     line = middle + 4
     colour = _TAKEN if i == action else _TEXT
@@ -90,15 +92,35 @@ def panel(
     _write(image, number, (_NUMBER[1], line), colour, right=True)
     thick = min(row - 4, _THICK) // 2
     box = middle - thick, middle + thick
-    _draw_bar(
-      image, q_values[i], box, q_range or _range(q_values, 0), i, action
-    )
-  if shown < len(q_values):
-    hidden = f'and {len(q_values) - shown} more'
+    _draw_bar(image, q_values[i], box, q_range or span(q_values, 0), i, action)
+  if len(shown) < len(q_values):
+    hidden = f'and {len(q_values) - len(shown)} more'
     _write(image, hidden, (_NAME[0], height - 8), _FAINT)
   if distribution is not None:
-    _draw_distribution(image, distribution, tops, row, value_range, action)
+    _draw_distribution(
+      image, distribution, shown, tops, row, value_range, action
+    )
   return image
+
+
+def is_support(values: np.ndarray) -> bool:
+  """Whether values `[A, N]` are atoms, which all actions share and ascend.
+
+  Quantile values are an action's own; those of a dead network are all equal.
+  A single action's can only be told by steps that are not equal.
+  """
+  first = values[0]
+  if not ((values == first).all() and (first[1:] > first[:-1]).all()):
+    return False
+  steps = np.diff(first)
+  return len(values) > 1 or np.allclose(steps, steps[:1], rtol=1e-3, atol=0)
+
+
+def span(values: np.ndarray, *others: float) -> tuple[float, float]:
+  """Returns the least and the greatest finite value; zeros of none."""
+  every = np.append(values, others)
+  every = every[np.isfinite(every)]
+  return (float(every.min()), float(every.max())) if every.size else (0.0, 0.0)
 
 
 def masses(
@@ -108,19 +130,21 @@ def masses(
 ) -> np.ndarray:
   """Returns the masses of each action in common bins, `[A, bins]`.
 
-  Actions that share their values (a support) have a bin for each. Others have
-  equal parts of `value_range`; what is outside is in the first or last one.
+  A support has a bin for each value. Others have equal parts of `value_range`;
+  what is outside is in the first or last one, NaN in none.
 
   Args:
     values: `[A, N]`.
     probabilities: `[A, N]`.
     value_range: the least and the greatest value.
   """
-  if len(values) > 1 and (values == values[0]).all():
-    return np.asarray(probabilities)
+  probabilities = np.nan_to_num(probabilities)
+  if is_support(values):
+    return probabilities
+  probabilities = np.where(np.isnan(values), 0, probabilities)
   low, high = value_range
   part = (values - low) / max(high - low, 1e-12) * _BINS
-  bins = np.clip(part, 0, _BINS - 1).astype(int)
+  bins = np.clip(np.nan_to_num(part), 0, _BINS - 1).astype(int)
   return np.stack(
     [
       np.bincount(where, weights, _BINS)
@@ -132,6 +156,8 @@ def masses(
 def _draw_bar(image, value, box, q_range, i, action) -> None:
   (left, right), (low, high) = _BAR, q_range
   image[box[0] : box[1], left:right] = _GROOVE
+  if not np.isfinite(value):
+    return
   scale = (right - left - 1) / max(high - low, 1e-12)
   ends = sorted(
     left + round(float(np.clip((x - low) * scale, 0, right - left - 1)))
@@ -142,30 +168,25 @@ def _draw_bar(image, value, box, q_range, i, action) -> None:
 
 
 def _draw_distribution(
-  image, distribution, tops, row, value_range, action
+  image, distribution, shown, tops, row, value_range, action
 ) -> None:
   values, probabilities = map(np.asarray, distribution)
-  low, high = value_range or _range(values)
-  binned = masses(values, probabilities, (low, high))[: len(tops)]
+  low, high = value_range or span(values)
+  binned = masses(values, probabilities, (low, high))[shown]
   left, right = _MASS
   _write(image, 'distribution of return', (left, 54), _FAINT, right - left)
   edges = np.linspace(left, right, binned.shape[1] + 1).round().astype(int)
   heights = binned / max(binned.max(), 1e-12) * (row - 4)
-  for i, top in enumerate(tops):
+  for i, top, talls in zip(shown, tops, heights.round(), strict=True):
     bottom = top + row - 2
     image[top + 2 : bottom, left:right] = _GROOVE
     colour = _TAKEN if i == action else _COLOUR
     # A mass of less than half a pixel is none.
-    for x0, x1, tall in zip(edges, edges[1:], heights[i].round(), strict=False):
+    for x0, x1, tall in zip(edges, edges[1:], talls, strict=False):
       image[bottom - int(tall) : bottom, x0 : max(x1, x0 + 1)] = colour
   base = tops[-1] + row + 12
   _write(image, f'{low:.4g}', (left, base), _FAINT)
   _write(image, f'{high:.4g}', (right, base), _FAINT, right=True)
-
-
-def _range(values: np.ndarray, *others: float) -> tuple[float, float]:
-  every = np.append(values, others)
-  return float(every.min()), float(every.max())
 
 
 def _name(names: Sequence[str], action: int) -> str:

@@ -82,6 +82,53 @@ def test_equal_quantiles_of_one_action_are_drawn():
   assert panel.masses(np.ones((1, 3)), np.ones((1, 3)) / 3, (1, 1)).sum() == 1
 
 
+def test_equal_quantiles_of_all_actions_are_no_support():
+  values, equal = np.zeros((2, 200)), np.full((2, 200), 1 / 200)
+  found = panel.masses(values, equal, (-1, 1))
+  expected = np.zeros((2, 50))
+  expected[:, 25] = 1
+  np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize('actions', [1, 2])
+def test_a_support_has_a_bin_for_each_atom(actions):
+  values = np.tile(np.linspace(-10, 10, 51, dtype=np.float32), (actions, 1))
+  probabilities = np.random.default_rng(0).random((actions, 51))
+  found = panel.masses(values, probabilities, (-10, 10))
+  np.testing.assert_array_equal(found, probabilities)
+
+
+def test_ascending_quantiles_of_one_action_are_counted():
+  found = panel.masses(np.array([[0.0, 1, 3]]), np.full((1, 3), 1 / 3), (0, 3))
+  assert found.shape == (1, 50)
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_have_no_bar(bad):
+  values = np.array([[bad, 0.0, 1.0], [2.0, 1.0, 3.0]])
+  equal = np.full((2, 3), 1 / 3)
+  image = draw((bad, 1.0), distribution=(values, equal))
+  assert not count(image, TAKEN, panel._BAR, row(0))
+  assert count(image, COLOUR, panel._BAR, row(1)) == 26 * 118
+  numbers = [draw((q, 1.0))[slice(*row(0)), 244:306] for q in (bad, 0.0)]
+  assert (numbers[0] != numbers[1]).any()
+  unknown = np.full((2, 3), np.nan)
+  for values in (np.full((2, 3), bad), np.tile([0.0, 1, 2], (2, 1))):
+    assert draw((bad, bad), distribution=(values, unknown)).any()
+
+
+@pytest.mark.parametrize('action', [59, 25, 0])
+def test_the_action_that_is_taken_is_among_those_that_fit(action):
+  values = np.tile([0.0, 1.0], (60, 1))
+  chances = np.eye(60)[:, [action, action]]
+  image = draw(
+    np.arange(60.0) + 1, action=action, distribution=(values, chances)
+  )
+  assert count(image, TAKEN, panel._BAR)
+  assert count(image, TAKEN, panel._MASS, (panel._HEAD, 400))
+  assert not count(image, COLOUR, panel._MASS, (panel._HEAD, 400))
+
+
 def test_what_changes_is_written():
   before = draw()
   for changed in (
