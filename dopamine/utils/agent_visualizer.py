@@ -1,6 +1,8 @@
 """Puts plotters on a screen, and keeps it as pictures and as a video."""
 
+import os
 from pathlib import Path
+import sys
 
 import cv2
 import gin
@@ -10,13 +12,32 @@ from dopamine.settings import errors
 from dopamine.utils import video
 
 
-def _pixels(picture) -> np.ndarray:
-  """`[height, width, 3]` of what a plotter drew: an array or a surface."""
+def _put(frame: np.ndarray, picture, x: float, y: float) -> None:
+  """Puts what a plotter drew, an array or a surface, at its place."""
   if isinstance(picture, np.ndarray):
-    return picture
+    x, y = int(x), int(y)  # As pygame has it.
+    picture = picture[max(-y, 0) :, max(-x, 0) :]
+    region = frame[max(y, 0) :, max(x, 0) :]
+    height, width = np.minimum(region.shape[:2], picture.shape[:2])
+    region[:height, :width] = picture[:height, :width]
+    return
   import pygame  # It is there: the plotter made a surface with it.
 
-  return pygame.surfarray.array3d(picture).swapaxes(0, 1)
+  screen = pygame.Surface(frame.shape[1::-1], depth=32)
+  pygame.surfarray.blit_array(screen, frame.swapaxes(0, 1))
+  screen.blit(picture, (x, y))  # It knows what is transparent.
+  frame[...] = pygame.surfarray.array3d(screen).swapaxes(0, 1)
+
+
+def _start_pygame(size: tuple[int, int]) -> None:
+  """Has fonts and `Surface.convert` work in plotters, unseen and unheard."""
+  import pygame  # It is there, or no plotter has use for it.
+
+  for kind in ('VIDEO', 'AUDIO'):
+    os.environ.setdefault(f'SDL_{kind}DRIVER', 'dummy')
+  pygame.init()
+  if pygame.display.get_surface() is None:  # A window would be the user's.
+    pygame.display.set_mode(size, pygame.HIDDEN, 32)
 
 
 @gin.configurable
@@ -39,6 +60,8 @@ class AgentVisualizer:
   ):
     """Makes the folder and an empty screen.
 
+    Where pygame is loaded, plotters find it initialised, with a display.
+
     Args:
       record_path: the folder of the pictures and the video.
       plotters: what is drawn, the later over the earlier.
@@ -58,16 +81,15 @@ class AgentVisualizer:
     self.step = 0
     self.record_frame = np.zeros((screen_height, screen_width, 3), np.uint8)
     Path(record_path).mkdir(parents=True, exist_ok=True)
+    if 'pygame' in sys.modules:
+      _start_pygame((screen_width, screen_height))
 
   def visualize(self):
     """Draws and saves the screen, at each `render_rate`-th call."""
     if self.step % self.render_rate == 0:
       self.record_frame[...] = 0
       for plotter in self.plotters:
-        picture = _pixels(plotter.draw())
-        region = self.record_frame[plotter.y :, plotter.x :]
-        height, width = np.minimum(region.shape[:2], picture.shape[:2])
-        region[:height, :width] = picture[:height, :width]
+        _put(self.record_frame, plotter.draw(), plotter.x, plotter.y)
       self.save_frame()
     self.step += 1
 

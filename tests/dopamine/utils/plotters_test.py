@@ -187,6 +187,85 @@ def test_surfaces_become_pictures_and_a_video(tmp_path):
     assert abs(red.min() - (3 + 2 * t)) <= 1
 
 
+class _Given(plotter.Plotter):
+  _defaults = {'draw': None}
+
+  def draw(self):
+    return self.parameters['draw']()
+
+
+def _shown(folder, draw, x=10, y=10):
+  """What is on the screen of a plotter on a grey ground."""
+  ground = _Given({'draw': lambda: np.full((60, 100, 3), 50, np.uint8)})
+  visualizer = agent_visualizer.AgentVisualizer(
+    str(folder), [ground, _Given({'draw': draw, 'x': x, 'y': y})], 100, 60
+  )
+  visualizer.visualize()
+  return visualizer.record_frame
+
+
+def _disc(*args, **kwargs):
+  surface = pygame.Surface((20, 20), *args, **kwargs)
+  pygame.draw.circle(surface, (0, 255, 0), (10, 10), 5)
+  return surface
+
+
+def _of_colorkey():
+  surface = _disc()
+  surface.set_colorkey((0, 0, 0))
+  return surface
+
+
+def _half():
+  surface = _disc()
+  surface.set_alpha(128)
+  return surface
+
+
+def _text():
+  return pygame.font.SysFont(None, 20).render('Hi', True, (255, 255, 0))
+
+
+@pytest.mark.parametrize('place', [(10, 10), (-7, -3), (10.7, -3.7), (95, 70)])
+@pytest.mark.parametrize(
+  'draw',
+  [
+    lambda: _disc(pygame.SRCALPHA),
+    lambda: _disc(depth=8),
+    lambda: _disc().convert(),
+    *(_of_colorkey, _half, _text),
+  ],
+)
+def test_a_surface_is_blitted(draw, place, tmp_path):
+  pygame.quit()
+  image = _shown(tmp_path, draw, *place)
+  screen = pygame.Surface((100, 60), depth=32)
+  screen.fill((50, 50, 50))
+  screen.blit(draw(), place)
+  expected = pygame.surfarray.array3d(screen).swapaxes(0, 1)
+  np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize('place', [(10, 10), (-7, -3), (10.7, -3.7), (95, 70)])
+def test_an_array_has_its_place_as_a_surface_has(place, tmp_path):
+  surface = _disc(depth=32)
+  array = pygame.surfarray.array3d(surface).swapaxes(0, 1)
+  np.testing.assert_array_equal(
+    _shown(tmp_path, lambda: array, *place),
+    _shown(tmp_path, lambda: surface, *place),
+  )
+
+
+def test_a_window_that_is_there_stays(tmp_path, monkeypatch):
+  monkeypatch.setenv('SDL_VIDEODRIVER', 'dummy')
+  pygame.quit()
+  window = pygame.display.set_mode((7, 5))
+  _shown(tmp_path, _text)
+  assert pygame.display.get_surface() is window
+  assert window.get_size() == (7, 5)
+  pygame.quit()
+
+
 def _visualizer(folder, **kwargs):
   return agent_visualizer.AgentVisualizer(
     str(folder),
