@@ -59,14 +59,11 @@ class ReportingAgent(saving.SavedAgent):
       observation: see `begin_episode`.
       is_first: of an episode.
     """
-    before = self.state.copy(), self._observation
-    try:
+    with self._attributes_kept():
       if is_first:
         self._reset_state()
       self._record_observation(observation)
       return self.state.copy()
-    finally:
-      self.state[...], self._observation = before
 
   def _return_distribution(self, state, *draws):
     """Values and probabilities, `[B, A, N]` each; None if it has none.

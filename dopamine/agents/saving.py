@@ -16,6 +16,7 @@ from dopamine import interfaces
 from dopamine import learners
 from dopamine import seams
 from dopamine import seeding
+from dopamine.agents import contents
 from dopamine.files import atomic
 from dopamine.files import pending
 from dopamine.files import safe_pickle
@@ -302,36 +303,35 @@ class SavedAgent(interfaces.Agent):
         setattr(self, name, value)
 
   @contextlib.contextmanager
+  def _attributes_kept(self) -> Iterator[None]:
+    """Puts attributes back afterwards, and what built-ins among them hold."""
+    own = _attributes(self)
+    before = {**own}
+    try:
+      with contents.kept(before.values()):
+        yield
+    finally:
+      own.clear()
+      own.update(before)
+
+  @contextlib.contextmanager
   def set_aside(self, seed: int) -> Iterator[None]:
     """Evaluates inside; afterwards the agent is what it was before.
 
-    That are its attributes, the content of those that a checkpoint may hold,
-    and the variables of its networks. An object of a subclass's own is the same
-    one afterwards, but nobody knows what is in it.
+    That are its attributes, the `contents` of those that are built-ins, arrays
+    and generators, and the variables of its networks. An object of a subclass's
+    own is the same one afterwards, but nobody knows what is in it.
 
     Args:
       seed: of what is drawn inside.
     """
-    before, plain = (
-      {**_attributes(self)},
-      copy.deepcopy(self._plain_attributes()),
-    )
-    state, variables = self.state.copy(), self._learner.state()
-    self._generator = seeding.generator(seed, 'agent')
-    self.eval_mode = True
+    variables = self._learner.state()
     try:
-      yield
+      with self._attributes_kept():
+        self._generator = seeding.generator(seed, 'agent')
+        self.eval_mode = True
+        yield
     finally:
-      _attributes(self).clear()
-      _attributes(self).update(before)
-      self.state[...] = state
-      found = self._plain_attributes()
-      for name, value in plain.items():
-        if not _same(value, found.get(name)):
-          if isinstance(before[name], np.random.Generator):
-            before[name].bit_generator.state = value[_GENERATOR]
-          else:
-            _attributes(self)[name] = value
       # A layer that draws, dropout for example, has counted.
       if not _same(variables, self._learner.state()):
         self._learner.set_state(variables)
