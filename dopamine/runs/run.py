@@ -317,8 +317,8 @@ class Run:
     from dopamine.runs import videos  # Few runs do.
 
     return videos.Videos(
-      *(self._base_dir, self._agent, self._open_environment),
-      *(self._create_environment_fn, self._seed),
+      *(self._base_dir, self._agent, self._environment),
+      *(self._open_environment, self._create_environment_fn, self._seed),
       *(self._keep_videos, self._stop_request),
       max_steps_per_episode=self._max_steps_per_episode,
       clip_rewards=self._clip_rewards,
@@ -327,7 +327,7 @@ class Run:
   def _film(self, iteration: int) -> None:
     """Films an episode, if that is due."""
     if self._videos and iteration % self._record_video_every == 0:
-      self._videos.record(iteration)
+      self._videos.record(iteration, self._agent, self._environment)
 
   def _is_warming_up(self) -> bool:
     """Whether this is training in which nothing is learnt yet."""

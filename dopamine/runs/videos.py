@@ -41,6 +41,7 @@ class Videos:
     base_dir: str,
     agent: interfaces.Agent,
     environment: Any,
+    made: Any,
     create_environment_fn: Callable,
     seed: int,
     keep: int | None,
@@ -51,8 +52,9 @@ class Videos:
 
     Args:
       base_dir: of the run.
-      agent: of the run, which plays.
-      environment: of the run as it was made, which is not touched.
+      agent: of the run.
+      environment: of the run, which is not touched.
+      made: the same, as `create_environment_fn` made it.
       create_environment_fn: makes others.
       seed: of the run; with the iteration, it is that of a video.
       keep: videos that stay, or None for all.
@@ -63,56 +65,67 @@ class Videos:
       ValueError: they cannot.
     """
     self._folder = os.path.join(base_dir, 'videos')
-    self._agent, self._environment = agent, environment
+    self._environment, self._made = environment, made
     self._create_environment_fn, self._seed = create_environment_fn, seed
     self._keep, self._stop_request = keep, stop_request
     self._settings = settings
     try:
-      self._check()
+      video.find_ffmpeg()
+      with self._player(0, agent, environment) as player:
+        player.begin()
+      self.sweep()
     except Exception as error:  # Of a user's task, or agent.
       raise errors.SettingError(
         'Runner.record_video_every is set, but this run cannot be filmed: '
         f'{str(error) or repr(error)}. Mend that, or set it to None'
       ) from error
 
-  def _check(self) -> None:
-    video.find_ffmpeg()
-    with self._player(0) as player:
-      player.begin()
-    self.sweep()
-
   def sweep(self) -> None:
     """Removes what recordings left that were killed."""
     video.sweep(self._folder, _NAME.format('*'), is_locked=True)
 
   @contextlib.contextmanager
-  def _player(self, iteration: int) -> Iterator['_Episode']:
+  def _player(
+    self, iteration: int, agent: interfaces.Agent, environment: Any
+  ) -> Iterator['_Episode']:
     """What plays an episode; afterwards all is as it was before."""
+    if environment is not self._environment:
+      raise errors.SettingError(
+        f'the run plays on {environment}, which was put in the place of '
+        f'{self._made}, and a video would be one of that: have '
+        'Runner.create_environment_fn make it'
+      )
     seed = seeding.integer(self._seed, f'video {iteration}')
-    with seeding.globals_kept(), self._agent.set_aside(seed):
+    with seeding.globals_kept(), agent.set_aside(seed):
       with gin_files.set_aside([filming.BINDING]), seeding.run_seed(seed):
-        environment = self._create_environment_fn()
-      if environment is self._environment:
+        another = self._create_environment_fn()
+      if another is self._made:
         raise errors.SettingError(
-          f'Runner.create_environment_fn returned {environment} twice, and a '
+          f'Runner.create_environment_fn returned {another} twice, and a '
           'video is played on an environment of its own: make a new one at '
           'each call'
         )
-      environment = run_checks.as_environment(environment)
+      another = run_checks.as_environment(another)
       try:
-        yield _Episode(
-          self._agent, environment, self._stop_request, **self._settings
-        )
+        yield _Episode(agent, another, self._stop_request, **self._settings)
       finally:
         with contextlib.suppress(Exception):  # A user's method.
-          environment.close()
+          another.close()
 
-  def record(self, iteration: int) -> None:
-    """Films an episode after an iteration, or says why not."""
+  def record(
+    self, iteration: int, agent: interfaces.Agent, environment: Any
+  ) -> None:
+    """Films an episode after an iteration, or says why not.
+
+    Args:
+      iteration: of the run.
+      agent: which plays. A subclass may have replaced the first.
+      environment: that it is trained on.
+    """
     try:
       self.sweep()
       path = os.path.join(self._folder, _NAME.format(iteration))
-      with self._player(iteration) as player:
+      with self._player(iteration, agent, environment) as player:
         text = player.film(path)
       progress.say(f'{path}: {text}')
       self._remove_surplus(iteration)
@@ -129,7 +142,7 @@ class Videos:
     if self._keep is None:
       return
     matches = (
-      re.fullmatch(_NAME.format(r'(\d+)'), name)
+      re.fullmatch(_NAME.format(r'(0|[1-9][0-9]*)'), name)
       for name in os.listdir(self._folder)
     )
     others = {int(match[1]) for match in matches if match} - {iteration}

@@ -1,5 +1,6 @@
 """Videos while a run trains: what they show, and that it does not know."""
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -208,10 +209,73 @@ def test_what_a_subclass_keeps_is_put_back():
     except ZeroDivisionError:
       pass
     runs.assert_equal(everything(), before)
-    # Others may hold them too; what has changed is a copy of before.
+    # Others may hold them too.
     assert agent.state is state and agent._generator is generator
     assert agent.alias is generator
-  assert agent.seen == [] and seen == [*seen]
+    assert agent.seen is seen and seen == []
+
+
+class _Sharing:
+  """An object of a user's own, which holds what the agent holds."""
+
+  def __init__(self, **shared):
+    self.__dict__.update(shared)
+
+
+def test_what_others_share_is_put_back_in_place():
+  import keras
+
+  from tests.support import agents
+
+  agent = agents.make_agent()
+  counts, history = np.zeros(2), [1]
+  read_only = np.ones(2)
+  read_only.flags.writeable = False
+  shared = {
+    'counts': counts,
+    'history': history,
+    'recent': collections.deque([1, 2], maxlen=2),
+    'tallies': collections.Counter('aab'),
+    'known': {3},
+    'nested': ({'counts': [counts, history]}, read_only),
+    'numpy': np.random.default_rng(1),
+    'old_numpy': np.random.RandomState(1),
+    'python': random.Random(1),
+    'keras': keras.random.SeedGenerator(1),
+  }
+  vars(agent).update(shared)
+  other = _Sharing(**shared)
+
+  def everything():
+    return repr(
+      (
+        counts.tolist(),
+        *(history, other.recent, other.tallies, other.known, other.nested),
+        *(other.numpy.bit_generator.state, other.old_numpy.get_state()),
+        *(
+          other.python.getstate(),
+          keras.ops.convert_to_numpy(other.keras.state),
+        ),
+      )
+    )
+
+  before = everything()
+  with agent.set_aside(3):
+    counts += 1
+    history.append(2)
+    agent.recent.append(3)
+    agent.tallies.update('b')
+    agent.known.clear()
+    agent.nested[0]['counts'].pop()
+    agent.nested[0]['more'] = 1
+    agent.numpy.random(), agent.old_numpy.rand(), agent.python.random()
+    keras.random.uniform((), seed=agent.keras)
+    agent.history, agent.new = [], 1
+  assert everything() == before and not hasattr(agent, 'new')
+  for name, value in shared.items():
+    assert getattr(agent, name) is value
+  assert other.nested[0]['counts'][0] is counts
+  assert other.nested[0]['counts'][1] is history
 
 
 def test_a_layer_that_draws_goes_on_where_it_was():
@@ -226,11 +290,12 @@ def test_a_layer_that_draws_goes_on_where_it_was():
 
   agent = agents.make_agent(Drawing)
   seeds = agent.dropout.seed_generator.state
-  before = np.array(seeds)
+  values = lambda: np.copy(keras.ops.convert_to_numpy(seeds))  # noqa: E731
+  before = values()
   with agent.set_aside(3):
     agent.dropout(np.ones((2, 3), np.float32), training=True)
-    assert (np.array(seeds) != before).any()
-  assert_array_equal(np.array(seeds), before)
+    assert (values() != before).any()
+  assert_array_equal(values(), before)
 
 
 # What there is to see ---------------------------------------------------------
@@ -276,6 +341,7 @@ def test_every_third_iteration_is_filmed_and_the_newest_are_kept(
   (tmp_path / 'checkpoints').mkdir()
   (tmp_path / 'videos').mkdir()
   others = ['iteration_x.mp4', 'my_iteration_0.mp4', 'weights_ckpt.0.mp4']
+  others += ['iteration_007.mp4', 'iteration_٣.mp4']
   for name in others:
     (tmp_path / 'videos' / name).touch()
   run(tmp_path, 'dqn', 'task', num_iterations=8, **settings)
@@ -392,6 +458,57 @@ def test_a_foreign_agent_is_filmed_if_it_can_be_set_aside(tmp_path):
   assert run(Aside(), 'on', record_video_every=1) == expected
   frames, _ = read(tmp_path / 'on' / 'videos' / 'iteration_1.mp4')
   assert len(frames) == 8
+
+
+def test_the_agent_that_a_subclass_put_in_plays(tmp_path, task):
+  class Replacing(run_experiment.Runner):
+    def __init__(self, *args, **kwargs):
+      super().__init__(*args, **kwargs)
+      self.first, self._agent = (
+        self._agent,
+        self._create_agent_fn(None, self._environment),
+      )
+
+  task(Counting)
+  seen = []
+  with runs.make_runner(
+    tmp_path, 'task', runs.CASES['dqn'], cls=Replacing, record_video_every=1
+  ) as made:
+    for agent in (made.first, inside.agent(made)):
+      begin = agent.begin_episode
+      agent.begin_episode = lambda observation, agent=agent, begin=begin: (
+        seen.append((agent, agent.eval_mode)) or begin(observation)
+      )
+    made.run_experiment()
+  assert {id(agent) for agent, _ in seen} == {id(inside.agent(made))}
+  assert names(tmp_path) == ['iteration_0.mp4', 'iteration_1.mp4']
+
+
+@pytest.mark.no_backend
+def test_an_environment_that_a_subclass_put_in_is_not_filmed(tmp_path, capsys):
+  class Wrapping(run_experiment.Runner):
+    def __init__(self, *args, **kwargs):
+      super().__init__(*args, **kwargs)
+      self._environment = Other()
+
+  class Other(Rendering):
+    pass
+
+  for cls, count in ((run_experiment.Runner, 1), (Wrapping, 0)):
+    with cls(
+      str(tmp_path / cls.__name__),
+      lambda *unused, **unused_too: Aside(),
+      Rendering,
+      num_iterations=1,
+      training_steps=20,
+      evaluation_steps=5,
+      record_video_every=1,
+    ) as runner:
+      runner.run_experiment()
+    assert len(names(tmp_path / cls.__name__)) == count
+  said = capsys.readouterr().out
+  assert 'iteration 0 could not be made' in said and 'Other object' in said
+  assert 'create_environment_fn' in said and 'Training goes on' in said
 
 
 def test_a_stop_ends_the_recording_and_then_the_run(tmp_path, task, capsys):
