@@ -378,6 +378,8 @@ def test_an_agent_has_the_attributes_and_the_settings_of_its_run(tmp_path):
     assert loaded.agent.count == before.count > 100
     assert_array_equal(loaded.agent.sum, before.sum)
     observation = loaded.environment.reset()
+    values = loaded.q_values(observation)
+    assert_array_equal(loaded.q_values(observation), values)
     loaded.act(observation)
     expected = observation - loaded.agent.sum / loaded.agent.count
     assert_allclose(loaded.agent.state[0, :, 0], 0.1 * expected, rtol=1e-4)
