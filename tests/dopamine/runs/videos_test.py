@@ -31,7 +31,7 @@ CASES = [
   ('dqn', 'cartpole'),
   ('iqn', 'cartpole'),
   ('c51', 'breakout'),
-  ('full', 'breakout'),
+  ('full', 'cartpole'),
 ]
 
 
