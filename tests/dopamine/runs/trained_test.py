@@ -1,5 +1,6 @@
 """Agents of runs, loaded to be asked: the values are those of the weights."""
 
+import functools
 import pickle
 
 import gin
@@ -54,6 +55,30 @@ def train(base_dir, name, *bindings):
     [], [*CARTPOLE, f'create_agent.agent_name = "{name}"', *bindings]
   )
   with run_experiment.create_runner(str(base_dir)) as runner:
+    runner.run_experiment()
+  gin.clear_config()
+  return inside.agent(runner)
+
+
+class Stopping(run_experiment.Runner):
+  """Is asked to stop in the middle of a phase."""
+
+  saves_mid_episode = True
+
+  def _run_one_step(self, action):
+    if self._state.steps == 40:
+      self.request_stop()
+    return super()._run_one_step(action)
+
+
+def train_in_part(base_dir, *bindings):
+  """A DQN run that is stopped within an iteration; returns its agent."""
+  name = 'create_agent.agent_name = "dqn"'
+  run_experiment.load_gin_configs([], [*CARTPOLE, name, *bindings])
+  with (
+    Stopping(str(base_dir), run_experiment.create_agent) as runner,
+    pytest.raises(run_experiment.Stopped),
+  ):
     runner.run_experiment()
   gin.clear_config()
   return inside.agent(runner)
@@ -139,24 +164,7 @@ def test_a_checkpoint_may_be_chosen(tmp_path):
 
 
 def test_a_run_in_its_first_iteration_has_the_newest_weights(tmp_path):
-  class Stopping(run_experiment.Runner):
-    saves_mid_episode = True
-
-    def _run_one_step(self, action):
-      if self._state.steps == 40:
-        self.request_stop()
-      return super()._run_one_step(action)
-
-  run_experiment.load_gin_configs(
-    [], [*CARTPOLE, 'create_agent.agent_name = "dqn"']
-  )
-  with (
-    Stopping(str(tmp_path), run_experiment.create_agent) as runner,
-    pytest.raises(run_experiment.Stopped),
-  ):
-    runner.run_experiment()
-  agent = inside.agent(runner)
-  gin.clear_config()
+  agent = train_in_part(tmp_path)
   loaded = trained.load_agent(tmp_path)
   assert 'mid_iteration' in loaded.path
   assert_array_equal(
@@ -246,8 +254,10 @@ class OwnAgent(dqn_agent.DQNAgent):
   """Of a program that does not register it."""
 
 
-def create_own_agent(sess, environment, summary_writer=None):
-  return OwnAgent(
+def create_own_agent(
+  sess, environment, summary_writer=None, agent_class=OwnAgent
+):
+  return agent_class(
     num_actions=environment.action_space.n,
     observation_shape=environment.observation_space.shape,
     observation_dtype=environment.observation_space.dtype,
@@ -300,33 +310,11 @@ def test_the_newest_weights_may_be_within_a_later_iteration(tmp_path):
   complete = trained.load_agent(tmp_path)
   assert 'mid_iteration' not in complete.path
 
-  class Stopping(run_experiment.Runner):
-    saves_mid_episode = True
-
-    def _run_one_step(self, action):
-      if self._state.steps == 40:
-        self.request_stop()
-      return super()._run_one_step(action)
-
-  run_experiment.load_gin_configs(
-    [],
-    [
-      *CARTPOLE,
-      'create_agent.agent_name = "dqn"',
-      'Runner.num_iterations = 4',
-    ],
-  )
-  with (
-    Stopping(str(tmp_path), run_experiment.create_agent) as runner,
-    pytest.raises(run_experiment.Stopped),
-  ):
-    runner.run_experiment()
-  gin.clear_config()
+  agent = train_in_part(tmp_path, 'Runner.num_iterations = 4')
   loaded = trained.load_agent(tmp_path)
   assert 'mid_iteration' in loaded.path
   assert_array_equal(
-    loaded.q_values(states()),
-    inside.agent(runner).predict_q_values(states()),
+    loaded.q_values(states()), agent.predict_q_values(states())
   )
   for checkpoint in (1, '1', complete.path):
     again = trained.load_agent(tmp_path, checkpoint)
@@ -354,15 +342,9 @@ class Normalizing(OwnAgent):
     super()._record_observation(scale * (observation - self.sum / self.count))
 
 
-def create_normalizing(sess, environment, summary_writer=None):
-  return Normalizing(
-    num_actions=2,
-    observation_shape=(4,),
-    observation_dtype=np.float32,
-    stack_size=1,
-    network=gym_lib.CartpoleDQNNetwork,
-    summary_writer=summary_writer,
-  )
+create_normalizing = functools.partial(
+  create_own_agent, agent_class=Normalizing
+)
 
 
 def test_an_agent_has_the_attributes_and_the_settings_of_its_run(tmp_path):

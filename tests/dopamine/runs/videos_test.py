@@ -12,7 +12,6 @@ import sys
 
 import gin
 import gymnasium
-import imageio_ffmpeg
 import numpy as np
 from numpy.testing import assert_array_equal
 import pytest
@@ -22,6 +21,7 @@ from dopamine.discrete_domains import run_experiment
 from dopamine.runs import trained
 from dopamine.settings import errors
 from dopamine.utils import panel
+from tests.support import films
 from tests.support import inside
 from tests.support import plain
 from tests.support import runs
@@ -54,15 +54,6 @@ def run(folder, name='dqn', environment='cartpole', **kwargs):
 def names(folder):
   path = pathlib.Path(folder, 'videos')
   return sorted(os.listdir(path)) if path.exists() else []
-
-
-def read(path):
-  """The frames of a video, `[T, h, w, 3]`, and how many a second."""
-  frames = imageio_ffmpeg.read_frames(str(path))
-  about = next(frames)
-  shape = *about['size'][::-1], 3
-  frames = [np.frombuffer(f, np.uint8).reshape(shape) for f in frames]
-  return np.stack(frames), about['fps']
 
 
 # Training does not know of it -------------------------------------------------
@@ -304,7 +295,7 @@ def test_a_layer_that_draws_goes_on_where_it_was():
 def test_a_video_shows_the_whole_episode_at_its_speed(tmp_path, task):
   task(Counting)
   run(tmp_path, 'dqn', 'task', record_video_every=1, num_iterations=1)
-  frames, fps = read(tmp_path / 'videos' / 'iteration_0.mp4')
+  frames, fps = films.read(tmp_path / 'videos' / 'iteration_0.mp4')
   # Five steps and where they ended; the game is enlarged seven times.
   assert frames.shape == (6, 420, 280 + panel.WIDTH, 3) and fps == 30
   heights = [(frame[:, 20, 0] > 128).sum() for frame in frames]
@@ -456,7 +447,7 @@ def test_a_foreign_agent_is_filmed_if_it_can_be_set_aside(tmp_path):
     run(plain.Agent(), 'refused', record_video_every=1)
   expected = run(plain.Agent(), 'off')
   assert run(Aside(), 'on', record_video_every=1) == expected
-  frames, _ = read(tmp_path / 'on' / 'videos' / 'iteration_1.mp4')
+  frames, _ = films.read(tmp_path / 'on' / 'videos' / 'iteration_1.mp4')
   assert len(frames) == 8
 
 

@@ -8,7 +8,6 @@ import re
 from absl import flags
 import cv2
 import gin
-import imageio_ffmpeg
 import keras
 import numpy as np
 from numpy.testing import assert_allclose
@@ -27,22 +26,11 @@ from dopamine.utils import example_viz_lib
 from dopamine.utils import line_plotter
 from dopamine.utils import plotter
 from tests.support import commands
+from tests.support import films
 from tests.support import small
 
 IS_JAX = keras.config.backend() == 'jax'
 SCREEN = 373, 420  # Width and height.
-
-
-def read(path):
-  """The frames of a video, `[T, h, w, 3]`, and frames a second."""
-  frames = imageio_ffmpeg.read_frames(str(path))
-  about = next(frames)
-  width, height = about['size']
-  shape = height, width, 3
-  return (
-    np.stack([np.frombuffer(f, np.uint8).reshape(shape) for f in frames]),
-    about['fps'],
-  )
 
 
 def pictures(folder):
@@ -146,7 +134,7 @@ def test_pictures_show_the_states_and_rewards_and_values_of_them(
   changes = [np.abs(a - b.astype(int)) for a, b in itertools.pairwise(found)]
   assert all(c[:210, 160:].max() > 50 for c in changes)
   assert all(c[210:].max() > 50 for c in changes)
-  video, fps = read(path)
+  video, fps = films.read(path)
   assert pathlib.Path(path) == tmp_path / 'images' / 'video.mp4'
   assert len(video) == 8 and fps == 30
   assert video.shape[2] / video.shape[1] == pytest.approx(373 / 420, 0.01)
@@ -441,7 +429,7 @@ def test_a_script_of_before_runs(steps, tmp_path):
   _, best, _ = runner.plotters
   assert best.plot.get_ylim() == (-1, 1)
   assert len(best.plot.lines[0].get_xdata()) == 5
-  video, _ = read(images / 'video.mp4')
+  video, _ = films.read(images / 'video.mp4')
   assert len(video) == 5
 
 
@@ -543,7 +531,7 @@ def test_run_shows_a_game_and_leaves_gin_alone(tmp_path, small_replay):
   moves = [np.abs(a - b).max() > 50 for a, b in itertools.pairwise(games)]
   assert np.mean(moves) > 0.5
   assert (found[0, 60:90, 20:140].max(-1) > 60).mean() > 0.9  # The bricks.
-  assert len(read(path)[0]) == 20
+  assert len(films.read(path)[0]) == 20
 
 
 @pytest.mark.parametrize('name', ['rainbow', 'jax_dqn'][: 1 + IS_JAX])
@@ -567,7 +555,7 @@ def test_the_command_says_where_the_video_is(name, tmp_path, small_replay):
     *(f'look_{t:02d}.png' for t in range(6)),
     'video.mp4',
   ]
-  assert len(read(path)[0]) == 6
+  assert len(films.read(path)[0]) == 6
 
 
 @pytest.mark.parametrize(
