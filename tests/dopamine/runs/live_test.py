@@ -322,17 +322,17 @@ class OwnEpsilon(dqn_agent.DQNAgent):
 
 
 class Counting(dqn_agent.DQNAgent):
-  """Has an epsilon that falls with each time it is asked."""
+  """Has an epsilon that is another each time it is asked."""
 
   calls = 0
 
   def __init__(self, **kwargs):
     super().__init__(**kwargs)
-    self.epsilon_fn = self._fall
+    self.epsilon_fn = self._alternate
 
-  def _fall(self, *unused):
+  def _alternate(self, *unused):
     self.calls += 1
-    return 0.99**self.calls
+    return self.calls % 2
 
 
 def run_own(folder, agent_class, live_figures=True):
