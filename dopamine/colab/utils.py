@@ -3,7 +3,6 @@
 Needs pandas, of the extra [viz], where a function returns a `DataFrame`.
 """
 
-import collections
 from collections.abc import Mapping, Sequence
 import itertools
 import json
@@ -128,7 +127,12 @@ def summarize_data(
 # Many runs --------------------------------------------------------------------
 
 
-def _pandas():
+def import_pandas() -> Any:
+  """Returns pandas.
+
+  Raises:
+    ImportError: it is not installed; says how it is.
+  """
   try:
     import pandas
   except ImportError as error:
@@ -170,7 +174,7 @@ def read_experiment(
   Raises:
     ImportError: pandas is not installed.
   """
-  pd = _pandas()
+  pd = import_pandas()
   parameters = dict(parameter_set or {})
   rows: list[dict[str, Any]] = []
   found: set[str] = set()
@@ -216,7 +220,7 @@ def load_baselines(base_dir: str, verbose: bool = False) -> dict[str, Any]:
   """
   tables = {}
   for game in ALL_GAMES:
-    table = _read_json(os.path.join(base_dir, f'{game.lower()}.json'))
+    table = _table(os.path.join(base_dir, f'{game.lower()}.json'))
     if table is not None:
       tables[game] = table
     elif verbose:
@@ -230,26 +234,45 @@ def load_baselines(base_dir: str, verbose: bool = False) -> dict[str, Any]:
   return tables
 
 
-def _read_json(path: str):
+def _table(path: str):
   """The curves of one game, None if there is no such file."""
-  pd = _pandas()
+  pd = import_pandas()
   if not os.path.exists(path):
     return None
+  rows = [
+    (iteration, value, agent, number)
+    for agent, curves in read_baseline(path).items()
+    for number, curve in enumerate(curves, 1)
+    for iteration, value in curve.items()
+  ]
+  columns = ['iteration', 'train_episode_returns', 'agent', 'run_number']
+  return pd.DataFrame(rows, columns=columns)
+
+
+def read_baseline(path: str) -> dict[str, list[dict[int, float]]]:
+  """Returns the published curves of a game, agent -> runs.
+
+  Args:
+    path: `GAME.json`, see `load_baselines`.
+
+  Returns:
+    Of each run iteration -> mean training return.
+
+  Raises:
+    atomic.DamagedError: the file holds something else.
+  """
+  # Runs have no number: one begins where an iteration comes again.
+  runs: dict[str, list[dict[int, float]]] = {}
   with open(path, encoding='utf-8') as file:
     try:
-      points = json.load(file)
-      # Runs have no number: one begins where an iteration comes again.
-      runs: collections.Counter = collections.Counter()
-      rows = []
-      for point in points:
+      for point in json.load(file):
         agent, iteration = str(point['Agent']), int(point['Iteration'])
-        runs[agent, iteration] += 1
-        rows.append(
-          (iteration, float(point['Value']), agent, runs[agent, iteration])
-        )
+        of_agent = runs.setdefault(agent, [{}])
+        if iteration in of_agent[-1]:
+          of_agent.append({})
+        of_agent[-1][iteration] = float(point['Value'])
     except (KeyError, RecursionError, TypeError, ValueError) as error:
       raise atomic.DamagedError(
         f'{path} is no list of Iteration, Value and Agent ({error!r})'
       ) from error
-  columns = ['iteration', 'train_episode_returns', 'agent', 'run_number']
-  return pd.DataFrame(rows, columns=columns)
+  return runs

@@ -27,6 +27,11 @@ _FACTOR, _ALLOWANCE = 16, 2**20
 # only what holds itself does.
 _MAX_CYCLES = 20
 
+# A number, and the opcode after it; so many are looked at, as picklers do.
+_FLOATS = np.dtype([('value', '>f8'), ('next', 'u1')])
+_SHORTS = np.dtype([('value', '<u2'), ('next', 'u1')])
+_MOST_NUMBERS = 1000
+
 _LISTS = (list, collections.deque)
 _SETS = (set, frozenset)
 
@@ -60,6 +65,7 @@ class Unpickler(Base):
 
   def __init__(self, file: io.BytesIO, **kwargs: Any):
     super().__init__(file, **kwargs)
+    self._file = file
     self._limit = _FACTOR * len(file.getbuffer()) + _ALLOWANCE
     self._built = self._hashed = 0
     # All by `id`. Depths are of containers that hold others.
@@ -173,6 +179,28 @@ class Unpickler(Base):
     self._spend(sys.getsizeof(value) - before)
 
   # Opcodes --------------------------------------------------------------------
+
+  def load_binfloat(self) -> None:
+    self._load_numbers(_FLOATS, pickle.BINFLOAT[0])
+
+  def load_binint2(self) -> None:
+    self._load_numbers(_SHORTS, pickle.BININT2[0])
+
+  def _load_numbers(self, kind: np.dtype, code: int) -> None:
+    """All that follow of one kind: logs are little else, and long."""
+    source = self._unframer.current_frame or self._file
+    start = source.tell()
+    left = source.getbuffer()[start:]
+    count = min(len(left) // kind.itemsize, _MOST_NUMBERS)
+    found = np.frombuffer(left, kind, count)
+    ends = np.flatnonzero(found['next'] != code)
+    values = found['value'][: ends[0] + 1 if len(ends) else count].tolist()
+    if values:
+      source.seek(start + len(values) * kind.itemsize - 1)  # At the opcode.
+      self.stack += values
+    else:  # The last of a frame, with no opcode after it.
+      Base.dispatch[code](self)
+    self._built += max(1, len(values)) * sys.getsizeof(self.stack[-1])
 
   def load_bytearray8(self) -> None:
     (size,) = struct.unpack('<Q', self.read(8))
@@ -405,7 +433,7 @@ def _counting(load: Callable) -> Callable:
 
 
 for _name in (
-  *('INT', 'BININT', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT'),
+  *('INT', 'BININT', 'LONG', 'LONG1', 'LONG4', 'FLOAT'),
   *('STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE'),
   *('BINUNICODE8', 'SHORT_BINUNICODE', 'SHORT_BINBYTES', 'BINBYTES'),
   'BINBYTES8',

@@ -1,0 +1,94 @@
+"""Makes a report, and writes its folder."""
+
+from collections.abc import Mapping, Sequence
+import os
+from typing import Any
+
+import numpy as np
+
+from dopamine.analysis import comparing
+from dopamine.analysis import figures
+from dopamine.analysis import page
+from dopamine.analysis import runs as runs_lib
+from dopamine.analysis import tables
+from dopamine.files import atomic
+from dopamine.settings import errors
+
+
+def report(
+  runs: Sequence[runs_lib.Run] | Mapping[str, np.ndarray],
+  output: str | os.PathLike | None = None,
+  *,
+  games: Sequence[str] = (),
+  **kwargs: Any,
+) -> comparing.Report:
+  """Compares agents, with intervals.
+
+  Args:
+    runs: as `read_runs` returns them; or scores on a common scale, agent ->
+      `[R, G]` of R runs and G games.
+    output: the folder that is written: `index.html`, figures as PNG and PDF,
+      numbers as CSV and JSON, tables as Markdown and LaTeX; None writes none.
+    games: the names of the G games, where scores are given.
+    **kwargs: of `comparing.Settings`: phase, last, coverage, repetitions, seed,
+      scale, source.
+
+  Returns:
+    What it says, in numbers.
+
+  Raises:
+    ValueError: a setting, or what is compared, is none that can be.
+  """
+  settings = comparing.Settings(**kwargs)
+  if isinstance(runs, Mapping):
+    made = comparing.of_scores(runs, settings, games)
+  else:
+    made = comparing.of_runs(runs, settings)
+  if output is not None:
+    write(made, output)
+  return made
+
+
+def write(made: comparing.Report, output: str | os.PathLike) -> list[str]:
+  """Writes a report into a folder; returns the files, the page in front.
+
+  What is there of another report is replaced.
+
+  Raises:
+    ValueError: the folder is a file.
+    OSError: it cannot be written.
+  """
+  folder = os.fspath(output)
+  if os.path.exists(folder) and not os.path.isdir(folder):
+    raise errors.SettingError(
+      f'{folder} is a file: give a folder for the report'
+    )
+  os.makedirs(folder, exist_ok=True)
+  texts = {'index.html': page.build(made)}
+  texts |= {
+    f'{name}.csv': tables.as_csv(table)
+    for name, table in tables.numbers(made).items()
+  }
+  texts['report.json'] = tables.as_json(made)
+  texts['tables.md'] = tables.as_markdown(made)
+  texts['tables.tex'] = tables.as_latex(made)
+  written = []
+  for name, text in texts.items():
+    path = os.path.join(folder, name)
+    content = text.encode('utf-8')
+    atomic.write_file(path, lambda file, c=content: file.write(c))
+    written.append(path)
+  for name, draw in figures.drawings(made).items():
+    figure = draw(made)
+    for kind in ('png', 'pdf'):
+      path = os.path.join(folder, f'{name}.{kind}')
+      # No date: the same report is the same file.
+      metadata = {'Software': None} if kind == 'png' else {'CreationDate': None}
+      atomic.write_file(
+        path,
+        lambda file, f=figure, k=kind, m=metadata: f.savefig(
+          file, format=k, dpi=150, metadata=m
+        ),
+      )
+      written.append(path)
+  return written
