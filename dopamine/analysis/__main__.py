@@ -23,6 +23,7 @@ from dopamine.analysis import writer
 from dopamine.settings import errors
 
 _DEFAULTS = comparing.Settings()
+_MOST = 12  # Comparisons that are printed whole; files have all.
 
 
 def define_flags() -> None:
@@ -82,8 +83,9 @@ def _compare(words: Sequence[str]) -> None:
   files = writer.write(made, folder)
   for remark in made.remarks:
     print(remark)
+  is_long = len(made.comparisons) > _MOST
   for comparison in made.comparisons:
-    print('\n'.join(comparison.sentences()))
+    print('\n'.join(comparison.sentences()[: 1 if is_long else None]))
   for refusal in made.refusals:
     print(refusal)
   print(f'{files[0]}: {len(made.runs)} runs of {", ".join(made.agents)}')

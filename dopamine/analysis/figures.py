@@ -7,6 +7,7 @@ import numpy as np
 
 from dopamine import backend
 from dopamine.analysis import comparing
+from dopamine.analysis import comparing_runs
 from dopamine.analysis import runs as runs_lib
 from dopamine.analysis import statistics
 from dopamine.analysis import tables
@@ -62,7 +63,7 @@ def plot_curves(runs: Sequence[runs_lib.Run], phase: str = 'train') -> Any:
     A `matplotlib.figure.Figure`: mean returns over runs, with Student's t
     interval (95 %), over agent steps.
   """
-  return curves(comparing.curves_of(runs, comparing.Settings(phase=phase)))
+  return curves(comparing_runs.curves_of(runs, comparing.Settings(phase=phase)))
 
 
 def curves(report: comparing.Report) -> Any:
@@ -111,15 +112,14 @@ def aggregates(report: comparing.Report) -> Any:
   axes = figure.subplots(1, len(names), sharey=True)
   for axis, name in zip(axes, names, strict=True):
     for i, agent in enumerate(report.agents):
-      _bar(axis, i, report.aggregates[agent][name])
+      _bar(axis, i, report.aggregates[agent][name], style(i)['color'])
     axis.set_title(name, fontsize=9)
     _rows(axis, report.agents)
   return figure
 
 
-def _bar(axis: Any, i: int, interval: statistics.Interval) -> None:
+def _bar(axis: Any, i: int, interval: statistics.Interval, color: str) -> None:
   value, low, high = map(float, interval)
-  color = style(i)['color']
   if np.isfinite(low):
     axis.barh(i, high - low, left=low, height=0.6, color=color, alpha=0.5)
   axis.plot([value, value], [i - 0.3, i + 0.3], color='black', lw=1.2)
@@ -151,7 +151,7 @@ def improvement(report: comparing.Report) -> Any:
   figure = _figure(6.4, 1.1 + 0.32 * len(report.improvement))
   axis = figure.subplots()
   for i, interval in enumerate(report.improvement.values()):
-    _bar(axis, i, interval)
+    _bar(axis, i, interval, COLORS[0])
   axis.axvline(0.5, color='black', lw=0.8, ls=':')
   _rows(axis, [f'{x} > {y}' for x, y in report.improvement])
   axis.set_xlim(0, 1)

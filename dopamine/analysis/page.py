@@ -107,13 +107,14 @@ class _Figures:
     name: str,
     title: str,
     intervals: Mapping[str, statistics.Interval],
+    is_of_agents: bool = True,
     **kwargs: Any,
   ) -> str:
     """A row for each interval."""
     series = [
       {
         'name': label,
-        'color': figures.style(i)['color'],
+        'color': figures.style(i if is_of_agents else 0)['color'],
         **dict(zip(('value', 'low', 'high'), _plain(interval), strict=True)),
       }
       for i, (label, interval) in enumerate(intervals.items())
@@ -174,11 +175,11 @@ def _body(report: comparing.Report, drawn: _Figures) -> Iterable[str]:
     yield '<h2>Probability of improvement</h2>'
     rows = {f'{x} &gt; {y}': i for (x, y), i in _escaped(report).items()}
     figure = drawn.bars(
-      *('improvement', 'P(X > Y)', rows), range=[0, 1], middle=0.5
+      *('improvement', 'P(X > Y)', rows, False), range=[0, 1], middle=0.5
     )
     yield _panel(
-      f'That a run of X is above one of Y on a task of the '
-      f'{len(report.improvement_games)}',
+      'That a run of X is above one of Y: the mean over '
+      f'{len(report.improvement_games)} tasks',
       figure,
       is_open=True,
     )
@@ -315,7 +316,7 @@ def _bands(report: comparing.Report, drawn: _Figures) -> Iterable[str]:
   yield (
     '<p class="faint">Where the mean of new runs would be, given mean and '
     'deviation of the published runs: mean &plusmn; t(n &minus; 1) s '
-    '&radic;(1/m + 1/n).</p>'
+    '&radic;(1/m + 1/n).</p><div class="tasks">'
   )
   for c in report.comparisons:
     said = html.escape('\n'.join(c.sentences()))
@@ -325,6 +326,7 @@ def _bands(report: comparing.Report, drawn: _Figures) -> Iterable[str]:
       *(f'{c.agent} on {c.band.game}', f'<pre>{said}</pre>{figure}', verdict),
       is_open=len(report.comparisons) == 1,
     )
+  yield '</div>'
   if report.refusals:
     items = ''.join(f'<li>{html.escape(r)}</li>' for r in report.refusals)
     yield _panel(f'Not compared: {len(report.refusals)}', f'<ul>{items}</ul>')

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dopamine.analysis import comparing
+from dopamine.analysis import comparing_runs
 from dopamine.analysis import figures
 from dopamine.analysis import page
 from dopamine.analysis import runs as runs_lib
@@ -41,9 +42,9 @@ def report(
   """
   settings = comparing.Settings(**kwargs)
   if isinstance(runs, Mapping):
-    made = comparing.of_scores(runs, settings, games)
+    made = comparing.compare_scores(runs, settings, games)
   else:
-    made = comparing.of_runs(runs, settings)
+    made = comparing_runs.compare_runs(runs, settings)
   if output is not None:
     write(made, output)
   return made

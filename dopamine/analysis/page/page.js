@@ -31,6 +31,8 @@ function layout(figure, width) {
     legend: {orientation: 'h', y: -0.2, yanchor: 'top'},
     xaxis: axis(figure.x), yaxis: axis(figure.y),
     hoverlabel: {namelength: -1},
+    modebar: {bgcolor: 'rgba(0,0,0,0)', color: color('faint'),
+      activecolor: color('text')},
   };
   if (figure.range) found.yaxis.range = figure.range;
   if (figure.kind === 'bars') {
@@ -111,7 +113,7 @@ function draw(place) {
   const figure = all.figures[place.dataset.figure];
   Plotly.react(place, KINDS[figure.kind](figure), layout(figure),
     {responsive: true, displaylogo: false,
-     modeBarButtonsToRemove: ['select2d', 'lasso2d']});
+     modeBarButtons: [['toImage', 'zoom2d', 'pan2d', 'resetScale2d']]});
   drawn.set(place, figure);
 }
 
