@@ -12,6 +12,7 @@ AGENT/TASK=PATH say what a run is where its folder does not.
 from collections.abc import Sequence
 import csv
 import os
+from typing import Any
 
 from absl import flags
 
@@ -72,7 +73,7 @@ def _compare(words: Sequence[str]) -> None:
       'python -m dopamine.analysis runs --output=report'
     )
   values = flags.FLAGS
-  settings = {
+  settings: dict[str, Any] = {
     name: values[name].value
     for name in ('phase', 'last', 'coverage', 'repetitions', 'seed', 'source')
   }
@@ -80,7 +81,7 @@ def _compare(words: Sequence[str]) -> None:
   runs = runs_lib.read_runs(words, values.phase, min(8, os.cpu_count() or 1))
   made = writer.report(runs, None, **settings)
   folder = os.path.expanduser(output)
-  files = writer.write(made, folder)
+  page = writer.write(made, folder)
   for remark in made.remarks:
     print(remark)
   is_long = len(made.comparisons) > _MOST
@@ -88,7 +89,7 @@ def _compare(words: Sequence[str]) -> None:
     print('\n'.join(comparison.sentences()[: 1 if is_long else None]))
   for refusal in made.refusals:
     print(refusal)
-  print(f'{files[0]}: {len(made.runs)} runs of {", ".join(made.agents)}')
+  print(f'{page}: {len(made.runs)} runs of {", ".join(made.agents)}')
 
 
 def _read_scale(path: str) -> dict[str, tuple[float, float]]:

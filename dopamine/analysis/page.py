@@ -173,9 +173,9 @@ def _body(report: comparing.Report, drawn: _Figures) -> Iterable[str]:
     yield from _aggregates(report, drawn, percent)
   if report.improvement:
     yield '<h2>Probability of improvement</h2>'
-    rows = {f'{x} &gt; {y}': i for (x, y), i in _escaped(report).items()}
+    pairs = {f'{x} &gt; {y}': i for (x, y), i in _escaped(report).items()}
     figure = drawn.bars(
-      *('improvement', 'P(X > Y)', rows, False), range=[0, 1], middle=0.5
+      *('improvement', 'P(X > Y)', pairs, False), range=[0, 1], middle=0.5
     )
     yield _panel(
       'That a run of X is above one of Y: the mean over '
@@ -204,12 +204,12 @@ def _body(report: comparing.Report, drawn: _Figures) -> Iterable[str]:
     yield _panel(text.title, _table(text), is_open=len(text.rows) < 12)
   if report.runs:
     columns, rows = tables.numbers(report)['runs']
-    text = tables.Text(
+    of_runs = tables.Text(
       f'The {len(rows)} runs',
       list(columns),
       [['' if x is None else f'{x}' for x in row] for row in rows],
     )
-    yield _panel(text.title, _table(text))
+    yield _panel(of_runs.title, _table(of_runs))
 
 
 def _loudness(remark: str) -> str:

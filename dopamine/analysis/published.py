@@ -192,8 +192,8 @@ def find_twin(agent: str, source: str | None = None) -> Twin:
     'Quantile (JAX)': 'QR-DQN',
   }
   for candidate in (name, of_source.get(name, name)):
-    if (source, candidate) in TWINS:
-      return TWINS[source, candidate]
+    if twin := TWINS.get((source or '', candidate)):
+      return twin
   known = (
     f'the agents {", ".join(_TWIN_OF)}'
     if source is None

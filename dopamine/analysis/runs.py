@@ -188,7 +188,8 @@ def read_run(path: str, agent: str = '', task: str = '') -> Run:
 
   Args:
     path: its folder, which has `logs`.
-    agent: how it is labelled; '' is what it says, or else its folder's name.
+    agent: how it is labelled; '' is what it says, or else its folder's name
+      without game and numbers.
     task: '' is what it says, or else the game that its path has.
 
   Raises:
@@ -202,12 +203,11 @@ def read_run(path: str, agent: str = '', task: str = '') -> Run:
     *(path, '', '', '', _seed(path)),
     *(np.cumsum(steps), train, evaluated, settings),
   )
-  name = _agent_name(run)
-  folder = os.path.basename(path)
+  name = _known(agent) or _agent_name(run) or _known(_of_path(path))
   return dataclasses.replace(
     run,
-    agent=agent or LABELS.get(name, name) or folder,
-    agent_name=_known(agent) or name,
+    agent=agent or LABELS.get(name, name) or _of_path(path),
+    agent_name=name,
     task=_canonical(task) or _task(run),
   )
 
@@ -222,7 +222,7 @@ def _text(path: str, name: str) -> str:
 def _seed(path: str) -> int | None:
   text = _text(path, 'seed.json')
   seed = atomic.json_object(text, path).get('seed') if text[:1] == '{' else text
-  return int(seed) if str(seed).isdecimal() else None
+  return int(str(seed)) if str(seed).isdecimal() else None
 
 
 def _of_phase(
@@ -257,10 +257,21 @@ def _agent_name(run: Run) -> str:
     text = made
   if text in (None, 'None'):
     return ''
-  name = str(literal(text)).removesuffix('()').rpartition('.')[-1].lstrip('@')
+  name = _referred(str(literal(text)))
   if name.removeprefix('jax_') == 'rainbow' and _is_c51(run):
     return name.replace('rainbow', 'c51')
   return name
+
+
+def _referred(text: str) -> str:
+  """The name in a reference of gin, '@module.Name()'; any other text as it is.
+
+  >>> _referred('@mine.MyAgent')
+  'MyAgent'
+  """
+  if not text.startswith('@'):
+    return text
+  return text.removesuffix('()').rpartition('.')[-1].lstrip('@')
 
 
 def _is_c51(run: Run) -> bool:
@@ -269,6 +280,27 @@ def _is_c51(run: Run) -> bool:
     run.setting('update_horizon') == 1
     and run.setting('replay_scheme') == 'uniform'
   )
+
+
+def _of_path(path: str) -> str:
+  """The first folder from below that is called more than a game and numbers.
+
+  >>> _of_path('/data/rainbow/Pong/seed_1')
+  'rainbow'
+  >>> _of_path('/data/rainbow_Pong_1')
+  'rainbow'
+  """
+  for part in reversed(path.split(os.sep)):
+    words = [
+      word
+      for word in re.split(r'[-_. ]', part)
+      if word not in ('', 'seed', 'run', 'runs')
+      and not word.isdecimal()
+      and not published.find_game(word)
+    ]
+    if words and not published.find_game(part):
+      return '_'.join(words)
+  return os.path.basename(path)
 
 
 def _known(label: str) -> str:
@@ -287,11 +319,11 @@ def _task(run: Run) -> str:
     return name if has_version else f'{name}-{version}'
   made = _last(settings, 'create_environment_fn')
   is_atari = not made or made == 'None' or 'create_atari_environment' in made
-  game = _last(settings, 'create_atari_environment.game_name')
-  if game is not None and is_atari:
-    return _canonical(str(literal(game)))
+  bound = _last(settings, 'create_atari_environment.game_name')
+  if bound is not None and is_atari:
+    return _canonical(str(literal(bound)))
   if made and made != 'None':
-    return made.removesuffix('()').rpartition('.')[-1].lstrip('@')
+    return _referred(made)
   for part in reversed(run.path.split(os.sep)):
     for word in (part, *re.split(r'[-_. ]', part)):
       if game := published.find_game(word):
@@ -312,10 +344,10 @@ def _canonical(task: str) -> str:
 
 def _labelled(runs: list[Run], phase: str) -> list[Run]:
   """The runs, each label with what distinguishes it."""
-  varying = {run.agent: [] for run in runs}
-  for agent in varying:
-    of_label = [run for run in runs if run.agent == agent]
-    varying[agent] = _varying(of_label, phase)
+  varying = {
+    agent: _varying([run for run in runs if run.agent == agent], phase)
+    for agent in {run.agent for run in runs}
+  }
   return [
     dataclasses.replace(run, agent=_label(run, varying[run.agent]))
     for run in runs

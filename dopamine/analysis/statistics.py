@@ -8,7 +8,7 @@ stay as they are.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,11 +17,14 @@ _CHUNK = 4_000_000
 
 
 class Interval(NamedTuple):
-  """A figure, and what it may be: `low` and `high` are NaN for one run."""
+  """A figure, or an array of them, and what it may be.
 
-  value: np.ndarray | float
-  low: np.ndarray | float
-  high: np.ndarray | float
+  `low` and `high` are NaN for one run.
+  """
+
+  value: Any
+  low: Any
+  high: Any
 
 
 # Aggregates: of [..., R, G], over the last two axes ---------------------------

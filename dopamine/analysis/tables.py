@@ -1,6 +1,6 @@
 """The numbers of a report as CSV and JSON, its tables as Markdown and LaTeX."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import csv
 import io
 import json
@@ -25,14 +25,14 @@ def numbers(report: comparing.Report) -> dict[str, Table]:
     'table': _table(report),
     'aggregates': _aggregates(report),
     'profiles': _along(
-      *('threshold', report.thresholds, 'share_above', report.profiles)
+      ('threshold', 'share_above'), report.thresholds, report.profiles
     ),
     'improvement': (
       ('x', 'y', 'probability_x_above_y', 'low', 'high'),
       [(*pair, *_figures(i)) for pair, i in report.improvement.items()],
     ),
     'efficiency': _along(
-      *('agent_steps', report.efficiency_steps, 'iqm', report.efficiency)
+      ('agent_steps', 'iqm'), report.efficiency_steps, report.efficiency
     ),
     'published_band': _bands(report),
   }
@@ -71,7 +71,7 @@ def _scores(report: comparing.Report) -> Table:
   columns = 'agent', 'task', 'run', 'score', 'scaled'
   rows = []
   for row in report.table:
-    scaled: Sequence[float] = ()
+    scaled: Any = ()
     if row.task in report.games:
       scaled = report.scores[row.agent][:, report.games.index(row.task)]
     for i, score in enumerate(row.scores):
@@ -103,14 +103,16 @@ def _aggregates(report: comparing.Report) -> Table:
 
 
 def _along(
-  x_name: str, x: Iterable[float], y_name: str, intervals: dict
+  names: tuple[str, str],
+  x: Iterable[float],
+  intervals: Mapping[str, statistics.Interval],
 ) -> Table:
   rows = [
     (agent, *map(float, point))
     for agent, interval in intervals.items()
     for point in zip(x, *interval, strict=True)
   ]
-  return ('agent', x_name, y_name, 'low', 'high'), rows
+  return ('agent', *names, 'low', 'high'), rows
 
 
 def _bands(report: comparing.Report) -> Table:

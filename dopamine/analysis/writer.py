@@ -1,6 +1,7 @@
 """Makes a report, and writes its folder."""
 
 from collections.abc import Mapping, Sequence
+import io
 import os
 from typing import Any
 
@@ -50,8 +51,8 @@ def report(
   return made
 
 
-def write(made: comparing.Report, output: str | os.PathLike) -> list[str]:
-  """Writes a report into a folder; returns the files, the page in front.
+def write(made: comparing.Report, output: str | os.PathLike) -> str:
+  """Writes a report into a folder; returns the path of the page.
 
   What is there of another report is replaced.
 
@@ -73,23 +74,17 @@ def write(made: comparing.Report, output: str | os.PathLike) -> list[str]:
   texts['report.json'] = tables.as_json(made)
   texts['tables.md'] = tables.as_markdown(made)
   texts['tables.tex'] = tables.as_latex(made)
-  written = []
   for name, text in texts.items():
-    path = os.path.join(folder, name)
-    content = text.encode('utf-8')
-    atomic.write_file(path, lambda file, c=content: file.write(c))
-    written.append(path)
+    _write(os.path.join(folder, name), text.encode('utf-8'))
   for name, draw in figures.drawings(made).items():
     figure = draw(made)
-    for kind in ('png', 'pdf'):
-      path = os.path.join(folder, f'{name}.{kind}')
-      # No date: the same report is the same file.
-      metadata = {'Software': None} if kind == 'png' else {'CreationDate': None}
-      atomic.write_file(
-        path,
-        lambda file, f=figure, k=kind, m=metadata: f.savefig(
-          file, format=k, dpi=150, metadata=m
-        ),
-      )
-      written.append(path)
-  return written
+    # No date and version: the same report is the same file.
+    for kind, undated in (('png', 'Software'), ('pdf', 'CreationDate')):
+      content = io.BytesIO()
+      figure.savefig(content, format=kind, dpi=150, metadata={undated: None})
+      _write(os.path.join(folder, f'{name}.{kind}'), content.getvalue())
+  return os.path.join(folder, 'index.html')
+
+
+def _write(path: str, content: bytes) -> None:
+  atomic.write_file(path, lambda file: file.write(content))

@@ -22,6 +22,7 @@ FORBIDDEN = [
   # Networks, under the name that Dopamine 3 had for them.
   ('dopamine.discrete_domains.legacy_networks', {'tensorflow'}),
   ('dopamine.discrete_domains', FRAMEWORKS | {'keras'}),
+  ('dopamine.analysis', FRAMEWORKS | {'keras'}),
   ('dopamine.backend', FRAMEWORKS | {'keras'}),
   ('dopamine.settings', FRAMEWORKS | {'keras'}),
   # What agents and optimizers ask for.

@@ -28,7 +28,8 @@ function layout(figure, width) {
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
     font: {color: color('text'), family: 'system-ui, sans-serif', size: 13},
     margin: {l: 60, r: 15, t: 15, b: 50}, hovermode: 'closest',
-    legend: {orientation: 'h', y: -0.2, yanchor: 'top'},
+    legend: {orientation: 'h', y: -0.2, yanchor: 'top',
+      itemsizing: 'constant'},
     xaxis: axis(figure.x), yaxis: axis(figure.y),
     hoverlabel: {namelength: -1},
     modebar: {bgcolor: 'rgba(0,0,0,0)', color: color('faint'),
@@ -37,7 +38,7 @@ function layout(figure, width) {
   if (figure.range) found.yaxis.range = figure.range;
   if (figure.kind === 'bars') {
     found.showlegend = false;
-    found.yaxis = {...axis(''), autorange: 'reversed'};
+    found.yaxis = {...axis(''), autorange: 'reversed', type: 'category'};
     found.height = 90 + 28 * figure.series.length;
     if (figure.range) found.xaxis.range = figure.range;
     delete found.yaxis.range;
@@ -91,17 +92,16 @@ function band(figure) {
     half: low.map((l, i) => (high[i] - l) / 2)});
   const wide = between(figure.simultaneous[0], figure.simultaneous[1]);
   const narrow = between(figure.pointwise[0], figure.pointwise[1]);
-  const trace = (b, name, thickness, opacity) => ({
-    type: 'scatter', mode: 'markers', x: b.x, y: b.y, name, opacity,
-    marker: {size: 1, color: '#56b4e9'}, hoverinfo: 'skip',
-    error_y: {type: 'data', array: b.half, thickness, width: 0,
-      color: '#56b4e9'}});
+  const trace = (b, name, thickness, color) => ({
+    type: 'scatter', mode: 'markers', x: b.x, y: b.y, name,
+    marker: {size: 1, color, symbol: 'square'}, hoverinfo: 'skip',
+    error_y: {type: 'data', array: b.half, thickness, width: 0, color}});
   return [
-    trace(wide, 'all points together', 3, 0.7),
-    trace(narrow, 'each point alone', 10, 0.6),
+    trace(wide, 'all points together', 3, '#9ecae1'),
+    trace(narrow, 'each point alone', 10, '#56a0d3'),
     {type: 'scatter', mode: 'markers', x: figure.at, y: figure.mean,
       name: 'published mean', marker: {symbol: 'line-ew', size: 16,
-        line: {width: 2, color: '#0072b2'}}},
+        color: '#0072b2', line: {width: 2, color: '#0072b2'}}},
     {type: 'scatter', mode: 'markers', x: figure.at, y: figure.ours,
       name: 'these runs', marker: {color: '#d55e00', size: 9}},
   ];

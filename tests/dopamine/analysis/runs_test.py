@@ -197,11 +197,20 @@ def test_a_run_of_dopamine_3_is_named_by_who_gives_it(tmp_path):
   assert (run.agent, run.agent_name, run.task) == ('my agent', '', 'Maze')
 
 
-@pytest.mark.parametrize('folder', ['rainbow/Pong/1', 'dqn_pong_2', 'a/pong'])
-def test_a_game_in_the_path_is_taken_for_the_task(tmp_path, folder):
+@pytest.mark.parametrize(
+  'folder, agent, name',
+  [
+    ('rainbow/Pong/1', 'Rainbow', 'rainbow'),
+    ('dqn_pong_2', 'DQN', 'dqn'),
+    ('my-own_agent/pong/seed_3', 'my_own_agent', ''),
+  ],
+)
+def test_a_path_tells_game_and_agent_where_nothing_else_does(
+  tmp_path, folder, agent, name
+):
   path = write_run(tmp_path / folder, [1.0], config='')
   (run,) = analysis.read_runs([str(path)])
-  assert (run.task, run.agent) == ('Pong', path.name)
+  assert (run.task, run.agent, run.agent_name) == ('Pong', agent, name)
 
 
 def test_what_nobody_names_is_refused_with_the_word_to_give(tmp_path):
