@@ -37,7 +37,7 @@ READER = [
 MOST_FILES, MOST_LINES, LONGEST = 17, 3400, 450
 
 # What serves old files, old code, mistakes and damaged disks, and its lines.
-WINGS = {'settings': 796, 'files': 1450, 'compat': 1862}
+WINGS = {'settings': 796, 'files': 1465, 'compat': 1862}
 LONGEST_OF_THE_CORE = 466
 
 # Where the core asks for compat, as the docstring of `seams` says how.

@@ -86,6 +86,10 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel):
   package = ROOT / 'dopamine'
   files = {p for e in ('py', 'gin', 'typed') for p in package.rglob(f'*.{e}')}
   assert package / 'py.typed' in files
+  for folder in ('data', 'page'):  # Of reports.
+    parts = set((package / 'analysis' / folder).iterdir())
+    assert len(parts) == 3
+    files |= parts
   expected = {p.relative_to(ROOT).as_posix() for p in files}
   assert {n for n in names if '.dist-info/' not in n} == expected
   found = sorted(name for name in names if name.endswith('.gin'))
