@@ -4,6 +4,7 @@ import collections
 import contextlib
 import io
 import pickle
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -306,3 +307,33 @@ def test_what_would_not_be_read_is_not_written(tmp_path):
   path.write_bytes(pickle.dumps([[] for _ in range(10**5)]))
   with pytest.raises(safe_pickle.RefusedError, match=str(path)):
     atomic.read_pickle(str(path))
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_numbers_that_are_read_together_are_the_same(protocol):
+  """In and between runs of one kind, and around the ends of frames."""
+  rng = np.random.default_rng(protocol)
+  kinds = [
+    lambda: rng.normal(),
+    lambda: int(rng.integers(256, 65536)),
+    lambda: int(rng.integers(0, 256)),
+    lambda: (1.5, 300, 'a'),
+    lambda: {300: [2.5, 2.5], 2.5: 300},
+  ]
+  for size in (1, 2, 30, 1001, 20_000):
+    value = []
+    while len(value) < size:
+      kind = kinds[rng.integers(len(kinds))]
+      value += [kind() for _ in range(rng.integers(1, 1 + size))]
+    content = pickle.dumps(value, protocol)
+    assert safe_pickle.loads(content) == value
+
+
+@pytest.mark.parametrize('number', [1.5, 300])
+def test_a_number_that_is_cut_off_is_damage(number):
+  content = pickle.dumps([number] * 3, 2)
+  for length in range(len(content)):
+    with pytest.raises(
+      (EOFError, IndexError, pickle.UnpicklingError, struct.error)
+    ):
+      safe_pickle.loads(content[:length])
