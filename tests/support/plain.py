@@ -1,5 +1,6 @@
 """An agent and an environment of plain Python, for tests of the Runner."""
 
+import contextlib
 import os
 
 import gymnasium
@@ -88,6 +89,26 @@ class Environment:
 
   def close(self):
     self.closed += 1
+
+
+class Rendering(Environment):
+  """One that shows itself, always the same."""
+
+  def render(self, mode):
+    return np.full((20, 20, 3), 9, np.uint8)
+
+
+class Aside(Agent):
+  """A foreign agent that can be set aside."""
+
+  @contextlib.contextmanager
+  def set_aside(self, seed):
+    before = dict(vars(self))
+    self.eval_mode = True
+    try:
+      yield
+    finally:
+      vars(self).update(before)
 
 
 def make_runner(

@@ -1,10 +1,8 @@
 """Videos while a run trains: what they show, and that it does not know."""
 
 import collections
-import contextlib
 import os
 import pathlib
-import pickle
 import random
 import signal
 import subprocess
@@ -21,6 +19,7 @@ from dopamine.discrete_domains import run_experiment
 from dopamine.runs import trained
 from dopamine.settings import errors
 from dopamine.utils import panel
+from tests.support import commands
 from tests.support import films
 from tests.support import inside
 from tests.support import plain
@@ -409,31 +408,13 @@ def test_an_environment_that_is_not_made_anew_is_refused(tmp_path, monkeypatch):
     run(tmp_path, 'dqn', 'breakout', record_video_every=5)
 
 
-class Rendering(plain.Environment):
-  def render(self, mode):
-    return np.full((20, 20, 3), 9, np.uint8)
-
-
-class Aside(plain.Agent):
-  """A foreign agent that can be set aside."""
-
-  @contextlib.contextmanager
-  def set_aside(self, seed):
-    before = dict(vars(self))
-    self.eval_mode = True
-    try:
-      yield
-    finally:
-      vars(self).update(before)
-
-
 @pytest.mark.no_backend
 def test_a_foreign_agent_is_filmed_if_it_can_be_set_aside(tmp_path):
   def run(agent, folder, **kwargs):
     with run_experiment.Runner(
       str(tmp_path / folder),
       lambda *unused, **unused_too: agent,
-      Rendering,
+      plain.Rendering,
       num_iterations=2,
       training_steps=20,
       evaluation_steps=5,
@@ -446,7 +427,7 @@ def test_a_foreign_agent_is_filmed_if_it_can_be_set_aside(tmp_path):
   with pytest.raises(errors.SettingError, match=r'has no set_aside\(seed\)'):
     run(plain.Agent(), 'refused', record_video_every=1)
   expected = run(plain.Agent(), 'off')
-  assert run(Aside(), 'on', record_video_every=1) == expected
+  assert run(plain.Aside(), 'on', record_video_every=1) == expected
   frames, _ = films.read(tmp_path / 'on' / 'videos' / 'iteration_1.mp4')
   assert len(frames) == 8
 
@@ -482,14 +463,14 @@ def test_an_environment_that_a_subclass_put_in_is_not_filmed(tmp_path, capsys):
       super().__init__(*args, **kwargs)
       self._environment = Other()
 
-  class Other(Rendering):
+  class Other(plain.Rendering):
     pass
 
   for cls, count in ((run_experiment.Runner, 1), (Wrapping, 0)):
     with cls(
       str(tmp_path / cls.__name__),
-      lambda *unused, **unused_too: Aside(),
-      Rendering,
+      lambda *unused, **unused_too: plain.Aside(),
+      plain.Rendering,
       num_iterations=1,
       training_steps=20,
       evaluation_steps=5,
@@ -529,12 +510,13 @@ def test_a_stop_ends_the_recording_and_then_the_run(tmp_path, task, capsys):
   assert names(tmp_path / 'on') == ['iteration_1.mp4']
 
 
+# Of an agent that needs no framework: those are 5 s to load.
 PROCESS = """
-import os, pickle, signal, sys
+import os, signal, sys
 from dopamine.runs import filming
-from tests.support import runs
+from tests.support import plain
 
-base_dir, every, last = sys.argv[1], *map(int, sys.argv[2:])
+base_dir, last = sys.argv[1], int(sys.argv[2])
 take, pictures = filming.Filmed._take_picture, []
 
 def taking(self):
@@ -544,42 +526,39 @@ def taking(self):
     os.kill(os.getpid(), signal.SIGKILL)
 
 filming.Filmed._take_picture = taking
-with runs.make_runner(
-  base_dir, 'cartpole', runs.CASES['dqn'], record_video_every=every or None
-) as runner:
-  print(os.listdir(base_dir + '/videos') if last < 0 else '', file=sys.stderr)
+settings = dict(environment=plain.Rendering, agent=plain.Aside)
+with plain.make_runner(base_dir, record_video_every=1, **settings) as runner:
+  print('' if last else os.listdir(base_dir + '/videos'), file=sys.stderr)
   runner.run_experiment()
-  with open(base_dir + '.figures', 'wb') as file:
-    pickle.dump(runs.figures(runner), file)
+  print(runner._agent.total, runner._agent.ends)
 """
 
 
-def start(base_dir, every, last=0):
-  """Runs it in a process of its own, which is killed at its last picture."""
-  command = [sys.executable, '-c', PROCESS, str(base_dir)]
+def start(base_dir, last):
+  """Films in a process of its own, which is killed at its last picture."""
+  command = [sys.executable, '-c', PROCESS, str(base_dir), str(last)]
   return subprocess.run(
-    [*command, str(every), str(last)], stderr=subprocess.PIPE, text=True
+    command, cwd=commands.ROOT, capture_output=True, text=True
   )
 
 
+@pytest.mark.no_backend
 def test_a_recording_that_is_killed_leaves_nothing_that_counts(tmp_path):
-  assert start(tmp_path / 'off', 0).returncode == 0
-  done = start(tmp_path / 'on', 1, 5)
+  settings = dict(environment=plain.Rendering, agent=plain.Aside)
+  with plain.make_runner(str(tmp_path / 'off'), **settings) as runner:
+    runner.run_experiment()
+  expected = inside.agent(runner)
+  done = start(tmp_path / 'on', 5)
   assert done.returncode == -signal.SIGKILL, done.stderr
   (left,) = names(tmp_path / 'on')
   assert left.endswith('.partial')
   # In a container, the number of a killed process may be another's by now.
   (tmp_path / 'on' / 'videos' / '.iteration_0.mp4.1.x.partial').mkdir()
-  done = start(tmp_path / 'on', 1, -1)
+  done = start(tmp_path / 'on', 0)
   assert done.returncode == 0, done.stderr
-  assert '\n[]\n' in done.stderr  # Swept, before anything is run.
+  assert done.stderr.startswith('[]\n')  # Swept, before anything is run.
   assert 'iteration_1.mp4' in names(tmp_path / 'on')
-  runs.assert_equal(
-    *(
-      pickle.loads((tmp_path / f'{name}.figures').read_bytes())
-      for name in ('on', 'off')
-    )
-  )
+  assert done.stdout.endswith(f'\n{expected.total} {expected.ends}\n')
 
 
 # gin --------------------------------------------------------------------------
