@@ -274,6 +274,7 @@ def test_a_signal_after_the_framework_was_loaded(start, tmp_path):
   assert program.end(signal.SIGTERM) == (130, '', '\nStopped.\n')
 
 
+@pytest.mark.no_backend
 def test_a_signal_while_the_environment_is_made_frees_the_folder(
   start, tmp_path
 ):
@@ -326,6 +327,7 @@ def test_main_in_a_script_of_ones_own(start, tmp_path):
   assert stderr.endswith('\nStopped.\n')
 
 
+@pytest.mark.no_backend
 def test_evaluation_ends_with_a_line_and_leaves_nothing(start, tmp_path):
   (tmp_path / 'weights_ckpt.0.npz').touch()
   arguments = training(tmp_path / 'run')[3:]
@@ -355,6 +357,7 @@ def stopped_at(base_dir):
   return int(number)
 
 
+@pytest.mark.no_backend
 def test_a_terminal_that_is_closed_ends_with_a_checkpoint(start, tmp_path):
   """Also where the environment prints, which fails from then on."""
   master, slave = pty.openpty()
@@ -382,6 +385,7 @@ def test_a_terminal_that_is_closed_ends_with_a_checkpoint(start, tmp_path):
   assert stopped_at(tmp_path / 'run') == 0
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
   'number', [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=SLOW)]
 )
@@ -414,6 +418,7 @@ SHORT = 'Runner.training_steps = 20', 'Runner.max_steps_per_episode = 10'
 SHORT += ('Runner.num_iterations = 2',)
 
 
+@pytest.mark.no_backend
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full')
 def test_output_to_a_full_disk_does_not_end_a_run(start, tmp_path):
   with open('/dev/full', 'wb') as full:

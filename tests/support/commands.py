@@ -51,6 +51,6 @@ def set_flags(*arguments):
   """What `train.main` of this process reads, and nothing of gin's."""
   gin.clear_config()
   train_module.FLAGS.unparse_flags()
-  for name in ('gin_files', 'gin_bindings', 'seed'):
+  for name in ('base_dir', 'runs_dir', 'gin_files', 'gin_bindings', 'seed'):
     train_module.FLAGS[name].unparse()
   train_module.FLAGS(['train', *arguments])

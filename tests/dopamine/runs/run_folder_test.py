@@ -11,6 +11,7 @@ import pytest
 
 from dopamine.discrete_domains import checkpointer
 from dopamine.discrete_domains import run_experiment
+from dopamine.discrete_domains import train
 from dopamine.runs import run_folder
 from tests.support import commands
 
@@ -220,21 +221,23 @@ def test_what_cannot_go_on_is_not_offered(harm, tmp_path):
   assert not tmp_path.name == 'elsewhere' or not tmp_path.exists()
 
 
-def test_two_runs_of_train_share_no_folder(tmp_path):
+@pytest.mark.no_backend
+def test_two_runs_of_train_share_no_folder(tmp_path, capsys):
   short = ('Runner.training_steps = 5', 'Runner.evaluation_steps = 0')
   short += ('Runner.num_iterations = 1', 'Runner.max_steps_per_episode = 9')
   words = [
-    *('-um', 'dopamine.discrete_domains.train', f'--runs_dir={tmp_path}'),
-    f'--gin_files={GYM}',
+    *(f'--runs_dir={tmp_path}', f'--gin_files={GYM}'),
     *(f'--gin_bindings={binding}' for binding in short),
   ]
   for more in ([], [f"--gin_bindings={TASK} = 'Acrobot'"], ['--seed=5']):
-    result = commands.run(*words, *more)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-2].startswith('Finished. ')
+    commands.set_flags(*words, *more)
+    train.main([])
+    output, _ = capsys.readouterr()
+    assert output.splitlines()[-2].startswith('Finished. ')
   folders = sorted(path.name for path in pathlib.Path(tmp_path).iterdir())
   assert folders == [
     *('dqn_gym_Acrobot', 'dqn_gym_CartPole', 'dqn_gym_CartPole_seed_5'),
   ]
-  result = commands.run(*words, f'--base_dir={tmp_path}')
-  assert result.returncode == 1 and 'leave one out' in result.stderr
+  commands.set_flags(*words, f'--base_dir={tmp_path}')
+  with pytest.raises(SystemExit, match='leave one out'):
+    train.main([])

@@ -184,6 +184,7 @@ def test_a_record_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
   assert not (tmp_path / 'run.json').exists()
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize('name', ['Übung'.encode(), b'\xdcbung'])
 def test_names_that_the_locale_cannot_read(name, tmp_path):
   folder = tmp_path / os.fsdecode(name)
@@ -226,6 +227,7 @@ def test_the_revision_of_the_working_folder(tmp_path, monkeypatch):
   run_record._revisions.cache_clear()
 
 
+@pytest.mark.no_backend
 def test_the_command_can_be_given_again(tmp_path):
   result = commands.train(
     tmp_path, CARTPOLE, [*SHORT, "X = 'a b'"], ['--seed=2']
