@@ -79,6 +79,7 @@ def test_every_agent_fits_images(agent_name):
   assert plays(agent, IMAGE)
 
 
+@pytest.mark.no_backend
 def test_what_gin_binds_wins_over_the_environment():
   """Whether for the class or for a parent; the rest still fits."""
   agent = fitted(
@@ -97,6 +98,7 @@ def test_what_gin_binds_wins_over_the_environment():
   assert type(agent.online_convnet) is networks.ClassicControlDQNNetwork
 
 
+@pytest.mark.no_backend
 def test_a_binding_of_another_agent_is_no_binding_of_this_one():
   agent = fitted(VECTOR, 'QuantileAgent.network = @networks.QuantileNetwork')
   assert type(agent.online_convnet) is networks.ClassicControlDQNNetwork
@@ -118,6 +120,7 @@ def test_an_agent_class_of_ones_own_takes_what_it_can_of_what_fits():
   assert fitted(VECTOR, agent_name=Scratch).taken == (None, 3, None, (2,))
 
 
+@pytest.mark.no_backend
 def test_bindings_of_an_agent_under_another_name_win_too():
   @gin.configurable('SomeoneElse', module='elsewhere')
   class Renamed(dqn_agent.DQNAgent):
@@ -132,6 +135,7 @@ def test_bindings_of_an_agent_under_another_name_win_too():
   assert type(agent.online_convnet) is networks.ClassicControlDQNNetwork
 
 
+@pytest.mark.no_backend
 def test_a_binding_that_the_agent_overrides_does_not_stop_the_fitting():
   agent = fitted(
     VECTOR, 'DQNAgent.network = @NatureDQNNetwork', agent_name='rainbow'
@@ -139,6 +143,7 @@ def test_a_binding_that_the_agent_overrides_does_not_stop_the_fitting():
   assert type(agent.online_convnet) is networks.ClassicControlRainbowNetwork
 
 
+@pytest.mark.no_backend
 def test_an_agent_that_takes_nothing_of_the_environment_fits_any():
   class Slim:
     def __init__(self, num_actions):
@@ -154,12 +159,14 @@ def test_an_agent_that_takes_nothing_of_the_environment_fits_any():
     fitted(VECTOR, agent_name=Needy)
 
 
+@pytest.mark.no_backend
 def test_what_is_no_class_is_no_agent():
   for agent_name in (dqn_agent.linearly_decaying_epsilon, object()):
     with pytest.raises(ValueError, match='not a class.*@MyAgent without'):
       run_experiment.create_agent(None, OldEnvironment(), agent_name)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
   ('space', 'words'),
   [
@@ -174,6 +181,7 @@ def test_actions_that_are_not_0_1_2_are_refused(space, words):
     run_experiment.create_agent(None, environment, 'dqn')
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize('space', [None, spaces.Discrete(3)])
 def test_observations_that_nothing_fits_are_told_with_the_way_out(space):
   with pytest.raises(
@@ -182,6 +190,7 @@ def test_observations_that_nothing_fits_are_told_with_the_way_out(space):
     fitted(space)
 
 
+@pytest.mark.no_backend
 def test_continuous_actions_are_told_with_the_way_out():
   environment = OldEnvironment()
   environment.action_space = spaces.Box(-1, 1, (2,))
@@ -189,6 +198,7 @@ def test_continuous_actions_are_told_with_the_way_out():
     run_experiment.create_agent(None, environment, 'dqn')
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
   'name,size', [('CartPole', 4), ('FrozenLake', 16), ('Blackjack', 45)]
 )
@@ -212,6 +222,7 @@ def test_one_gin_file_trains_on_any_task(name, size, tmp_path):
   assert any((a != b).any() for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.no_backend
 def test_debug_mode_hands_the_writer_on():
   writer = agents.Recorder()
   run_experiment.load_gin_configs(

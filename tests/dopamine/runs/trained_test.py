@@ -1,7 +1,9 @@
 """Agents of runs, loaded to be asked: the values are those of the weights."""
 
 import functools
+import pathlib
 import pickle
+import shutil
 
 import gin
 import gymnasium
@@ -60,6 +62,20 @@ def train(base_dir, name, *bindings):
   return inside.agent(runner)
 
 
+@pytest.fixture(scope='module')
+def dqn(tmp_path_factory):
+  """The agent of a DQN run of this module, and the run's folder."""
+  base_dir = tmp_path_factory.mktemp('dqn')
+  return train(base_dir, 'dqn'), base_dir
+
+
+@pytest.fixture
+def dqn_run(dqn, tmp_path):
+  """The same, the folder a copy."""
+  agent, base_dir = dqn
+  return agent, pathlib.Path(shutil.copytree(base_dir, tmp_path / 'dqn'))
+
+
 class Stopping(run_experiment.Runner):
   """Is asked to stop in the middle of a phase."""
 
@@ -106,10 +122,10 @@ def test_the_values_are_those_of_the_agent_that_was_trained(name, tmp_path):
   assert loaded.q_values(one[:, 0]).shape == (2,)
 
 
-def test_it_plays_as_in_evaluation_and_learns_nothing(tmp_path):
-  train(tmp_path, 'dqn')
+def test_it_plays_as_in_evaluation_and_learns_nothing(dqn_run):
+  _, base_dir = dqn_run
   loaded = dopamine.load_agent(
-    tmp_path, gin_bindings=['DQNAgent.epsilon_eval = 0.0']
+    base_dir, gin_bindings=['DQNAgent.epsilon_eval = 0.0']
   )
   before = inside.learner(loaded.agent).state()
   observation, total = loaded.environment.reset(), 0
@@ -129,6 +145,7 @@ def test_it_plays_as_in_evaluation_and_learns_nothing(tmp_path):
   assert inside.memory(loaded.agent).add_count == 0
 
 
+@pytest.mark.no_backend
 def test_a_stack_of_observations_is_that_of_the_episode(tmp_path):
   train(tmp_path, 'dqn', 'DQNAgent.stack_size = 2')
   loaded = trained.load_agent(tmp_path)
@@ -151,16 +168,17 @@ def test_a_stack_of_observations_is_that_of_the_episode(tmp_path):
   assert_array_equal(loaded.q_values(third), of(none, third))
 
 
-def test_a_checkpoint_may_be_chosen(tmp_path):
-  train(tmp_path, 'dqn')
-  old = trained.load_agent(tmp_path, checkpoint=0)
-  new = trained.load_agent(tmp_path, checkpoint=1)
+@pytest.mark.no_backend
+def test_a_checkpoint_may_be_chosen(dqn_run):
+  _, base_dir = dqn_run
+  old = trained.load_agent(base_dir, checkpoint=0)
+  new = trained.load_agent(base_dir, checkpoint=1)
   assert old.path.endswith('weights_ckpt.0.npz')
   assert not np.array_equal(old.q_values(states()), new.q_values(states()))
-  by_path = trained.load_agent(tmp_path, checkpoint=old.path)
+  by_path = trained.load_agent(base_dir, checkpoint=old.path)
   assert_array_equal(by_path.q_values(states()), old.q_values(states()))
   with pytest.raises(FileNotFoundError, match=r'weights_ckpt\.7\.npz'):
-    trained.load_agent(tmp_path, checkpoint=7)
+    trained.load_agent(base_dir, checkpoint=7)
 
 
 def test_a_run_in_its_first_iteration_has_the_newest_weights(tmp_path):
@@ -175,15 +193,15 @@ def test_a_run_in_its_first_iteration_has_the_newest_weights(tmp_path):
 # gin --------------------------------------------------------------------------
 
 
-def test_two_runs_in_one_process_and_gin_stays_what_it_was(tmp_path):
-  first = train(tmp_path / 'a', 'dqn')
+def test_two_runs_in_one_process_and_gin_stays_what_it_was(dqn_run, tmp_path):
+  first, base_dir = dqn_run
   second = train(tmp_path / 'b', 'rainbow', 'RainbowAgent.num_atoms = 11')
   run_experiment.load_gin_configs(
     [], [*CARTPOLE, 'create_agent.agent_name = "dqn"', 'DQNAgent.gamma = 0.5']
   )
   before = gin.config_str(), gin.operative_config_str()
   b = trained.load_agent(tmp_path / 'b')
-  a = trained.load_agent(tmp_path / 'a')
+  a = trained.load_agent(base_dir)
   assert (gin.config_str(), gin.operative_config_str()) == before
   assert gin.config_is_locked()
   assert gin.query_parameter('DQNAgent.gamma') == 0.5
@@ -192,15 +210,17 @@ def test_two_runs_in_one_process_and_gin_stays_what_it_was(tmp_path):
   assert_array_equal(b.q_values(states()), second.predict_q_values(states()))
 
 
-def test_gin_stays_what_it_was_where_loading_fails(tmp_path):
-  train(tmp_path, 'dqn')
+@pytest.mark.no_backend
+def test_gin_stays_what_it_was_where_loading_fails(dqn_run):
+  _, base_dir = dqn_run
   gin.bind_parameter('DQNAgent.gamma', 0.5)
   with pytest.raises(ValueError):
-    trained.load_agent(tmp_path, gin_bindings=['DQNAgent.gama = 1'])
+    trained.load_agent(base_dir, gin_bindings=['DQNAgent.gama = 1'])
   assert gin.query_parameter('DQNAgent.gamma') == 0.5
   assert not gin.config_is_locked()
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize('runner', ['Runner', 'TrainRunner'])
 def test_a_run_that_only_trains_knows_its_environment(runner, tmp_path):
   bindings = [
@@ -217,6 +237,7 @@ def test_a_run_that_only_trains_knows_its_environment(runner, tmp_path):
   assert loaded.environment.task_name == 'CartPole-v1'
 
 
+@pytest.mark.no_backend
 def test_settings_of_a_run_that_only_trains_are_those_it_plays_with(tmp_path):
   bindings = [
     'create_runner.schedule = "continuous_train"',
@@ -235,11 +256,14 @@ def trained_evaluation(run_dir):
   return trained.Evaluation(str(run_dir))
 
 
-def test_the_seed_is_that_of_the_run_if_it_was_set_and_may_be_given(tmp_path):
+@pytest.mark.no_backend
+def test_the_seed_is_that_of_the_run_if_it_was_set_and_may_be_given(
+  dqn_run, tmp_path
+):
   train(tmp_path / 'set', 'dqn', 'Runner.seed = 5')
-  train(tmp_path / 'drawn', 'dqn')
+  _, drawn = dqn_run
   assert trained.load_agent(tmp_path / 'set').seed == 5
-  first, second = (trained.load_agent(tmp_path / 'drawn') for _ in range(2))
+  first, second = (trained.load_agent(drawn) for _ in range(2))
   assert first.seed != second.seed
   bindings = ['Runner.seed = 6']
   first, second = (
@@ -276,6 +300,7 @@ def create_cartpole():
   return gym_lib.create_gym_environment('CartPole', 'v1')
 
 
+@pytest.mark.no_backend
 def test_a_program_gives_what_it_gave_its_runner(tmp_path):
   others = [x for x in CARTPOLE if 'create_' not in x]
   run_experiment.load_gin_configs([], others)
@@ -296,6 +321,7 @@ def test_a_program_gives_what_it_gave_its_runner(tmp_path):
   )
 
 
+@pytest.mark.no_backend
 def test_an_agent_that_gin_binds_for_the_runner_is_the_one_loaded(tmp_path):
   bound = 'Runner.create_agent_fn = @create_bound_agent'
   run_experiment.load_gin_configs([], [*CARTPOLE, bound])
@@ -305,19 +331,20 @@ def test_an_agent_that_gin_binds_for_the_runner_is_the_one_loaded(tmp_path):
   assert type(trained.load_agent(tmp_path).agent) is OwnAgent
 
 
-def test_the_newest_weights_may_be_within_a_later_iteration(tmp_path):
-  train(tmp_path, 'dqn')
-  complete = trained.load_agent(tmp_path)
+@pytest.mark.no_backend
+def test_the_newest_weights_may_be_within_a_later_iteration(dqn_run):
+  _, base_dir = dqn_run
+  complete = trained.load_agent(base_dir)
   assert 'mid_iteration' not in complete.path
 
-  agent = train_in_part(tmp_path, 'Runner.num_iterations = 4')
-  loaded = trained.load_agent(tmp_path)
+  agent = train_in_part(base_dir, 'Runner.num_iterations = 4')
+  loaded = trained.load_agent(base_dir)
   assert 'mid_iteration' in loaded.path
   assert_array_equal(
     loaded.q_values(states()), agent.predict_q_values(states())
   )
   for checkpoint in (1, '1', complete.path):
-    again = trained.load_agent(tmp_path, checkpoint)
+    again = trained.load_agent(base_dir, checkpoint)
     assert_array_equal(again.q_values(states()), complete.q_values(states()))
 
 
@@ -370,15 +397,17 @@ def test_an_agent_has_the_attributes_and_the_settings_of_its_run(tmp_path):
     assert scale_of_observations() == 1.0
 
 
-def test_a_damaged_pickle_leaves_the_weights(tmp_path):
-  agent = train(tmp_path, 'dqn')
-  (tmp_path / 'checkpoints' / 'ckpt.1').write_bytes(b'none')
-  loaded = trained.load_agent(tmp_path)
+@pytest.mark.no_backend
+def test_a_damaged_pickle_leaves_the_weights(dqn_run):
+  agent, base_dir = dqn_run
+  (base_dir / 'checkpoints' / 'ckpt.1').write_bytes(b'none')
+  loaded = trained.load_agent(base_dir)
   assert_array_equal(
     loaded.q_values(states()), agent.predict_q_values(states())
   )
 
 
+@pytest.mark.no_backend
 def test_a_window_may_be_long(tmp_path):
   train(tmp_path, 'dqn', 'DQNAgent.update_horizon = 1200')
   assert trained.load_agent(tmp_path).q_values(states()).shape == (3, 2)
@@ -395,6 +424,7 @@ def test_a_run_of_a_jax_agent_says_which_backend_it_takes(tmp_path):
     trained.load_agent(tmp_path)
 
 
+@pytest.mark.no_backend
 def test_a_folder_without_settings_says_the_way_out(tmp_path):
   with pytest.raises(
     FileNotFoundError, match='operative_config.gin.*gin_files'
@@ -402,6 +432,7 @@ def test_a_folder_without_settings_says_the_way_out(tmp_path):
     trained.load_agent(tmp_path)
 
 
+@pytest.mark.no_backend
 def test_a_run_without_weights_says_so(tmp_path):
   train(tmp_path, 'dqn', 'Runner.num_iterations = 0')
   (tmp_path / 'operative_config.gin').write_text('\n'.join(CARTPOLE))
@@ -409,9 +440,10 @@ def test_a_run_without_weights_says_so(tmp_path):
     trained.load_agent(tmp_path)
 
 
-def test_a_foreign_agent_says_nothing(tmp_path):
-  train(tmp_path, 'dqn')
-  loaded = trained.load_agent(tmp_path)
+@pytest.mark.no_backend
+def test_a_foreign_agent_says_nothing(dqn_run):
+  _, base_dir = dqn_run
+  loaded = trained.load_agent(base_dir)
 
   class Foreign:
     pass
@@ -421,10 +453,11 @@ def test_a_foreign_agent_says_nothing(tmp_path):
     loaded.q_values(states())
 
 
-def test_settings_may_be_given_where_a_run_has_kept_none(tmp_path):
-  agent = train(tmp_path / 'new', 'dqn')
+@pytest.mark.no_backend
+def test_settings_may_be_given_where_a_run_has_kept_none(dqn_run, tmp_path):
+  agent, base_dir = dqn_run
   (tmp_path / 'old').mkdir()
-  weights = tmp_path / 'new' / 'checkpoints' / 'weights_ckpt.1.npz'
+  weights = base_dir / 'checkpoints' / 'weights_ckpt.1.npz'
   loaded = trained.load_agent(
     tmp_path / 'old',
     checkpoint=weights,
