@@ -660,3 +660,4 @@ def test_a_script_that_disabled_version_2(tmp_path):
     cwd=pathlib.Path(__file__).parents[2],
   )
   assert 'steps 6' in result.stdout, result.stderr[-2000:]
+  assert result.stderr.count('is enabled again') == 1

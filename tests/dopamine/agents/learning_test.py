@@ -248,12 +248,17 @@ def catch_return(case, cls=None):
   return np.mean(small.run(agent, small.Catch(seed=2), 500))
 
 
-@pytest.mark.parametrize('name', CASES)
+# The exact updates are tested under both; what they add up to, under JAX, and
+# two agents' under TensorFlow: with uniform and with prioritised replay.
+LEARNED = CASES if keras.config.backend() == 'jax' else ('dqn', 'rainbow')
+
+
+@pytest.mark.parametrize('name', LEARNED)
 def test_learns_the_values_of_the_chain(name):
   assert chain_error(CASES[name]) < 0.05
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize('name', LEARNED)
 def test_learns_catch(name):
   assert catch_return(CASES[name]) >= 0.9
 

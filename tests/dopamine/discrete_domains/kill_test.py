@@ -5,6 +5,7 @@ fill up, and files are damaged.
 """
 
 import contextlib
+import copy
 import functools
 import itertools
 import json
@@ -194,6 +195,8 @@ def new_run():
     run.kill()
 
 
+# What is in the files is an agent's, under each backend: resume_test.
+@pytest.mark.no_backend
 def test_a_run_that_is_killed_within_an_iteration(new_run, tmp_path):
   run = new_run(tmp_path, 'c51', 'breakout', start=command)
   run.start()
@@ -208,6 +211,7 @@ def test_a_run_that_is_killed_within_an_iteration(new_run, tmp_path):
   assert re.search('Continues: +iteration [01] at step [1-9]', run.output)
 
 
+@pytest.mark.no_backend
 def test_a_run_that_is_killed_while_a_checkpoint_is_written(new_run, tmp_path):
   run = new_run(tmp_path, 'dqn', 'cartpole', start=command)
   run.start()
@@ -276,6 +280,7 @@ def test_a_damaged_file_of_the_newest_checkpoint(
   names = {path.name.split('.')[0] for path in own}
   assert names == {'manifest_ckpt', 'ckpt', 'weights_ckpt', 'replay_ckpt'}
   assert len(shared) == 2  # The older checkpoint has the first, too.
+  begun = {}  # From the older checkpoint, or from the newest.
   for i, file in enumerate([*own, *shared, shared[-1]]):
     base_dir = shutil.copytree(stopped, tmp_path / str(i))
     path = base_dir / file.relative_to(stopped)
@@ -287,13 +292,20 @@ def test_a_damaged_file_of_the_newest_checkpoint(
     capfd.readouterr()
     runner = resume(base_dir)
     output, _ = capfd.readouterr()
-    if file in own or is_beyond_repair:
+    is_older = file in own or is_beyond_repair
+    if is_older:
       assert re.search(f'Skipping checkpoint .*{path.name}', output)
     else:
       assert 'Skipping' not in output
       assert path.read_bytes() == before
+    found = copy.deepcopy(runs.figures(runner))
+    if is_older in begun:
+      runs.assert_equal(found, begun[is_older])
+      continue
+    begun[is_older] = found
     runner.run_experiment()
     runs.assert_equal(runs.figures(runner), straight)
+  assert begun[True]['steps'] < begun[False]['steps']
 
 
 def test_no_checkpoint_is_whole(stopped, tmp_path):

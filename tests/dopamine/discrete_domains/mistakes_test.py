@@ -199,12 +199,14 @@ def test_a_mistake_in_another_file_is_explained(
     assert word in message, message
 
 
+@pytest.mark.no_backend
 def test_no_gin_file(tmp_path):
   commands.set_flags(f'--base_dir={tmp_path}')
   with pytest.raises(SystemExit, match='no gin file .* --gin_files='):
     train.main([])
 
 
+@pytest.mark.no_backend
 def test_a_base_dir_that_cannot_be_used(tmp_path):
   (tmp_path / 'file').write_text('notes')
   assert 'is a file' in run(tmp_path / 'file')
@@ -221,6 +223,7 @@ def test_a_base_dir_that_cannot_be_used(tmp_path):
   assert 'gamma' in run(tmp_path / 'new', 'DQNAgent.gamma = 2')
 
 
+@pytest.mark.no_backend
 def test_an_address_is_no_base_dir(tmp_path, monkeypatch):
   assert 'is an address' in run('gs://bucket/run')
   assert not pathlib.Path('gs:').exists()
@@ -230,6 +233,7 @@ def test_an_address_is_no_base_dir(tmp_path, monkeypatch):
   assert not pathlib.Path('~').exists()
 
 
+@pytest.mark.no_backend
 def test_gin_files_that_cannot_be_read(tmp_path):
   def answer(name):
     return run(tmp_path / 'run', gin_files=[str(tmp_path / name)])
@@ -250,6 +254,7 @@ def test_gin_files_that_cannot_be_read(tmp_path):
   assert 'a.gin includes itself, by ' in message and 'b.gin' in message
 
 
+@pytest.mark.no_backend
 def test_a_checkpoint_that_the_agent_does_not_take_is_not_overwritten(tmp_path):
   run_to_its_end(tmp_path, *ONE)
   weights = tmp_path / 'checkpoints' / 'weights_ckpt.0.npz'
@@ -274,6 +279,7 @@ def test_a_checkpoint_that_the_agent_does_not_take_is_not_overwritten(tmp_path):
   assert (tmp_path / 'checkpoints' / 'weights_ckpt.1.npz').exists()
 
 
+@pytest.mark.no_backend
 def test_a_full_disk_is_told_and_loses_nothing(tmp_path, monkeypatch):
   def full(*args):
     raise OSError(28, 'No space left on device')
@@ -287,6 +293,7 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path, monkeypatch):
   assert (tmp_path / 'checkpoints' / 'weights_ckpt.1.npz').exists()
 
 
+@pytest.mark.no_backend
 def test_a_base_dir_of_another_run(tmp_path):
   run_to_its_end(tmp_path, *ONE)
   before = sorted(path.name for path in tmp_path.rglob('*'))

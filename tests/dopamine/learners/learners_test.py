@@ -183,25 +183,5 @@ def test_the_nature_network_learns_from_pixels():
   assert last < first
 
 
-@pytest.mark.skipif(
-  keras.config.backend() != 'tensorflow', reason='a habit of TensorFlow 1'
-)
-def test_a_process_without_v2_behaviour_trains_after_one_warning():
-  code = """
-import tensorflow as tf
-tf.compat.v1.disable_v2_behavior()
-from tests.support import small
-from tests.support import agents
-agent = agents.make_agent()
-update = agent._learner.update(small.batches())
-print(agent._learner.predict(agent.state).shape, float(update.objective[0]) > 0)
-"""
-  result = subprocess.run(
-    [sys.executable, '-c', code], capture_output=True, text=True, check=False
-  )
-  assert result.stdout.split('\n')[0] == '(1, 3) True', result.stderr[-2000:]
-  assert result.stderr.count('is enabled again') == 1
-
-
 if __name__ == '__main__':
   main(*sys.argv[1:])
