@@ -21,7 +21,10 @@ from dopamine.discrete_domains import atari_lib
 GAMES = ('Pitfall2', 'MiniatureGolf', 'Qbert', 'Amidar')
 NUM_STEPS_AFTER = 300
 
-pytestmark = pytest.mark.filterwarnings('error:.*came elsewhere')
+pytestmark = [
+  pytest.mark.filterwarnings('error:.*came elsewhere'),
+  pytest.mark.no_backend,
+]
 
 
 def make(game, seed, repeat_action_probability=0.25, **kwargs):

@@ -8,6 +8,8 @@ from dopamine.discrete_domains import evaluate
 from dopamine.discrete_domains import run_experiment
 from tests.support import plain
 
+pytestmark = pytest.mark.no_backend
+
 NAME = 'get_latest_checkpoint_number.override_number'
 
 

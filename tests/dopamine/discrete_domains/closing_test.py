@@ -11,6 +11,8 @@ from dopamine.discrete_domains import run_experiment
 from dopamine.discrete_domains import train
 from tests.support import plain
 
+pytestmark = pytest.mark.no_backend
+
 
 @pytest.fixture
 def made():

@@ -14,7 +14,10 @@ from tests.support import commands
 from tests.support import inside
 
 CARTPOLE = 'dopamine/agents/dqn/configs/dqn_cartpole.gin'
-pytestmark = pytest.mark.usefixtures('at_the_root', 'evaluation_flags')
+pytestmark = [
+  pytest.mark.usefixtures('at_the_root', 'evaluation_flags'),
+  pytest.mark.no_backend,
+]
 
 
 def run(capsys, checkpoint, *bindings, episodes=7, seed=3):

@@ -7,6 +7,8 @@ import nbclient
 import nbformat
 import pytest
 
+pytestmark = pytest.mark.no_backend
+
 CELL = """
 import os
 os.environ['KERAS_BACKEND'] = {backend!r}

@@ -17,6 +17,8 @@ from dopamine.files import atomic
 from dopamine.runs import checkpoints
 from tests.support import plain
 
+pytestmark = pytest.mark.no_backend
+
 
 @pytest.fixture
 def environment():

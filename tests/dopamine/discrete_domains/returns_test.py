@@ -14,6 +14,8 @@ from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.runs import run_state
 
+pytestmark = pytest.mark.no_backend
+
 
 class DType:
   """What a dtype of another framework is: nothing that NumPy's is."""

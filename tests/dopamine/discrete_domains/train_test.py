@@ -26,7 +26,10 @@ def scalars(path):
   }
 
 
-@pytest.mark.parametrize('game', ['Pong', 'Seaquest'])
+GAMES = {'tensorflow': 'Seaquest', 'jax': 'Pong'}
+
+
+@pytest.mark.parametrize('game', [GAMES[keras.config.backend()]])
 def test_dqn_trains_stops_and_resumes(game, tmp_path):
   bindings = [
     f"create_atari_environment.game_name = '{game}'",
@@ -108,7 +111,10 @@ def test_dqn_trains_stops_and_resumes(game, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_run_in_another_process(tmp_path):
-  """Bit for bit: weights, replay and logs, but for the clock."""
+  """Bit for bit: weights, replay and logs, but for the clock.
+
+  That another seed gives another run, `run_experiment_test` has.
+  """
   bindings = [
     'Runner.num_iterations = 1',
     'Runner.training_steps = 300',
@@ -119,10 +125,8 @@ def test_the_same_seed_gives_the_same_run_in_another_process(tmp_path):
     'WrappedReplayBuffer.batch_size = 8',
   ]
   states = []
-  for name, seed in (('a', 3), ('b', 3), ('c', 4)):
-    commands.train(
-      tmp_path / name, bindings=bindings, arguments=[f'--seed={seed}']
-    )
+  for name in 'ab':
+    commands.train(tmp_path / name, bindings=bindings, arguments=['--seed=3'])
     with np.load(tmp_path / name / 'checkpoints/weights_ckpt.0.npz') as file:
       weights = dict(file)
     with open(tmp_path / name / 'checkpoints/ckpt.0', 'rb') as file:
@@ -130,12 +134,11 @@ def test_the_same_seed_gives_the_same_run_in_another_process(tmp_path):
     del bundle['logs']['iteration_0']['train_average_steps_per_second']
     del bundle['run']['event_files']  # Named by the time.
     states.append((weights, bundle))
-  (weights_a, bundle_a), (weights_b, bundle_b), (weights_c, _) = states
+  (weights_a, bundle_a), (weights_b, bundle_b) = states
   for key in weights_a:
     assert (weights_a[key] == weights_b[key]).all(), key
   assert repr(bundle_a) == repr(bundle_b)
   assert (bundle_a['state'] == bundle_b['state']).all()
-  assert (weights_a['online_convnet/0'] != weights_c['online_convnet/0']).any()
 
 
 @pytest.mark.skipif(

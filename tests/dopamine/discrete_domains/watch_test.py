@@ -107,6 +107,7 @@ def test_a_film_of_cartpole_has_a_frame_for_each_state(cartpole, capsys):
   ]
 
 
+@pytest.mark.no_backend
 def test_a_film_of_an_atari_game_has_a_frame_for_each_decision(pong, capsys):
   path, count, fps, _ = run(capsys, pong)
   frames, found_fps = films.read(path)
@@ -115,6 +116,7 @@ def test_a_film_of_an_atari_game_has_a_frame_for_each_decision(pong, capsys):
   assert moving(frames[25:]) > 0.8  # The ball is served.
 
 
+@pytest.mark.no_backend
 def test_every_frame_of_an_atari_game_is_shown_if_asked(pong, capsys, tmp_path):
   file = tmp_path / 'a' / 'film.mp4'
   path, count, fps, _ = run(capsys, pong, '--every_frame', f'--video={file}')
@@ -134,6 +136,7 @@ def shown(monkeypatch):
   return found
 
 
+@pytest.mark.no_backend
 def test_a_lost_life_ends_no_episode_of_a_film(
   tmp_path, capsys, monkeypatch, shown
 ):
@@ -172,6 +175,7 @@ def test_a_lost_life_ends_no_episode_of_a_film(
   assert sum(returns) > 0
 
 
+@pytest.mark.no_backend
 def test_an_older_checkpoint_is_named_by_its_number(cartpole, capsys, tmp_path):
   file = tmp_path / 'film.mp4'
   gin.clear_config()
@@ -219,6 +223,7 @@ def test_the_panel_shows_what_the_agent_thinks_of_the_state(
   assert shown[-1]['episode_return'] == returns[0]
 
 
+@pytest.mark.no_backend
 def test_a_film_that_fails_leaves_no_file(cartpole, capsys, monkeypatch):
   step, calls = gym_lib.GymPreprocessing.step, []
 
@@ -261,6 +266,7 @@ class Taciturn(Unseen):
     return None
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize('task', [Unseen, Taciturn])
 def test_a_task_without_pictures_is_refused(task, tmp_path, capsys):
   gymnasium.register(f'{task.__name__}-v0', task)
@@ -277,11 +283,13 @@ def test_a_task_without_pictures_is_refused(task, tmp_path, capsys):
   assert not list(tmp_path.rglob('*.mp4*'))
 
 
+@pytest.mark.no_backend
 def test_only_atari_games_have_frames_in_between(cartpole, capsys):
   with pytest.raises(SystemExit, match='--every_frame is for Atari games'):
     run(capsys, cartpole, '--every_frame')
 
 
+@pytest.mark.no_backend
 def test_no_ffmpeg_is_told_before_anything_is_played(
   cartpole, capsys, monkeypatch
 ):
@@ -292,6 +300,7 @@ def test_no_ffmpeg_is_told_before_anything_is_played(
   assert 'Evaluating' not in capsys.readouterr().out
 
 
+@pytest.mark.no_backend
 def test_a_folder_of_no_run_is_refused(tmp_path, capsys):
   with pytest.raises(SystemExit, match='holds no settings'):
     run(capsys, tmp_path)

@@ -12,6 +12,8 @@ from dopamine.runs import checkpoints
 from dopamine.runs import event_writer
 from tests.support import plain
 
+pytestmark = pytest.mark.no_backend
+
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):

@@ -18,6 +18,8 @@ from dopamine.replay_memory import circular_replay_buffer
 from dopamine.settings import checks
 from tests.support import commands
 
+pytestmark = pytest.mark.no_backend
+
 # File -> what can be bound there; of a class, its SETTINGS too.
 PARAMETERS = {
   'dqn/configs/dqn_cartpole.gin': {

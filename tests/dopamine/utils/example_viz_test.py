@@ -140,6 +140,7 @@ def test_pictures_show_the_states_and_rewards_and_values_of_them(
   assert video.shape[2] / video.shape[1] == pytest.approx(373 / 420, 0.01)
 
 
+@pytest.mark.no_backend
 def test_a_script_goes_on_where_it_was(steps, tmp_path):
   runner = example_viz_lib.create_runner('', steps)
   limit = runner._max_steps_per_episode
@@ -151,6 +152,7 @@ def test_a_script_goes_on_where_it_was(steps, tmp_path):
   assert len(pictures(tmp_path / 'b')) == 2
 
 
+@pytest.mark.no_backend
 def test_a_limit_of_the_episodes_counts(steps, tmp_path):
   gin.bind_parameter('Runner.max_steps_per_episode', 2)
   runner = example_viz_lib.create_runner('', steps)
@@ -165,6 +167,7 @@ ALIASES = {'c51': 'rainbow', 'iqn': 'implicit_quantile', 'qrdqn': 'quantile'}
 LINES = {'dqn', 'iqn', 'qrdqn'}  # The others have bars.
 NAMES = ['dqn', 'c51', 'iqn', 'qrdqn', 'full_rainbow']
 JAX_NAMES = ['jax_dqn', 'jax_c51', 'jax_iqn'][: 3 * IS_JAX]
+ONCE = [pytest.param(name, marks=pytest.mark.no_backend) for name in NAMES]
 
 
 @pytest.mark.parametrize('prefix', ['', 'jax_'][: 1 + IS_JAX])
@@ -176,7 +179,7 @@ def test_agents_have_the_names_of_the_papers_too(prefix, short, name):
   assert issubclass(example_viz_lib.recording(found), found)
 
 
-@pytest.mark.parametrize('name', NAMES + JAX_NAMES)
+@pytest.mark.parametrize('name', ONCE + JAX_NAMES)
 def test_each_agent_has_the_plot_of_what_it_learns(
   name, tmp_path, small_replay
 ):
@@ -219,6 +222,7 @@ def agent_distribution(agent, state):
   return values[0], probabilities[0]
 
 
+@pytest.mark.no_backend
 def test_a_full_rainbow_without_a_distribution_has_lines(small_replay):
   full_rainbow = run_experiment.find_agent_class('full_rainbow')
   gin.bind_parameter(f'{full_rainbow.__name__}.replay_scheme', 'uniform')
@@ -243,6 +247,7 @@ def test_an_agent_of_ones_own_is_shown(steps, tmp_path):
     assert_allclose(own, 2 * np.transpose(runner._agent.get_q_values()))
 
 
+@pytest.mark.no_backend
 def test_an_unknown_agent_is_refused(steps):
   with pytest.raises(ValueError, match='Unknown agent: raimbow'):
     example_viz_lib.create_runner('', steps, 'raimbow')
@@ -291,6 +296,7 @@ def test_a_ckpt_of_a_jax_agent_is_shown(tmp_path, small_replay):
   assert_allclose(found, answer, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.no_backend
 def test_weights_that_do_not_fit_are_refused(tmp_path, small_replay):
   from tests.support import old_files
 
@@ -406,6 +412,7 @@ class MyOwnRunner(example_viz_lib.MyRunner):
     visualizer.generate_video()
 
 
+@pytest.mark.no_backend
 def test_a_script_of_before_runs(steps, tmp_path):
   gin.parse_config("""
   import dopamine.utils.agent_visualizer
@@ -433,6 +440,7 @@ def test_a_script_of_before_runs(steps, tmp_path):
   assert len(video) == 5
 
 
+@pytest.mark.no_backend
 def test_the_example_of_the_documents_runs(steps, tmp_path):
   text = (commands.ROOT / 'docs' / 'watching.md').read_text()
   (code,) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
@@ -468,6 +476,7 @@ class MyCategoricalAgent(ForeignAgent):
   pass
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
   'cls,kind',
   [
@@ -513,6 +522,7 @@ def command(*arguments):
   example_viz.main([])
 
 
+@pytest.mark.no_backend
 def test_run_shows_a_game_and_leaves_gin_alone(tmp_path, small_replay):
   weights = weights_of_breakout(tmp_path / 'w')
   gin.parse_config("""
@@ -534,7 +544,13 @@ def test_run_shows_a_game_and_leaves_gin_alone(tmp_path, small_replay):
   assert len(films.read(path)[0]) == 20
 
 
-@pytest.mark.parametrize('name', ['rainbow', 'jax_dqn'][: 1 + IS_JAX])
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param('rainbow', marks=pytest.mark.no_backend),
+    *['jax_dqn'][:IS_JAX],
+  ],
+)
 def test_the_command_says_where_the_video_is(name, tmp_path, small_replay):
   gin.bind_parameter('WrappedPrioritizedReplayBuffer.replay_capacity', 200)
   cls = run_experiment.find_agent_class(name)
@@ -558,6 +574,7 @@ def test_the_command_says_where_the_video_is(name, tmp_path, small_replay):
   assert len(films.read(path)[0]) == 6
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
   'arguments,text',
   [
