@@ -132,6 +132,18 @@ def test_without_tensorflow_the_error_says_what_to_do(tmp_path):
   assert 'needs tensorflow' in message and 'KERAS_BACKEND=jax' in message
 
 
+# Ends where Keras is about to be loaded, which takes two seconds.
+AT_KERAS = """
+import os
+class Finder:
+  def find_spec(self, name, path=None, target=None):
+    if name == 'keras':
+      print(os.environ['KERAS_BACKEND'], flush=True)
+      os._exit(0)
+sys.meta_path.insert(0, Finder())
+"""
+
+
 @pytest.mark.parametrize(
   'module', ['networks', 'losses', 'optimizers', 'learners', 'agents.dqn']
 )
@@ -141,9 +153,9 @@ import dopamine.{module}
 import dopamine.agents.dqn.dqn_agent
 print(sys.modules['keras'].config.backend())
 """
-  result = run(
-    WITHOUT.format(hidden=['tensorflow']) + code, KERAS_HOME=str(tmp_path)
-  )
+  is_whole = module == 'agents.dqn'
+  before = WITHOUT.format(hidden=['tensorflow']) + AT_KERAS * (not is_whole)
+  result = run(before + code, KERAS_HOME=str(tmp_path))
   assert result.stdout == 'jax\n', result.stderr
 
 
@@ -218,25 +230,41 @@ def test_a_gpu_that_is_left_idle_is_told_once(name, driver):
   assert ('cuInit' in result.stderr) is (name == 'tensorflow')
 
 
-@needs_tensorflow
 @pytest.mark.parametrize(
-  ('code', 'device', 'environment'),
+  ('name', 'code', 'device', 'environment', 'is_told'),
   [
-    (0, '/cpu:*', {}),
-    (0, '/gpu:0', {'CUDA_VISIBLE_DEVICES': '-1'}),
-    (9, '/gpu:0', {}),  # The driver is broken.
-    (0, '/gpu:0', {'KERAS_BACKEND': 'jax', 'JAX_PLATFORMS': 'cpu'}),
-    (0, '/gpu:0', {'KERAS_BACKEND': 'jax', 'JAX_PLATFORM_NAME': 'cpu'}),
+    ('tensorflow', 0, '/gpu:0', {}, True),
+    ('tensorflow', 0, None, {}, True),
+    ('tensorflow', 0, '/cpu:*', {}, False),
+    ('tensorflow', 0, '/gpu:0', {'CUDA_VISIBLE_DEVICES': '-1'}, False),
+    ('tensorflow', 9, '/gpu:0', {}, False),  # The driver is broken.
+    ('jax', 0, '/gpu:0', {}, True),
+    ('jax', 0, '/gpu:0', {'JAX_PLATFORMS': 'cpu'}, False),
+    ('jax', 0, '/gpu:0', {'JAX_PLATFORM_NAME': 'cpu'}, False),
   ],
 )
 def test_a_cpu_that_was_asked_for_is_no_mistake(
-  code, device, environment, driver
+  name, code, device, environment, is_told, driver, monkeypatch, caplog
 ):
+  """In this process, which is told what its backend is."""
+  import keras
+
+  from dopamine.learners import devices
+
+  monkeypatch.setattr(keras.config, 'backend', lambda: name)
+  monkeypatch.setattr(devices, 'describe_device', lambda device: 'x on cpu')
+  monkeypatch.setattr(backend, 'has_gpu', backend.has_gpu.__wrapped__)
+  for variable in (
+    'CUDA_VISIBLE_DEVICES',
+    'JAX_PLATFORMS',
+    'JAX_PLATFORM_NAME',
+  ):
+    monkeypatch.delenv(variable, raising=False)
+  for variable, value in environment.items():
+    monkeypatch.setenv(variable, value)
   driver(code)
-  code = AGENT.format(device=device)
-  result = run(code, **{'KERAS_BACKEND': 'tensorflow', **environment})
-  assert result.returncode == 0, result.stderr
-  assert 'This machine has a GPU' not in result.stderr
+  devices.warn_of_idle_gpu.__wrapped__(device)
+  assert ('This machine has a GPU' in caplog.text) is is_told
 
 
 @needs_tensorflow

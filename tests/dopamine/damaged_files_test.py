@@ -27,6 +27,8 @@ from dopamine.replay_memory import prioritized_replay_buffer
 from dopamine.runs import going_on
 from tests.support import old_files
 
+pytestmark = pytest.mark.no_backend
+
 LOGS = {
   f'iteration_{i}': {'train_episode_returns': [1.0, 2.0 + i]} for i in range(3)
 }

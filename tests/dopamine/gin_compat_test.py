@@ -239,6 +239,7 @@ def test_a_typo_names_the_configurable():
     )
 
 
+@pytest.mark.no_backend
 def test_research_code_may_import_gin_tf_first():
   code = (
     'import dopamine, gin.tf, gin.tf.external_configurables, sys;'
@@ -257,6 +258,7 @@ def test_research_code_may_import_gin_tf_first():
 # Letters ----------------------------------------------------------------------
 
 
+@pytest.mark.no_backend
 def test_gin_files_are_utf8_in_every_locale(tmp_path):
   inner, outer = tmp_path / 'inner.gin', tmp_path / 'outer.gin'
   inner.write_bytes('word = "Käse"  # für später\n'.encode())

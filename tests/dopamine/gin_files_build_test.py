@@ -24,14 +24,21 @@ from tests.support import inside
 
 IS_JAX = keras.config.backend() == 'jax'
 
-# JAX files need JAX. TensorFlow's run on both; on JAX, where making a network
-# takes seconds, ours stand for them: one or more of every agent but DQN.
+# JAX files need JAX. Without TensorFlow, where making a network takes seconds,
+# ours stand for the files of both backends: one or more of every agent but DQN.
 FILES = [
   name
   for name in sorted(gin_files.WRITTEN + gin_files.OURS)
   if name.startswith('dopamine/jax/') == IS_JAX
   or (IS_JAX and name in gin_files.OURS)
 ]
+
+
+def once(names):
+  """Files of agents of both backends are read under one."""
+  mark = pytest.mark.no_backend
+  return [n if '/jax/' in n else pytest.param(n, marks=mark) for n in names]
+
 
 CAPACITY = 100
 
@@ -240,7 +247,7 @@ def assert_arrived(runner, bindings):
 # Tests ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', FILES)
+@pytest.mark.parametrize('name', once(FILES))
 def test_every_value_arrives(name, tmp_path):
   bindings = bindings_of_agent(name)
   small = {k: CAPACITY for k in bindings if k.endswith('.replay_capacity')}
@@ -272,8 +279,8 @@ CLASSIC = [
 ]
 
 
-@pytest.mark.parametrize('name', CLASSIC)
-def test_the_classic_tasks_train_on_both_backends(name, tmp_path):
+@pytest.mark.parametrize('name', once(CLASSIC))
+def test_the_classic_tasks_train(name, tmp_path):
   owner = 'JaxDQNAgent' if '/jax/' in name else 'DQNAgent'
   runner = make_runner(
     name,
@@ -296,6 +303,7 @@ def test_the_classic_tasks_train_on_both_backends(name, tmp_path):
   assert (tmp_path / 'checkpoints/sentinel_checkpoint_complete.0').exists()
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize('agent_name', ['rainbow', 'quantile'])
 def test_the_gym_file_serves_other_agents_too(agent_name, tmp_path):
   """With a second binding: what is not an agent's own is `DQNAgent`'s."""
@@ -329,7 +337,7 @@ def other(value, i):
 ONE_EACH = list({pathlib.Path(name).parent: name for name in FILES}.values())
 
 
-@pytest.mark.parametrize('name', ONE_EACH)
+@pytest.mark.parametrize('name', once(ONE_EACH))
 def test_other_values_arrive_too(name, tmp_path):
   """Those of the files are often the defaults, which come by themselves."""
   bindings = bindings_of_agent(name)

@@ -107,7 +107,13 @@ def assert_same_values(agent, kind, online, target):
 # TensorFlow's -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize('era', old_files.ERAS)
+def under_both(first, *others):
+  """What is tested under both backends, and what under one."""
+  once = pytest.mark.no_backend
+  return [first, *(pytest.param(other, marks=once) for other in others)]
+
+
+@pytest.mark.parametrize('era', under_both('keras', 'slim', 'keras3'))
 @pytest.mark.parametrize('kind', AGENTS)
 def test_values_are_those_of_the_file(tmp_path, kind, era):
   old = old_files.write_tf(tmp_path, 199, kind, era)
@@ -116,7 +122,7 @@ def test_values_are_those_of_the_file(tmp_path, kind, era):
   assert_same_values(agent, kind, old['Online'], old['Target'])
 
 
-@pytest.mark.parametrize('era', ['slim', 'keras'])
+@pytest.mark.parametrize('era', under_both('keras', 'slim'))
 @pytest.mark.parametrize(
   'kind, optimizer',
   [
@@ -149,6 +155,7 @@ def test_training_goes_on(tmp_path, kind, optimizer, era):
     assert_allclose(found, moved, rtol=2e-3, atol=1e-7)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
   'backup', ['', '.index', '.meta', '.data-00000-of-00001']
 )
@@ -159,6 +166,7 @@ def test_any_file_of_a_checkpoint_names_it(tmp_path, backup):
   assert_same_values(agent, 'cartpole', old['Online'], old['Target'])
 
 
+@pytest.mark.no_backend
 def test_another_optimizer_starts_afresh_and_says_so(tmp_path, caplog):
   old_files.write_tf(tmp_path, 3, 'cartpole', 'keras', 'adam')
   agent = make_agent('cartpole', 'rmsprop', allow_partial_reload=True)
@@ -170,6 +178,7 @@ def test_another_optimizer_starts_afresh_and_says_so(tmp_path, caplog):
   assert_array_equal(inside.learner(agent).optimizer._mean_squares[0], 1.0)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
   'written, kind, settings, text',
   [
@@ -193,6 +202,7 @@ def test_what_does_not_fit_is_named(tmp_path, written, kind, settings, text):
     assert_array_equal(a, b)
 
 
+@pytest.mark.no_backend
 def test_other_variables_are_no_agent(tmp_path):
   tf, v1 = old_files.tf, old_files.v1
   with tf.Graph().as_default(), v1.Session() as session:
@@ -231,7 +241,7 @@ def write_jax(folder, number, online, target, **others):
   return path
 
 
-@pytest.mark.parametrize('form', ['linen', 'dict', 'pre-linen'])
+@pytest.mark.parametrize('form', under_both('linen', 'dict', 'pre-linen'))
 @pytest.mark.parametrize('kind', AGENTS)
 def test_values_are_those_of_flax(tmp_path, kind, form):
   if form == 'pre-linen' and kind.startswith('cartpole'):
@@ -254,6 +264,7 @@ def test_values_are_those_of_flax(tmp_path, kind, form):
   assert_array_equal(agent.state[0], state.astype(agent.state.dtype))
 
 
+@pytest.mark.no_backend
 def test_pickles_of_older_jax_and_flax(tmp_path):
   """FrozenDicts by their attributes, arrays by the names of their time."""
   online, online_values = old_files.flax_params('dqn', 'linen')
@@ -295,6 +306,7 @@ def test_pickles_of_older_jax_and_flax(tmp_path):
     assert_same_values(agent, 'dqn', online_values, online_values)
 
 
+@pytest.mark.no_backend
 def test_what_is_no_checkpoint_of_a_jax_agent_says_so(tmp_path):
   path = tmp_path / 'ckpt.3'
   path.write_bytes(pickle.dumps({'state': np.zeros(3), 'training_steps': 4}))
@@ -366,6 +378,7 @@ def own_file(folder, names, sizes, seed=0):
   return write_jax(folder, 1, params, params), x
 
 
+@pytest.mark.no_backend
 def test_layers_of_the_same_names_are_the_same(tmp_path):
   """Whatever their order, and shapes that are alike."""
   names, sizes = ['input', 'encoder', 'body', 'head'], [16, 16, 16, 3]
@@ -376,6 +389,7 @@ def test_layers_of_the_same_names_are_the_same(tmp_path):
   assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.no_backend
 def test_layers_of_other_names_are_told_by_their_shapes(tmp_path):
   path, expected = own_file(tmp_path, ['x', 'c', 'a'], [16, 8, 3])
   agent = own_agent(['one', 'two', 'three'], [16, 8, 3])
@@ -384,6 +398,7 @@ def test_layers_of_other_names_are_told_by_their_shapes(tmp_path):
   assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
   'names, sizes, text',
   [
@@ -449,6 +464,7 @@ class Call:
     return os.mkdir, (self._path,)
 
 
+@pytest.mark.no_backend
 def test_a_malicious_pickle_runs_nothing(tmp_path):
   made = str(tmp_path / 'made')
   params, _ = old_files.flax_params('cartpole', 'linen')
@@ -467,6 +483,7 @@ def test_a_malicious_pickle_runs_nothing(tmp_path):
   assert not os.path.exists(made)
 
 
+@pytest.mark.no_backend
 @pytest.mark.parametrize(
   'online, text',
   [
@@ -490,6 +507,7 @@ def test_parameters_of_any_kind_are_an_error_that_names_the_file(
   assert 'ckpt.1' in str(error.value)
 
 
+@pytest.mark.no_backend
 def test_weights_that_are_not_finite_are_named(tmp_path):
   params, _ = old_files.flax_params('cartpole', 'dict')
   params = jax.tree_util.tree_map(np.array, params)  # That can be written.
@@ -503,6 +521,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path):
     assert_array_equal(a, b)
 
 
+@pytest.mark.no_backend
 def test_parameters_that_hold_themselves(tmp_path):
   online = {}
   online['again'] = online
@@ -511,6 +530,7 @@ def test_parameters_that_hold_themselves(tmp_path):
     make_agent('cartpole').load_weights(path)
 
 
+@pytest.mark.no_backend
 def test_the_data_without_the_index(tmp_path):
   old_files.write_tf(tmp_path, 3, 'cartpole', 'keras')
   os.remove(tmp_path / 'tf_ckpt-3.index')
@@ -520,6 +540,7 @@ def test_the_data_without_the_index(tmp_path):
     )
 
 
+@pytest.mark.no_backend
 def test_the_newest_that_is_complete(tmp_path):
   for name in ('ckpt.198', 'ckpt.199', 'ckpt.200', 'tf_ckpt-201.index'):
     (tmp_path / name).touch()
@@ -534,6 +555,7 @@ def test_the_newest_that_is_complete(tmp_path):
   )
 
 
+@pytest.mark.no_backend
 def test_a_generator_of_no_known_kind_is_refused():
   agent = make_agent('cartpole')
   before = np.random.get_state()[1].tolist()
@@ -544,6 +566,7 @@ def test_a_generator_of_no_known_kind_is_refused():
   assert np.random.get_state()[1].tolist() == before
 
 
+@pytest.mark.no_backend
 def test_truncated_and_flipped_files_are_damaged(tmp_path):
   """Of each file of a small checkpoint, and every byte of the index's end."""
   old = old_files.write_tf(tmp_path, 3, 'cartpole', 'keras')
