@@ -127,7 +127,8 @@ def test_the_sdist_holds_what_is_tracked(source, tmp_path):
   files = [p for f in folders for p in (source / f).rglob('*') if p.is_file()]
   expected = {p.relative_to(source).as_posix() for p in files}
   expected |= {p.name for p in source.glob('requirements*.txt')}
-  expected |= {'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'Makefile'}
+  expected |= {'CHANGELOG.md', 'CITATION.cff', 'CONTRIBUTING.md'}
+  expected |= {'LICENSE', 'Makefile'}
   assert expected - found == set()
   assert not [n for n in found if n.endswith('.pyc')]
 
