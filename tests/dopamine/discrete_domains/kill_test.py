@@ -30,7 +30,8 @@ from dopamine.runs import checkpoints
 from tests.support import commands
 from tests.support import runs
 
-pytestmark = pytest.mark.xla
+# What is in the files is an agent's: resume_test has them, under each backend.
+pytestmark = [pytest.mark.xla, pytest.mark.no_backend]
 
 MODULE = 'tests.dopamine.discrete_domains.kill_test'
 
@@ -195,8 +196,6 @@ def new_run():
     run.kill()
 
 
-# What is in the files is an agent's, under each backend: resume_test.
-@pytest.mark.no_backend
 def test_a_run_that_is_killed_within_an_iteration(new_run, tmp_path):
   run = new_run(tmp_path, 'c51', 'breakout', start=command)
   run.start()
@@ -211,7 +210,6 @@ def test_a_run_that_is_killed_within_an_iteration(new_run, tmp_path):
   assert re.search('Continues: +iteration [01] at step [1-9]', run.output)
 
 
-@pytest.mark.no_backend
 def test_a_run_that_is_killed_while_a_checkpoint_is_written(new_run, tmp_path):
   run = new_run(tmp_path, 'dqn', 'cartpole', start=command)
   run.start()
