@@ -1,16 +1,22 @@
 """Makes the Breakout results.
 
-    python docs/results/breakout.py dqn [--iterations 1]   # or quantile
+    python docs/results/breakout.py dqn --seeds 1 --iterations 2
+    python docs/results/breakout.py quantile --seeds 1 2
+    python docs/results/breakout.py quantile_unweighted --seeds 2
+    python docs/results/breakout.py quantile
 
 Trains the agent's Atari file on Breakout for its first iterations, each 250,000
 agent steps or one million frames, without evaluation and with the full replay
-memory; writes `breakout_<agent>.json` (every episode's length and return) and
-`.png` beside this file. An iteration takes most of an hour on two CPU cores and
-8 GB of memory at most. What is finished in the work folder is not run again.
+memory; adds the runs to `breakout_<agent>.json` (every episode's length and
+return) beside this file, in place of those of the same seeds. Then, and that is
+all without `--seeds`, draws `.png` and prints what the published band says of
+what the file holds. An iteration takes one to two hours on two CPU cores and 8
+GB of memory at most. What is finished in the work folder is not run again.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import pickle
 import subprocess
@@ -19,64 +25,94 @@ import tempfile
 
 import numpy as np
 
+from dopamine import analysis
+
 HERE = pathlib.Path(__file__).parent
 BINDINGS = (
   "create_runner.schedule = 'continuous_train'",
   "atari_lib.create_atari_environment.game_name = 'Breakout'",
 )
-# Mean training returns of the first iterations that Dopamine published: the
-# least and the most of five runs.
-PUBLISHED = {'dqn': [(1.6, 1.7), (2.8, 3.3)], 'quantile': [(4.4, 4.6)]}
-NAMES = {'dqn': 'DQN', 'quantile': 'QR-DQN'}
+UNWEIGHTED = (
+  'import unweighted_quantile',
+  'create_agent.agent_name = @UnweightedQuantileAgent',
+)
+# The name in `create_agent`, how it is called, and further bindings.
+AGENTS = {
+  'dqn': ('dqn', 'DQN', ()),
+  'quantile': ('quantile', 'QR-DQN', ()),
+  'quantile_unweighted': ('quantile', 'QR-DQN without weights', UNWEIGHTED),
+}
 
 
 def run(agent, base_dir, seed, iterations):
   """Trains, unless it was done; returns the statistics of each iteration."""
   log = base_dir / 'logs' / f'log_{iterations - 1}'
+  name, _, more = AGENTS[agent]
   if not log.exists():
-    gin_file = f'dopamine/agents/{agent}/configs/{agent}.gin'
-    bindings = [*BINDINGS, f'Runner.num_iterations = {iterations}']
+    gin_file = f'dopamine/agents/{name}/configs/{name}.gin'
+    bindings = [*BINDINGS, *more, f'Runner.num_iterations = {iterations}']
     command = [sys.executable, '-um', 'dopamine.discrete_domains.train']
     command += [f'--base_dir={base_dir}', f'--gin_files={gin_file}']
     command += [f'--gin_bindings={binding}' for binding in bindings]
-    subprocess.run([*command, f'--seed={seed}'], check=True)
+    path = os.pathsep.join([str(HERE), os.environ.get('PYTHONPATH', '')])
+    environment = os.environ | {'PYTHONPATH': path}
+    subprocess.run([*command, f'--seed={seed}'], check=True, env=environment)
   logs = pickle.loads(log.read_bytes())
-  return [logs[f'iteration_{i}'] for i in range(iterations)]
+  return [
+    {
+      'mean_training_return': float(np.mean(i['train_episode_returns'])),
+      'train_episode_lengths': [int(x) for x in i['train_episode_lengths']],
+      'train_episode_returns': [float(x) for x in i['train_episode_returns']],
+    }
+    for i in (logs[f'iteration_{i}'] for i in range(iterations))
+  ]
 
 
-def plot(agent, iterations, path, window=50):
-  """Draws every episode's return and a moving mean over agent steps."""
+def compare(agent, runs):
+  """Holds runs of equal length against the published band."""
+  name, label, _ = AGENTS[agent]
+  returns = [
+    [i['mean_training_return'] for i in of_run['iterations']] for of_run in runs
+  ]
+  return analysis.compare_returns(name, 'Breakout', returns, label=label)
+
+
+def plot(agent, runs, path, window=50):
+  """Draws a moving mean of each run's episodes, and the band for one run."""
   import matplotlib
 
   matplotlib.use('Agg')
   from matplotlib import pyplot
 
-  lengths = np.concatenate([i['train_episode_lengths'] for i in iterations])
-  returns = np.concatenate([i['train_episode_returns'] for i in iterations])
-  steps = np.cumsum(lengths)
-  means = np.convolve(returns, np.ones(window) / window, mode='valid')
   figure, axis = pyplot.subplots(figsize=(8, 4))
-  axis.plot(steps, returns, '.', color='C0', alpha=0.25, label='an episode')
-  axis.plot(
-    steps[window - 1 :], means, 'C0', label=f'mean of {window} episodes'
-  )
-  start = 0
-  for i, published in zip(iterations, PUBLISHED[agent], strict=False):
-    end = start + sum(i['train_episode_lengths'])
-    ours = np.mean(i['train_episode_returns'])
-    axis.hlines(ours, start, end, 'C1', label='mean of an iteration')
-    axis.fill_between(
-      *([start, end], *published),
-      color='C2',
-      alpha=0.4,
-      label='published means',
+  for i, of_run in enumerate(runs):
+    lengths, returns = (
+      np.concatenate([iteration[key] for iteration in of_run['iterations']])
+      for key in ('train_episode_lengths', 'train_episode_returns')
     )
-    start = end
+    steps = np.cumsum(lengths)
+    kernel = np.ones(window) / window
+    axis.plot(steps, returns, '.', color=f'C{i}', alpha=0.15)
+    axis.plot(
+      steps[window - 1 :],
+      np.convolve(returns, kernel, mode='valid'),
+      color=f'C{i}',
+      label=f'seed {of_run["seed"]}, mean of {window} episodes',
+    )
+    start = 0
+    for iteration in of_run['iterations']:
+      end = start + sum(iteration['train_episode_lengths'])
+      mean = iteration['mean_training_return']
+      axis.hlines(mean, start, end, f'C{i}', linestyles='--')
+      start = end
+  low, high = compare(agent, runs[:1]).band.pointwise()
+  for i, interval in enumerate(zip(low, high, strict=True)):
+    label = 'band of the mean of an iteration (--), one run' if i == 0 else None
+    steps = [250_000 * i, 250_000 * (i + 1)]
+    axis.fill_between(steps, *interval, color='C7', alpha=0.4, label=label)
   axis.set(xlabel='agent steps', ylabel='training return', yscale='symlog')
-  axis.set(title=f'{NAMES[agent]} on Breakout, {agent}.gin')
-  handles, labels = axis.get_legend_handles_labels()
-  unique = dict(zip(labels, handles, strict=True))
-  axis.legend(unique.values(), unique.keys(), loc='upper left')
+  axis.set(title=f'{AGENTS[agent][1]} on Breakout')
+  axis.legend(loc='upper left')
   axis.grid(alpha=0.3)
   figure.tight_layout()
   figure.savefig(path, dpi=100)
@@ -85,38 +121,34 @@ def plot(agent, iterations, path, window=50):
 def main():
   """Runs, then writes the data and the picture."""
   parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('agent', choices=PUBLISHED)
+  parser.add_argument('agent', choices=AGENTS)
   parser.add_argument('--work_dir', type=pathlib.Path)
-  parser.add_argument('--seed', type=int, default=1)
-  parser.add_argument('--iterations', type=int, choices=(1, 2))
+  parser.add_argument('--seeds', type=int, nargs='*', default=[])
+  parser.add_argument('--iterations', type=int, choices=(1, 2), default=1)
   arguments = parser.parse_args()
-  agent = arguments.agent
-  iterations = arguments.iterations or len(PUBLISHED[agent])
-  temporary = pathlib.Path(tempfile.gettempdir()) / f'breakout_{agent}'
-  statistics = run(
-    *(agent, arguments.work_dir or temporary, arguments.seed), iterations
-  )
-  data = []
-  for i, iteration in enumerate(statistics):
-    lengths = iteration['train_episode_lengths']
-    returns = iteration['train_episode_returns']
-    print(
-      f'iteration {i}: {len(returns)} episodes, {sum(lengths)} agent steps, '
-      f'mean training return {np.mean(returns):.2f}, '
-      f'{iteration["train_average_steps_per_second"][0]:.0f} agent steps/s'
-    )
-    data.append(
-      {
-        'mean_training_return': float(np.mean(returns)),
-        'train_episode_lengths': [int(x) for x in lengths],
-        'train_episode_returns': [float(x) for x in returns],
-      }
-    )
-  path = HERE / f'breakout_{agent}.json'
-  path.write_text(
-    json.dumps({'seed': arguments.seed, 'iterations': data}) + '\n'
-  )
-  plot(agent, data, path.with_suffix('.png'))
+  agent, path = arguments.agent, HERE / f'breakout_{arguments.agent}.json'
+  found = json.loads(path.read_text())['runs'] if path.exists() else []
+  runs = {of_run['seed']: of_run for of_run in found}
+  work_dir = arguments.work_dir or pathlib.Path(tempfile.gettempdir())
+  for seed in arguments.seeds:
+    base_dir = work_dir / f'breakout_{agent}_{seed}'
+    iterations = run(agent, base_dir, seed, arguments.iterations)
+    runs[seed] = {'seed': seed, 'iterations': iterations}
+  found = [runs[seed] for seed in sorted(runs)]
+  path.write_text(json.dumps({'runs': found}) + '\n')
+  plot(agent, found, path.with_suffix('.png'))
+  for of_run in found:
+    for i, iteration in enumerate(of_run['iterations']):
+      lengths = iteration['train_episode_lengths']
+      print(
+        f'seed {of_run["seed"]}, iteration {i}: {len(lengths)} episodes, '
+        f'{sum(lengths)} agent steps, mean training return '
+        f'{iteration["mean_training_return"]:.2f}; the last 50 episodes '
+        f'{np.mean(iteration["train_episode_returns"][-50:]):.1f}'
+      )
+    print('\n'.join(compare(agent, [of_run]).sentences()))
+  if len(found) > 1:
+    print('\n'.join(compare(agent, found).sentences()))
 
 
 if __name__ == '__main__':

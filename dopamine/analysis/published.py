@@ -368,11 +368,13 @@ class Comparison:
     twin, band = self.band.twin, self.band
     runs = '1 run' if band.runs == 1 else f'the mean of {band.runs} runs'
     percent = f'{100 * band.coverage:g} %'
+    if len(self.mean) > 1:
+      percent += f' at all {len(self.mean)} points together'
     verdict = 'inside' if self.is_inside else 'outside'
     found = [
       f'{self.agent} on {band.game}: {runs} is {verdict} the published band '
-      f'({percent} at all {len(self.mean)} points together): {twin.agent} of '
-      f'{twin.source}, {int(band.published_runs.max())} runs'
+      f'({percent}): {twin.agent} of {twin.source}, '
+      f'{int(band.published_runs.max())} runs'
     ]
     for point in zip(
       *(band.millions_of_frames, self.mean, band.mean),
