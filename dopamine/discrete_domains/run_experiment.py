@@ -16,6 +16,7 @@ from dopamine import interfaces
 from dopamine.discrete_domains import agent_factory
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
+from dopamine.runs import progress
 from dopamine.runs import run
 from dopamine.runs import run_checks
 from dopamine.runs import run_state
@@ -218,9 +219,9 @@ class Runner(run.Run):
         'train_average_steps_per_second': rate,
       }
     )
-    logging.info(
-      'Average undiscounted return per training episode: %s',
-      np.round(average_return, 2),
+    progress.tell(
+      'Average undiscounted return per training episode: '
+      f'{np.round(average_return, 2)}'
     )
     logging.info('Average training steps per second: %.2f', rate)
     return episodes, average_return, rate
@@ -233,9 +234,9 @@ class Runner(run.Run):
     episodes, average_return, rate = self._averages(
       self._evaluation_steps, statistics, 'eval'
     )
-    logging.info(
-      'Average undiscounted return per evaluation episode: %s',
-      np.round(average_return, 2),
+    progress.tell(
+      'Average undiscounted return per evaluation episode: '
+      f'{np.round(average_return, 2)}'
     )
     logging.info('Average evaluation steps per second: %.2f', rate)
     statistics.append({'eval_average_return': average_return})

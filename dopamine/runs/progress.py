@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
+import logging as standard_logging
 import math
 import os
 import shutil
@@ -29,6 +30,16 @@ def say(text: str) -> None:
     encoding = getattr(sys.stdout, 'encoding', None) or 'utf-8'
     print(text.encode(encoding, 'backslashreplace').decode(encoding))
     sys.stdout.flush()
+
+
+def tell(text: str) -> None:
+  """Logs a line; prints it where the log leaves it out, as in a notebook.
+
+  So who has set a log level, as `train` does, does not read it twice.
+  """
+  logging.info('%s', text, stacklevel=2)  # Of the caller.
+  if not logging.get_absl_logger().isEnabledFor(standard_logging.INFO):
+    say(text)
 
 
 class Progress:

@@ -50,6 +50,8 @@ def test_a_phase_is_a_bar(tmp_path):
   assert any(t.lstrip().startswith('eval 0/0 Steps: ') for t in texts), texts
   assert 100.0 in values and 10.0 in values  # All of both phases.
   assert 'Steps' not in text and 'Backend:' in text
+  for phase in 'training', 'evaluation':  # No log level is set.
+    assert f'\nAverage undiscounted return per {phase} episode: ' in text
   assert json.loads((tmp_path / 'run.json').read_text())['starts']
 
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import functools
 import io
+import logging as standard_logging
 import os
 import re
 import struct
@@ -12,6 +13,7 @@ import termios
 import threading
 import types
 
+from absl import logging
 import numpy as np
 import pytest
 
@@ -359,6 +361,29 @@ def test_what_stdout_cannot_encode_is_still_readable(monkeypatch):
   monkeypatch.setattr(sys, 'stdout', stdout)
   progress.say('base_dir=/tmp/Übung')
   assert stdout.buffer.getvalue() == b'base_dir=/tmp/\\xdcbung\n'
+
+
+@pytest.mark.parametrize('level', ['INFO', 'WARNING'])
+def test_what_is_told_is_read_once(level, capsys):
+  told = []
+  handler = standard_logging.Handler()
+  handler.emit = told.append
+  logger = logging.get_absl_logger()
+  logger.addHandler(handler)
+  before = logger.level
+  logger.setLevel(level)
+  try:
+    progress.tell('Average return: 50 %s')
+  finally:
+    logger.setLevel(before)
+    logger.removeHandler(handler)
+  out = capsys.readouterr().out
+  if level == 'INFO':  # As in `train`: in the log, with the line that told it.
+    (record,) = told
+    assert record.getMessage() == 'Average return: 50 %s' and not out
+    assert record.filename == 'progress_test.py'
+  else:
+    assert out == 'Average return: 50 %s\n' and not told
 
 
 def test_a_notebook_without_widgets_gets_lines(clock, capsys, monkeypatch):
