@@ -2,8 +2,8 @@
 
 python docs/notebooks/execute.py [NAME.ipynb ...]
 
-What is kept is what a page can show: no bars, no lists of settings, no page of a
-server, and nothing that was written to stderr. Commit the result.
+What is kept is what a page can show: no bars, no lists of settings, no page of
+a server, and nothing that was written to stderr. Commit the result.
 """
 
 import copy
