@@ -25,21 +25,21 @@ NAMES = sorted(path.stem for path in execute.FOLDER.glob('*.ipynb'))
 def on(backend):
   """Marks what `make test` runs on one backend, `make test-slow` on both."""
   is_now = keras.config.backend() == backend
-  return pytest.mark.usefixtures() if is_now else pytest.mark.slow
+  return (lambda test: test) if is_now else pytest.mark.slow
 
 
 def stored(name):
   return nbformat.read(execute.FOLDER / f'{name}.ipynb', as_version=4)
 
 
-def shortened(cells, times):
-  """Copies of cells, whose runs have fewer steps."""
+def shortened(cells, name):
+  """Copies of cells, whose runs have a fifth of the steps."""
   found = copy.deepcopy(cells)
   for cell in found:
-    cell.id += f'-{times}'
+    cell.id += name
     cell.source = re.sub(
       r'(Runner\.\w+_steps) = (\d+)',
-      lambda match: f'{match[1]} = {int(match[2]) // times}',
+      lambda match: f'{match[1]} = {int(match[2]) // 5}',
       cell.source,
     )
   assert [c.source for c in found] != [c.source for c in cells]
@@ -60,7 +60,7 @@ def run(in_a_folder):
   def run(name, more=''):
     notebook = stored(name)
     cells = notebook.cells
-    notebook.cells = shortened(cells, 5) + shortened(cells, 20)
+    notebook.cells = shortened(cells, '-1') + shortened(cells, '-2')
     notebook.cells.append(nbformat.v4.new_code_cell(more))
     execute.run(notebook)
     execute.keep(notebook)
@@ -150,7 +150,7 @@ def test_cartpole(run, tmp_path):
   assert 'RainbowAgent.num_atoms = 51' in settings(second)
   assert text_of(cells).count("(did you mean 'gamma'?)") == 2
   assert len(pictures(cells)) == 2
-  table, _ = data_of(cells, 'text/plain')[::2]
+  table, _ = [t for t in data_of(cells, 'text/plain') if 'iteration' in t]
   returns = [
     np.mean(i['train_episode_returns'], dtype=float) for i in iterations(second)
   ]
@@ -202,7 +202,7 @@ def test_agent_visualizer(run, tmp_path):
   assert composed.shape == (40, 200, 600, 3)
   *_, shown = pictures(cells)
   assert shown.shape == (200, 600, 3)
-  assert re.search(r'Q-values: \[\S+ +\S+\]\nAction: [01]\n', text_of(cells))
+  assert re.search(r'Q-values: \[[-.\d ]+\]\nAction: [01]\n', text_of(cells))
 
 
 @on('jax')
