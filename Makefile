@@ -65,7 +65,7 @@ export GIN BASE_DIR BINDINGS SEED  # by the environment: quotes come through
 
 PYTEST_ARGS ?=
 
-.PHONY: help setup train test test-slow lint format bench clean
+.PHONY: help setup train test test-slow lint format bench docs clean
 
 help:
 	@echo 'make setup      make $(VENV) and install everything into it'
@@ -83,6 +83,7 @@ help:
 	@echo 'make lint       check format, style and types'
 	@echo 'make format     put the format right'
 	@echo 'make bench      measure agent steps per second'
+	@echo 'make docs       build the site: build/site/index.html'
 	@echo 'make clean      remove what builds and tests leave behind'
 
 .SECONDEXPANSION:
@@ -181,6 +182,18 @@ format: setup
 
 bench: setup
 	$(BIN)/python benchmarks/throughput.py
+
+# The site is built of text and source alone, so it has a folder of its own and
+# leaves what the tests run with as it is.
+$(VENV)/docs/.installed: requirements-docs.txt
+	"$(PYTHON)" -m venv $(VENV)/docs
+	$(VENV)/docs/bin/python -m pip install -r $<
+	@touch $@
+
+docs: $(VENV)/docs/.installed
+	$(VENV)/docs/bin/python docs/pages.py build/pages
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/python -m mkdocs build --strict
+	@echo 'The site: build/site/index.html'
 
 clean:
 	rm -rf build dist *.egg-info .*_cache .hypothesis

@@ -4,6 +4,7 @@ import ast
 import pathlib
 import pickle
 import shlex
+import textwrap
 
 import gin
 from keras import ops
@@ -72,8 +73,8 @@ def test_every_example_is_tested():
 )
 def test_the_page_has_the_same_command(module):
   page = (ROOT / 'docs' / 'extending.md').read_text()
-  command = module.__doc__.split('\n\n')[1]
-  assert command.startswith('    python -m ') and command in page
+  command = textwrap.dedent(module.__doc__.split('\n\n')[1])
+  assert command.startswith('python -m ') and command in page
 
 
 @pytest.mark.parametrize(
