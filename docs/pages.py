@@ -1,10 +1,10 @@
 """Writes what the site is built of: `python docs/pages.py build/pages`.
 
-The pages are those of the repository, where links lead to files. On the site the
-README is the first page, a file outside of docs/ that a page links to has a page
-of its own, a notebook is text and code, and a page of the reference names the
-modules that mkdocstrings reads. So mkdocs.yml needs no hook, and whatever reads
-it and builds from Markdown will do.
+The pages are those of the repository, where links lead to files. On the site
+the README is the first page, a file outside of docs/ that a page links to has a
+page of its own, a notebook is text and code, and a page of the reference names
+the modules that mkdocstrings reads. So mkdocs.yml needs no hook, and whatever
+reads it and builds from Markdown will do.
 """
 
 import os
