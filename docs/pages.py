@@ -51,6 +51,15 @@ REFERENCE = {
     utils.line_plotter utils.plotter utils.example_viz_lib safe_pickle seeding
     storage""",
 }
+# Below pages with commands that tests/docs_test.py runs.
+SHORTENED = """
+??? note "The blocks marked *run* are run by a test"
+    before what they say themselves, with
+
+    ```python
+    {}
+    ```
+"""
 # A link's target, in Markdown or in HTML; and what is no text of a page.
 LINK = re.compile(r'(\]\(|(?:src|href)=")([^)"\s]+)')
 CODE = re.compile(r'(^```[\s\S]*?^```$|^(?:    .*\n)+|`[^`\n]+`)', re.MULTILINE)
@@ -93,6 +102,8 @@ class Site:
       text = notebook(path)
     elif path.suffix == '.md':
       text = path.read_text('utf-8')
+      if 'title="run"' in text:
+        text += SHORTENED.format((ROOT / 'docs/shortened.gin').read_text())
     else:
       language = LANGUAGES.get(path.suffix, 'text')
       code = path.read_text('utf-8')

@@ -4,6 +4,7 @@ A block of commands is marked ```sh title="run", or listed below with a reason
 why it is not run. `docs/shortened.gin` is what makes them short.
 """
 
+import importlib.util
 import itertools
 import json
 import os
@@ -107,6 +108,51 @@ def test_no_command_is_in_a_block_without_a_language():
   assert [found for text in texts for found in command.findall(text)] == []
 
 
+# Links --------------------------------------------------------------------------
+
+
+def anchors(page):
+  """Those of its headings, as GitHub makes them."""
+  text = BLOCK.sub('', page.read_text('utf-8'))
+  headings = re.findall(r'^#+ (.*)$', text, re.MULTILINE)
+  names = [re.sub(r'[^\w\- ]', '', heading.lower()) for heading in headings]
+  return [name.replace(' ', '-') for name in names]
+
+
+@pytest.mark.no_backend
+def test_every_link_leads_somewhere():
+  lost, count = [], 0
+  for page in [*PAGES, ROOT / 'CHANGELOG.md']:
+    text = re.sub(r'`[^`\n]+`', '', BLOCK.sub('', page.read_text('utf-8')))
+    for link in re.findall(r'(?:\]\(|(?:src|href)=")([^)"\s]+)', text):
+      name, _, anchor = link.partition('#')
+      target = page.parent / name if name else page
+      if re.match('[a-z]+:', link):
+        continue
+      count += 1
+      if not target.exists() or anchor and anchor not in anchors(target):
+        lost.append((name_of(page), link))
+  assert lost == []
+  assert count > 80
+
+
+@pytest.mark.no_backend
+def test_every_page_is_on_the_site(tmp_path):
+  sys.path.insert(0, str(ROOT / 'docs'))
+  try:
+    import pages
+  finally:
+    sys.path.remove(str(ROOT / 'docs'))
+  nav = re.findall(r'[\w/]+\.md', (ROOT / 'mkdocs.yml').read_text())
+  on_site = {pages.place(page) for page in [*PAGES, ROOT / 'CHANGELOG.md']}
+  reference = {f'reference/{name}.md' for name in pages.REFERENCE}
+  assert set(nav) == on_site | reference and len(nav) == len(set(nav))
+  for modules in pages.REFERENCE.values():
+    for module in modules.split():
+      path = ROOT / 'dopamine' / module.replace('.', '/')
+      assert path.is_dir() or path.with_suffix('.py').exists(), module
+
+
 # Running them -------------------------------------------------------------------
 
 
@@ -190,6 +236,11 @@ def is_shared(code):
   return SHARED in code
 
 
+@pytest.mark.skipif(
+  keras.config.backend() == 'jax'
+  and importlib.util.find_spec('tensorflow') is not None,
+  reason='is the same under TensorFlow',
+)
 def test_the_first_run_and_what_is_done_with_it(project):
   for page in sorted(PAGES, key=lambda page: page.name != 'first_run.md'):
     for code in filter(is_shared, commands(page)):

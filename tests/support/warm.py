@@ -6,6 +6,7 @@ and exit code are the command's. Only the imports are not done again.
 """
 
 import array
+import gc
 import json
 import os
 import pathlib
@@ -72,7 +73,9 @@ def warm_up() -> None:
   """Imports what commands import, and compiles lightly: see conftest.py."""
   import keras
 
-  from dopamine.discrete_domains import run_experiment  # noqa: F401
+  from dopamine.agents.dqn import dqn_agent  # noqa: F401
+  from dopamine.discrete_domains import gym_lib  # noqa: F401
+  from dopamine.runs import trained  # noqa: F401
 
   if keras.config.backend() == 'tensorflow':
     import tensorflow as tf
@@ -81,6 +84,7 @@ def warm_up() -> None:
     tf.function = lambda *args, jit_compile=None, **kwargs: plain(
       *args, **kwargs
     )
+  gc.freeze()  # Else a collection copies in each process what they share.
 
 
 def serve(address: str) -> None:
