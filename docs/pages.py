@@ -99,7 +99,7 @@ class Site:
       )
       text = f'# {name_of(path)}\n\n{text}\n'
     elif path.suffix == '.ipynb':
-      text = notebook(path)
+      text = notebook(path, (self._folder / place(path)).parent)
     elif path.suffix == '.md':
       text = path.read_text('utf-8')
       if 'title="run"' in text:
@@ -119,7 +119,8 @@ class Site:
     def lead(link: re.Match) -> str:
       start, address = link.groups()
       name, mark, anchor = address.partition('#')
-      if re.match('[a-z]+:', address) or not name:
+      picture = (self._folder / page).parent / name  # Of a notebook.
+      if re.match('[a-z]+:', address) or not name or picture.is_file():
         return link[0]
       path = pathlib.Path(os.path.normpath(folder / name))
       if not path.exists():
@@ -152,12 +153,15 @@ def place(path: pathlib.Path) -> str:
   return inside.replace('.ipynb', '.md')
 
 
-def notebook(path: pathlib.Path) -> str:
-  """A notebook as Markdown, with what its cells have shown."""
+def notebook(path: pathlib.Path, folder: pathlib.Path) -> str:
+  """A notebook as Markdown; its pictures are put into the folder."""
   import nbconvert
 
-  text, resources = nbconvert.MarkdownExporter().from_filename(str(path))
-  assert not resources['outputs'], 'pictures'
+  text, resources = nbconvert.MarkdownExporter().from_filename(
+    str(path), resources={'unique_key': path.stem}
+  )
+  for name, picture in resources['outputs'].items():
+    (folder / name).write_bytes(picture)
   return text
 
 
