@@ -75,7 +75,7 @@ class Site:
   def write(self) -> None:
     """Writes all pages, from nothing."""
     shutil.rmtree(self._folder, ignore_errors=True)
-    self._wanted += [ROOT / name for name in MOVED]
+    self._wanted += [ROOT / name for name in (*MOVED, 'docs/site.css')]
     for kind in ('*.md', '*.ipynb'):
       self._wanted += sorted((ROOT / 'docs').rglob(kind))
     for path in self._wanted:  # Grows meanwhile.
@@ -170,8 +170,19 @@ def reference(name: str, modules: list[str]) -> str:
   title = {'jax_agents': 'JAX agents', 'runs': 'Runs'}.get(
     name, name.capitalize()
   )
-  body = '\n\n'.join(f'::: dopamine.{module}' for module in modules)
+  body = '\n\n'.join(
+    f'::: dopamine.{module}\n    options: {{filters: ["{shown()}"]}}'
+    for module in modules
+  )
   return f'# {title}\n\n{body}\n'
+
+
+def shown() -> str:
+  """What mkdocstrings leaves out: what is private, but for an agent's hooks."""
+  text = (ROOT / 'docs/extending.md').read_text('utf-8')
+  table = text.partition('### The hooks')[2].partition('\n\n`batch`')[0]
+  hooks = re.findall(r'`_(\w+)\(', table)
+  return f'!^_(?!(?:{"|".join(hooks)})$)'
 
 
 if __name__ == '__main__':

@@ -103,12 +103,14 @@ def test_what_is_not_run_is_listed(languages, listed):
 
 @pytest.mark.no_backend
 def test_no_command_is_in_a_block_without_a_language():
-  command = re.compile(r'^ {4,}\S*(?:python -|python \S+\.py|make |pip ).*', re.M)
+  command = re.compile(
+    r'^ {4,}\S*(?:python -|python \S+\.py|make |pip ).*', re.M
+  )
   texts = [BLOCK.sub('', page.read_text('utf-8')) for page in PAGES]
   assert [found for text in texts for found in command.findall(text)] == []
 
 
-# Links --------------------------------------------------------------------------
+# Links ------------------------------------------------------------------------
 
 
 def anchors(page):
@@ -153,7 +155,7 @@ def test_every_page_is_on_the_site(tmp_path):
       assert path.is_dir() or path.with_suffix('.py').exists(), module
 
 
-# Running them -------------------------------------------------------------------
+# Running them -----------------------------------------------------------------
 
 
 def shortened():

@@ -1,4 +1,4 @@
-"""A Python that is warm: it has imported what takes long, and forks per command.
+"""A Python that is warm: it has imported what is slow, and forks per command.
 
 `Python(folder)` puts a `python` into `folder/bin` that hands its words to this
 one, which runs them as a process of their own: flags, signals, working folder
@@ -105,7 +105,11 @@ def serve(address: str) -> None:
           client.close()
           for number, fd in enumerate(fds):
             os.dup2(fd, number)
-          sys.stdin, sys.stdout, sys.stderr = open(0), open(1, 'w'), open(2, 'w')
+          sys.stdin, sys.stdout, sys.stderr = (
+            open(0),
+            open(1, 'w'),
+            open(2, 'w'),
+          )
           run(*json.loads(words))
           return
         for fd in fds:
