@@ -46,6 +46,9 @@ REFERENCE = {
     networks.atari networks.vectors networks.distributional networks.rainbow
     networks.perceptron networks.fourier networks.parts networks.wrapped""",
   'losses': 'losses optimizers',
+  'analysis': """
+    analysis.writer analysis.comparing analysis.runs analysis.statistics
+    analysis.published analysis.twins analysis.figures""",
   'utils': """
     colab.utils utils.agent_visualizer utils.atari_plotter utils.bar_plotter
     utils.line_plotter utils.plotter utils.example_viz_lib safe_pickle seeding

@@ -36,14 +36,12 @@ NOT_RUN = {
   '.venv/bin/tensorboard --logdir /tmp/dqn_cartpole': 'serves until Ctrl-C',
   'python -m dopamine.utils.example_viz': 'needs weights that Google published',
   'KERAS_BACKEND=tensorflow python -m pytest -m slow': 'takes hours',
-  'python -m dopamine.analysis': 'is being written',
   'python benchmarks/checkpoint.py': MEASURES,
   'python benchmarks/throughput.py --backend tensorflow': MEASURES,
   'python benchmarks/throughput.py --backend jax': MEASURES,
   'python benchmarks/throughput.py --profile': MEASURES,
 }
 PYTHON_NOT_RUN = {
-  'from dopamine import analysis': 'is being written',
   '@gin.configurable\nclass DoubleDQNAgent': 'is examples/double_dqn.py',
   '  def __init__(self, *args, temperature=0.1': 'is a part of a class',
   'from dopamine.discrete_domains import run_experiment\nfrom examples': (
