@@ -36,6 +36,7 @@ NOT_RUN = {
   '.venv/bin/tensorboard --logdir /tmp/dqn_cartpole': 'serves until Ctrl-C',
   'python -m dopamine.utils.example_viz': 'needs weights that Google published',
   'KERAS_BACKEND=tensorflow python -m pytest -m slow': 'takes hours',
+  '.venv/bin/pip install jupyterlab': 'needs a network, and serves',
   'python benchmarks/checkpoint.py': MEASURES,
   'python benchmarks/throughput.py --backend tensorflow': MEASURES,
   'python benchmarks/throughput.py --backend jax': MEASURES,
@@ -72,7 +73,7 @@ def commands(page):
   return [code for mark, code in blocks(page, 'sh') if mark == 'run']
 
 
-# What is run, and what is not ---------------------------------------------------
+# What is run, and what is not -------------------------------------------------
 
 
 @pytest.mark.no_backend
@@ -144,7 +145,8 @@ def test_every_page_is_on_the_site(tmp_path):
   finally:
     sys.path.remove(str(ROOT / 'docs'))
   nav = re.findall(r'[\w/]+\.md', (ROOT / 'mkdocs.yml').read_text())
-  on_site = {pages.place(page) for page in [*PAGES, ROOT / 'CHANGELOG.md']}
+  found = *PAGES, ROOT / 'CHANGELOG.md', *(ROOT / 'docs').rglob('*.ipynb')
+  on_site = set(map(pages.place, found))
   reference = {f'reference/{name}.md' for name in pages.REFERENCE}
   assert set(nav) == on_site | reference and len(nav) == len(set(nav))
   for modules in pages.REFERENCE.values():
