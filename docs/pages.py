@@ -165,7 +165,8 @@ def notebook(path: pathlib.Path, folder: pathlib.Path) -> str:
   )
   for name, picture in resources['outputs'].items():
     (folder / name).write_bytes(picture)
-  return text
+  title, rest = text.split('\n', 1)
+  return f'{title}\n\nThis is the notebook `{name_of(path)}`.\n{rest}'
 
 
 def reference(name: str, modules: list[str]) -> str:
