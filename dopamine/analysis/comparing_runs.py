@@ -42,6 +42,12 @@ def compare_runs(
       f'no run has a return of the {settings.phase} phase: '
       + ('; '.join(remarks) or 'give the folder of a run')
     )
+  tasks = {run.task for run in kept}
+  if unknown := sorted(settings.scale.keys() - tasks):
+    raise errors.SettingError(
+      f'the scale has {", ".join(unknown)}, of which there is no run; there are '
+      f'{", ".join(sorted(tasks))}'
+    )
   groups = _groups(kept)
   horizons, of_horizons = _horizons(kept)
   remarks += _of_twice(groups) + of_horizons

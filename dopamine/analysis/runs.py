@@ -197,6 +197,7 @@ def read_run(path: str, agent: str = '', task: str = '') -> Run:
   """
   data, _ = utils.load_statistics(os.path.join(path, 'logs'), verbose=False)
   settings = run_record.settings(_text(path, 'operative_config.gin'))
+  settings |= _backend(path)
   train, steps = _of_phase(data, 'train')
   evaluated, _ = _of_phase(data, 'eval')
   run = Run(
@@ -217,6 +218,13 @@ def _text(path: str, name: str) -> str:
   if not os.path.isfile(file):
     return ''
   return atomic.read_file(file, 10**7).decode('utf-8', 'replace')
+
+
+def _backend(path: str) -> dict[str, str]:
+  """TensorFlow or JAX, as a setting: they start from other weights."""
+  text = _text(path, 'run.json')
+  device = atomic.json_object(text, path).get('device') if text else None
+  return {'backend': str(device).split(' ')[0]} if device else {}
 
 
 def _seed(path: str) -> int | None:

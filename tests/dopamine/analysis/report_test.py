@@ -104,6 +104,10 @@ def test_a_scale_of_ones_own_makes_tasks_comparable(tmp_path):
   assert any('no common scale' in remark for remark in report.remarks)
   scale = {'CartPole-v0': (0, 200), 'Acrobot-v0': (-500, 0)}
   report = analysis.report(runs, scale=scale, **few())
+  with pytest.raises(
+    ValueError, match='has CartPole, of which .* Acrobot-v0, C'
+  ):
+    analysis.report(runs, scale={'CartPole': (0, 200)}, **few())
   assert_allclose(report.scores['DQN'], [[0.5, 0.5]])
 
 

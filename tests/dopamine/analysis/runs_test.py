@@ -178,6 +178,16 @@ def test_parameters_of_one_name_are_told_apart(tmp_path):
   assert found['a'] == 'DQN, A.x=1, B.x=1'
 
 
+def test_the_two_backends_are_told_apart(tmp_path):
+  for name, device in (('a', 'tensorflow 2.21.0 on cpu'), ('b', 'jax 0.10 on')):
+    path = write_run(tmp_path / name, [1.0])
+    (path / 'run.json').write_text(json.dumps({'device': device}))
+  runs = analysis.read_runs(str(tmp_path))
+  assert [run.agent for run in runs] == [
+    *('DQN, backend=tensorflow', 'DQN, backend=jax')
+  ]
+
+
 def test_settings_that_belong_to_a_task_are_in_no_label(tmp_path):
   write_run(tmp_path / 'a', [1.0], task='Pong', more='DQNAgent.gamma = 0.9')
   write_run(tmp_path / 'b', [1.0], task='Qbert', more='DQNAgent.gamma = 0.8')
