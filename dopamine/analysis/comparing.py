@@ -56,6 +56,11 @@ class Settings:
     ):
       if value < 1:
         raise errors.SettingError(f'{name}={value}: give 1 or more')
+    sources = {source for source, _ in published.TWINS}
+    if self.source is not None and self.source not in sources:
+      raise errors.SettingError(
+        f'source={self.source!r}: there are {", ".join(sorted(sources))}'
+      )
     for task, (low, high) in self.scale.items():
       if not low < high:
         raise errors.SettingError(
@@ -231,6 +236,9 @@ def make_row(
   return Row(agent, task, scores, mean, steps)
 
 
+_GAP = 'Optimality gap'  # Of returns there is none: nothing says what 1 is.
+
+
 def with_aggregates(
   report: Report, games: Sequence[str], scores: Mapping[str, np.ndarray]
 ) -> Report:
@@ -253,6 +261,7 @@ def with_aggregates(
       agent: {
         name: statistics.interval(array, aggregate, **how)
         for name, aggregate in statistics.AGGREGATES.items()
+        if name != _GAP or not report.scale.startswith('returns')
       }
       for agent, array in scores.items()
     },

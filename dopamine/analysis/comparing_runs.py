@@ -27,34 +27,27 @@ def compare_runs(
   Raises:
     ValueError: no run has a return in this phase.
   """
-  remarks: list[str] = []
-  kept = []
-  for run in runs:
-    if np.isfinite(run.returns(settings.phase)).any():
-      kept.append(run)
-    else:
-      remarks.append(
-        f'{run.path} is left out: no episode of its {settings.phase} phase has '
-        'ended'
-      )
-  if not kept:
-    raise errors.SettingError(
-      f'no run has a return of the {settings.phase} phase: '
-      + ('; '.join(remarks) or 'give the folder of a run')
-    )
+  kept, remarks = _kept(runs, settings.phase)
   tasks = {run.task for run in kept}
   if unknown := sorted(settings.scale.keys() - tasks):
     raise errors.SettingError(
-      f'the scale has {", ".join(unknown)}, of which there is no run; there are '
-      f'{", ".join(sorted(tasks))}'
+      f'the scale has {", ".join(unknown)}, of which there is no run; there '
+      f'are {", ".join(sorted(tasks))}'
     )
   groups = _groups(kept)
   horizons, of_horizons = _horizons(kept)
   remarks += _of_twice(groups) + of_horizons
+  spans = {
+    task: _span([r for r in kept if r.task == task], settings.last)
+    for task in tasks
+  }
   table = tuple(
     comparing.make_row(
-      *(agent, task, _scores(members, horizons[task], settings)),
-      *(horizons[task], settings),
+      agent,
+      task,
+      _scores(members, horizons[task], spans[task], settings.phase),
+      horizons[task],
+      settings,
     )
     for (agent, task), members in groups.items()
   )
@@ -69,6 +62,41 @@ def compare_runs(
     )
   remarks = [*comparing.remarks_of_few(report), *of_aggregates, *remarks]
   return dataclasses.replace(report, remarks=tuple(remarks))
+
+
+def _kept(
+  runs: Sequence[runs_lib.Run], phase: str
+) -> tuple[list[runs_lib.Run], list[str]]:
+  """The runs that count, and why others do not."""
+  longest: dict[tuple[str, str], float] = {}
+  for run in runs:
+    group = run.agent, run.task
+    longest[group] = max(run.agent_steps[-1], longest.get(group, 0))
+  kept, silent, short = [], [], []
+  for run in runs:
+    if not np.isfinite(run.returns(phase)).any():
+      silent.append(run.path)
+    elif run.agent_steps[-1] < longest[run.agent, run.task] / 2:
+      short.append(run.path)
+    else:
+      kept.append(run)
+  remarks = []
+  if short:
+    remarks.append(
+      'LEFT OUT: runs that have come less than half as far as another of their '
+      f'agent: {"; ".join(short)}'
+    )
+  if silent:
+    remarks.append(
+      f'without a return of the {phase} phase, and left out: '
+      f'{"; ".join(dict.fromkeys(silent))}'
+    )
+  if not kept:
+    raise errors.SettingError(
+      f'no run has a return of the {phase} phase: '
+      + ('; '.join(dict.fromkeys(silent)) or 'give the folder of a run')
+    )
+  return kept, remarks
 
 
 _Groups = dict[tuple[str, str], list[runs_lib.Run]]
@@ -103,19 +131,28 @@ def _horizons(
   return horizons, remarks
 
 
+def _span(runs: Sequence[runs_lib.Run], last: int) -> float:
+  """Agent steps of the last iterations: of the longest, where they differ."""
+  lengths = [np.median(np.diff(r.agent_steps, prepend=0)) for r in runs]
+  return last * float(max(lengths))
+
+
 def _scores(
-  runs: Sequence[runs_lib.Run], horizon: float, settings: comparing.Settings
+  runs: Sequence[runs_lib.Run], horizon: float, span: float, phase: str
 ) -> np.ndarray:
-  """`[R]`: the mean of the last iterations up to the horizon."""
+  """`[R]`: the mean of the iterations of a span that ends at the horizon."""
   found = []
   for run in runs:
-    end = int(np.argmin(np.abs(run.agent_steps - horizon))) + 1
-    returns = run.returns(settings.phase)[:end][-settings.last :]
-    returns = returns[np.isfinite(returns)]
-    if not len(returns):  # No episode ended lately: the last that did counts.
-      known = run.returns(settings.phase)[:end]
-      returns = known[np.isfinite(known)][-1:]
-    found.append(np.mean(returns) if len(returns) else np.nan)
+    end = int(np.argmin(np.abs(run.agent_steps - horizon)))
+    middles = run.agent_steps - np.diff(run.agent_steps, prepend=0) / 2
+    in_span = middles > run.agent_steps[end] - span
+    in_span[end + 1 :] = False
+    returns = run.returns(phase)
+    is_known = np.isfinite(returns)
+    if not (in_span & is_known).any():  # The last that there is counts.
+      in_span = np.cumsum(is_known) == np.cumsum(is_known)[end]
+    counted = returns[in_span & is_known]
+    found.append(np.mean(counted) if len(counted) else np.nan)
   return np.array(found)
 
 
@@ -157,23 +194,7 @@ def _aggregated(
   report: comparing.Report, groups: _Groups
 ) -> tuple[comparing.Report, list[str]]:
   """Adds aggregates over the tasks that all agents have; and remarks."""
-  remarks: list[str] = []
-  tasks = list(dict.fromkeys(task for _, task in groups))
-  common = [
-    task
-    for task in tasks
-    if all(
-      (agent, task) in groups
-      and np.isfinite(_of_row(report, agent, task)).all()
-      for agent in report.agents
-    )
-  ]
-  if len(common) < len(tasks):
-    left_out = ', '.join(task for task in tasks if task not in common)
-    remarks.append(
-      f'not all agents have {left_out}: left out of all that is computed over '
-      'several tasks'
-    )
+  common, remarks = _common(report, groups)
   if not common:
     return report, remarks
   raw, of_runs = _matrix(report, common)
@@ -201,6 +222,41 @@ def _aggregated(
     dataclasses.replace(report, scale=name), games, scaled
   )
   return _with_efficiency(report, groups, scale), remarks
+
+
+def _common(
+  report: comparing.Report, groups: _Groups
+) -> tuple[list[str], list[str]]:
+  """The tasks of which all agents have runs enough; and why others not."""
+  tasks = list(dict.fromkeys(task for _, task in groups))
+  most = {
+    agent: max(len(g) for (a, _), g in groups.items() if a == agent)
+    for agent in report.agents
+  }
+  missing, few, common = [], [], []
+  for task in tasks:
+    rows = {r.agent: r.scores for r in report.table if r.task == task}
+    if (
+      len(rows) < len(most)
+      or not np.isfinite(np.concatenate([*rows.values()])).all()
+    ):
+      missing.append(task)
+    elif any(2 * len(rows[agent]) < most[agent] for agent in most):
+      few.append(task)
+    else:
+      common.append(task)
+  remarks = []
+  everything = 'all that is computed over several tasks'
+  if few:
+    remarks.append(
+      f'LEFT OUT of {everything}: {", ".join(few)}, where an agent has less '
+      'than half of the runs that it has elsewhere'
+    )
+  if missing:
+    remarks.append(
+      f'not all agents have {", ".join(missing)}: left out of {everything}'
+    )
+  return common, remarks
 
 
 def _of_row(report: comparing.Report, agent: str, task: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The figures of a report, for a paper: matplotlib."""
 
 from collections.abc import Callable, Sequence
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,11 @@ def style(i: int) -> dict[str, str]:
   """Colour and dashes of the agent at a place."""
   dashes = DASHES[i // len(COLORS) % len(DASHES)]
   return {'color': COLORS[i % len(COLORS)], 'linestyle': dashes}
+
+
+def _wrapped(text: str, width: int = 28) -> str:
+  """A label in lines."""
+  return textwrap.fill(text, width, break_on_hyphens=False)
 
 
 def _figure(width: float, height: float) -> Any:
@@ -97,9 +103,10 @@ def curves(report: comparing.Report) -> Any:
 
 def _legend(figure: Any, lines: dict[str, Any]) -> None:
   figure.legend(
-    *(list(lines.values()), list(lines)),
+    list(lines.values()),
+    [_wrapped(name, 40) for name in lines],
     loc='outside upper center',
-    ncols=min(len(lines), 3 if max(map(len, lines)) > 20 else 6),
+    ncols=min(len(lines), 2 if max(map(len, lines)) > 20 else 6),
     fontsize=8,
     frameon=False,
   )
@@ -107,8 +114,8 @@ def _legend(figure: Any, lines: dict[str, Any]) -> None:
 
 def aggregates(report: comparing.Report) -> Any:
   """A column for each aggregate, a row for each agent."""
-  names = list(statistics.AGGREGATES)
-  figure = _figure(9, 0.9 + 0.32 * len(report.agents))
+  names = list(report.aggregates[report.agents[0]])
+  figure = _figure(9, 0.9 + _height(report.agents))
   axes = figure.subplots(1, len(names), sharey=True)
   for axis, name in zip(axes, names, strict=True):
     for i, agent in enumerate(report.agents):
@@ -125,8 +132,14 @@ def _bar(axis: Any, i: int, interval: statistics.Interval, color: str) -> None:
   axis.plot([value, value], [i - 0.3, i + 0.3], color='black', lw=1.2)
 
 
+def _height(names: Sequence[str]) -> float:
+  """Inches of the rows of a figure."""
+  lines = max(_wrapped(name).count('\n') + 1 for name in names)
+  return max(0.32, 0.16 * lines) * len(names)
+
+
 def _rows(axis: Any, names: Sequence[str]) -> None:
-  axis.set_yticks(range(len(names)), names, fontsize=8)
+  axis.set_yticks(range(len(names)), [*map(_wrapped, names)], fontsize=8)
   axis.set_ylim(len(names) - 0.5, -0.5)
   axis.tick_params(axis='x', labelsize=7)
   axis.grid(axis='x', alpha=0.25)
@@ -137,7 +150,9 @@ def profiles(report: comparing.Report) -> Any:
   figure = _figure(6.4, 4)
   axis = figure.subplots()
   for i, agent in enumerate(report.agents):
-    _band(axis, report.thresholds, report.profiles[agent], i, label=agent)
+    _band(
+      axis, report.thresholds, report.profiles[agent], i, label=_wrapped(agent)
+    )
   axis.set(xlabel='threshold', ylabel='share of runs above it')
   axis.set_title(report.scale, fontsize=9)
   axis.set_ylim(0, 1)
@@ -148,12 +163,13 @@ def profiles(report: comparing.Report) -> Any:
 
 def improvement(report: comparing.Report) -> Any:
   """P(X > Y) of all pairs."""
-  figure = _figure(6.4, 1.1 + 0.32 * len(report.improvement))
+  pairs = [f'{x} > {y}' for x, y in report.improvement]
+  figure = _figure(6.4, 1.1 + _height(pairs))
   axis = figure.subplots()
   for i, interval in enumerate(report.improvement.values()):
     _bar(axis, i, interval, COLORS[0])
   axis.axvline(0.5, color='black', lw=0.8, ls=':')
-  _rows(axis, [f'{x} > {y}' for x, y in report.improvement])
+  _rows(axis, pairs)
   axis.set_xlim(0, 1)
   axis.set_xlabel('P(X > Y)', fontsize=9)
   return figure
@@ -165,7 +181,7 @@ def efficiency(report: comparing.Report) -> Any:
   axis = figure.subplots()
   for i, agent in enumerate(report.agents):
     steps = report.efficiency_steps / 1e6
-    _band(axis, steps, report.efficiency[agent], i, label=agent)
+    _band(axis, steps, report.efficiency[agent], i, label=_wrapped(agent))
   axis.set(xlabel='million agent steps', ylabel='interquartile mean')
   axis.set_title(report.scale, fontsize=9)
   axis.grid(alpha=0.25)
@@ -195,7 +211,8 @@ def bands(report: comparing.Report) -> Any:
     axis.plot(
       x, comparison.mean, 'o', color=COLORS[1], ms=4, label='these runs'
     )
-    axis.set_title(f'{comparison.agent}, {band.game}', fontsize=9)
+    title = _wrapped(f'{comparison.agent}, {band.game}', 32)
+    axis.set_title(title, fontsize=9)
     axis.tick_params(labelsize=7)
     axis.grid(alpha=0.25)
   for axis in axes[len(found) :]:
@@ -226,7 +243,7 @@ def _map(report: comparing.Report) -> Any:
     image = axis.imshow(away, cmap='RdBu_r', vmin=-2, vmax=2, aspect='auto')
     axis.set_yticks(range(len(found)), [c.band.game for c in found], fontsize=6)
     axis.set_xticks(range(len(points)), [f'{x:g}' for x in points], fontsize=5)
-    axis.set_title(agent, fontsize=8)
+    axis.set_title(_wrapped(agent), fontsize=8)
   figure.supxlabel('million frames', fontsize=9)
   figure.colorbar(image, ax=axes, label='within 1: in the band', aspect=60)
   return figure
@@ -238,9 +255,9 @@ def _points(comparison: Any) -> np.ndarray:
 
 def drawings(
   report: comparing.Report,
-) -> dict[str, Callable[[comparing.Report], Any]]:
-  """What there is to draw of a report, by name."""
-  found: dict[str, tuple[Any, Callable]] = {
+) -> dict[str, tuple[Any, Callable[[comparing.Report], Any]]]:
+  """What is drawn of a report: name -> what of it, if anything, and how."""
+  return {
     'curves': (report.curves, curves),
     'aggregates': (report.aggregates, aggregates),
     'profiles': (report.profiles, profiles),
@@ -248,4 +265,3 @@ def drawings(
     'efficiency': (report.efficiency, efficiency),
     'published_band': (report.comparisons, bands),
   }
-  return {name: draw for name, (content, draw) in found.items() if content}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 import html
 import importlib.resources
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,7 @@ def _body(report: comparing.Report, drawn: _Figures) -> Iterable[str]:
     )
     yield _panel(
       'That a run of X is above one of Y: the mean over '
-      f'{len(report.improvement_games)} tasks',
+      f'{tables.tasks(len(report.improvement_games))}',
       figure,
       is_open=True,
     )
@@ -213,7 +214,7 @@ def _body(report: comparing.Report, drawn: _Figures) -> Iterable[str]:
 
 
 def _loudness(remark: str) -> str:
-  return ' class="loud"' if remark.split(' ')[0].isupper() else ''
+  return ' class="loud"' if re.match('[A-Z]{3,} [A-Z]{3,}', remark) else ''
 
 
 def _escaped(report: comparing.Report) -> dict[tuple[str, str], Any]:
@@ -229,8 +230,9 @@ def _summary(report: comparing.Report) -> str:
   if report.runs:
     tasks = {run.task for run in report.runs}
     what = (
-      f'{len(report.runs)} runs of {len(report.agents)} agents on {len(tasks)} '
-      f'tasks. {tables.name_of_scores(report)}s, undiscounted; the score of a '
+      f'{len(report.runs)} runs of {len(report.agents)} agents on '
+      f'{tables.tasks(len(tasks))}. {tables.name_of_scores(report)}s, '
+      'undiscounted; the score of a '
       f'run is the mean over the last {settings.last} iterations that all runs '
       'of its task have.'
     )
@@ -271,9 +273,10 @@ def _aggregates(
   yield '<h2>Aggregates</h2>'
   yield (
     f'<p class="faint">{html.escape(report.scale)}; '
-    f'{len(report.games)} tasks: {html.escape(", ".join(report.games))}.</p>'
+    f'{tables.tasks(len(report.games))}: '
+    f'{html.escape(", ".join(report.games))}.</p>'
   )
-  for name in ('IQM', 'Median', 'Mean', 'Optimality gap'):
+  for name in report.aggregates[report.agents[0]]:
     intervals = {
       html.escape(agent): found[name]
       for agent, found in report.aggregates.items()

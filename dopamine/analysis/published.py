@@ -94,7 +94,7 @@ class Twin:
     loss: the same.
     network: the same.
     gin_file: which of ours has their settings.
-    but: what differs in any case, '' for nothing.
+    but: what differs in any case, a sentence each.
   """
 
   source: str
@@ -103,12 +103,15 @@ class Twin:
   loss: str
   network: str
   gin_file: str
-  but: str = ''
+  but: tuple[str, ...] = ()
 
 
 NATURE = 'Nature DQN (Mnih et al., 2015)'
 IMPALA = 'Impala (Espeholt et al., 2018)'
-_TIMEOUTS = 'time-outs were stored as terminals (Runner.timeouts_are_terminal)'
+AS_TERMINALS = (
+  'time-outs were stored as terminals (Runner.timeouts_are_terminal)'
+)
+_DROPPED = 'transitions that a time-out cuts off were dropped'
 _CROSS, _HUBER, _QUANTILE = 'cross-entropy', 'Huber', 'quantile Huber'
 _UNWEIGHTED = (
   'importance weights of prioritised replay were left out of the loss'
@@ -141,7 +144,7 @@ def _twins() -> dict[tuple[str, str], Twin]:
       gin_file=_path('implicit_quantile', 'implicit_quantile'),
     ),
   ]
-  found = [dataclasses.replace(twin, but=_TIMEOUTS) for twin in found]
+  found = [dataclasses.replace(twin, but=(AS_TERMINALS,)) for twin in found]
   for source, network, names in (
     (legacy, NATURE, ('DQN', 'QR-DQN')),
     ('dopamine_jax_nature_cnn', NATURE, _PARTS),
@@ -152,7 +155,8 @@ def _twins() -> dict[tuple[str, str], Twin]:
       loss, folder, file, but = _PARTS[name]
       agent = of_legacy[name] if source == legacy else name
       path = _path(folder, file, 'jax/')
-      found.append(Twin(source, agent, 'Adam', loss, network, path, but))
+      sentences = (_DROPPED, but) if but else (_DROPPED,)
+      found.append(Twin(source, agent, 'Adam', loss, network, path, sentences))
   return {(twin.source, twin.agent): twin for twin in found}
 
 
@@ -412,7 +416,7 @@ def compare_returns(
   coverage: float = 0.95,
   source: str | None = None,
   label: str = '',
-  differences: tuple[str, ...] = (),
+  differences: tuple[str, ...] | None = None,
 ) -> Comparison:
   """Returns how the mean of runs stands to the published band.
 
@@ -424,7 +428,7 @@ def compare_returns(
     coverage: of the band.
     source: see `find_twin`.
     label: of the runs; '' is the agent.
-    differences: to be named, beside those that hold in any case.
+    differences: to be named; None is those that hold in any case.
 
   Raises:
     ValueError: nothing was published of this, or no point is in the table.
@@ -443,8 +447,9 @@ def compare_returns(
       'the runs have returns at none of these'
     )
   at = band.millions_of_frames.astype(int) - 1
-  but = (band.twin.but,) if band.twin.but else ()
-  return Comparison(label or agent, band, mean[at], (*but, *differences))
+  if differences is None:
+    differences = band.twin.but
+  return Comparison(label or agent, band, mean[at], differences)
 
 
 def published_millions() -> np.ndarray:

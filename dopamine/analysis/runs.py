@@ -1,7 +1,6 @@
 """Reads what is compared: folders of runs, and published curves in JSON."""
 
-import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import itertools
 import multiprocessing
@@ -9,35 +8,17 @@ import os
 import re
 from typing import Any
 
+from absl import logging
 import numpy as np
 
+from dopamine.analysis import naming
 from dopamine.analysis import published
 from dopamine.colab import utils
 from dopamine.files import atomic
 from dopamine.runs import run_record
 from dopamine.settings import errors
 
-LABELS = {
-  'dqn': 'DQN',
-  'c51': 'C51',
-  'rainbow': 'Rainbow',
-  'full_rainbow': 'Full Rainbow',
-  'quantile': 'QR-DQN',
-  'implicit_quantile': 'IQN',
-}
-LABELS |= {f'jax_{name}': f'{label} (JAX)' for name, label in LABELS.items()}
-
 _MANY = 50  # Runs that are worth more processes.
-
-# Settings that do not change what is learnt; games are compared apart.
-_NO_MATTER = re.compile(
-  r'(.*\.)?(seed|game_name|environment_name|version|num_iterations|tf_device|'
-  r'allow_\w+|checkpoint_\w+|log_\w+|logging_\w+|live_figures|keep_videos|'
-  r'record_video_every|debug_mode|summary_\w+|max_tf_checkpoints_to_keep|'
-  r'eval_mode|use_staging|wrapped_memory|render_mode|create_environment_fn)'
-)
-# Those that only evaluation knows.
-_OF_EVALUATION = re.compile(r'(.*\.)?(evaluation_steps|epsilon_eval|schedule)')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,30 +57,8 @@ class Run:
     return {'train': self.train, 'eval': self.eval}[phase]
 
   def setting(self, name: str) -> Any:
-    """The value of a parameter, by its last word; None where it is unknown.
-
-    Where several have this name, the one of the agent counts.
-    """
-    found = {
-      owner: text
-      for key, text in self.settings.items()
-      for owner, _, last in [key.rpartition('.')]
-      if last == name
-    }
-    if not found:
-      return None
-    return literal(
-      next((v for k, v in found.items() if 'Agent' in k), None)
-      or next(iter(found.values()))
-    )
-
-
-def literal(text: str) -> Any:
-  """The value of a text; the text itself of a reference."""
-  try:
-    return ast.literal_eval(text)
-  except (SyntaxError, ValueError):
-    return text
+    """The value of a parameter, by its last word; None where it is unknown."""
+    return naming.setting(self.settings, name)
 
 
 # Many -------------------------------------------------------------------------
@@ -126,26 +85,32 @@ def read_runs(
   """
   if phase not in ('train', 'eval'):
     raise errors.SettingError(f"phase={phase!r}: give 'train' or 'eval'")
-  found: list[Run] = []
   folders: dict[str, tuple[str, str]] = {}
+  files: dict[str, str] = {}
   for text in [paths] if isinstance(paths, str | os.PathLike) else paths:
     agent, task, path = _parts(os.fspath(text))
     path = os.path.abspath(os.path.expanduser(path))
     if not os.path.exists(path):
       raise errors.SettingError(f'there is no {path}: give the folder of a run')
-    if files := _published_files(path):
-      found += [run for f in files for run in read_published(f, agent)]
-      continue
-    below = list(_folders(path))
-    if not below:
+    found, curves_ = _below(os.path.realpath(path))
+    if not found and not curves_:
       raise errors.SettingError(
         f'there is no run in {path}: a run has its statistics in logs/log_N '
         'once its first iteration is done'
       )
-    for folder in below:  # Once, whatever names it.
-      folders.setdefault(folder, (agent, task))
+    for folder in found:  # Once, whatever names it; a label holds.
+      folders[folder] = max((agent, task), folders.get(folder, ('', '')))
+    for file in curves_:
+      files[file] = max(agent, files.get(file, ''))
   words = [(folder, *names) for folder, names in folders.items()]
-  return _labelled([*_read_all(words, processes), *found], phase)
+  runs = list(_read_all(words, processes))
+  for file, label in files.items():
+    runs += read_published(file, label)
+  labels = naming.labels([(r.agent, r.task, r.settings) for r in runs], phase)
+  return [
+    dataclasses.replace(run, agent=label)
+    for run, label in zip(runs, labels, strict=True)
+  ]
 
 
 def _read_all(
@@ -161,23 +126,41 @@ def _read_all(
 
 def _parts(text: str) -> tuple[str, str, str]:
   """Agent, task and path of `AGENT/TASK=PATH`, '' where it does not say."""
-  name, equals, path = text.partition('=')
-  if not equals or os.path.exists(text):
+  if os.path.exists(os.path.expanduser(text)) or '=' not in text:
     return '', '', text
-  agent, _, task = name.partition('/')
+  ends = [i for i, letter in enumerate(text) if letter == '=']
+  paths = [text[i + 1 :] for i in ends]
+  there = [p for p in paths if os.path.exists(os.path.expanduser(p))]
+  path = there[0] if there else paths[0]
+  agent, _, task = text.removesuffix(f'={path}').partition('/')
   return agent, task, path
 
 
-def _folders(path: str) -> Iterator[str]:
-  """The folders of runs at and below a path, in order."""
-  path = os.path.realpath(path)
+def _below(path: str) -> tuple[list[str], list[str]]:
+  """The folders of runs at and below a path, and files of published curves."""
+  if os.path.isfile(path):
+    return [], [path] if path.endswith('.json') else []
   if os.path.basename(path) == 'logs' and utils.get_latest_file(path):
     path = os.path.dirname(path)
-  for folder, names, _ in os.walk(path, followlinks=False):
+  runs, curves_, unfinished = [], [], []
+  for folder, names, files in os.walk(path, followlinks=False):
     names.sort()
     if utils.get_latest_file(os.path.join(folder, 'logs')):
-      yield folder
+      runs.append(folder)
       names.clear()
+    elif 'operative_config.gin' in files:
+      unfinished.append(folder)
+      names.clear()
+    curves_ += [
+      os.path.join(folder, name)
+      for name in sorted(files)
+      if name.endswith('.json') and published.find_game(name[:-5])
+    ]
+  if unfinished:
+    logging.warning(
+      'Without a finished iteration, and left out: %s', ', '.join(unfinished)
+    )
+  return runs, curves_
 
 
 # One --------------------------------------------------------------------------
@@ -195,21 +178,33 @@ def read_run(path: str, agent: str = '', task: str = '') -> Run:
   Raises:
     ValueError: nothing tells the task, or the log is damaged.
   """
-  data, _ = utils.load_statistics(os.path.join(path, 'logs'), verbose=False)
+  try:
+    data, _ = utils.load_statistics(os.path.join(path, 'logs'), verbose=False)
+  except atomic.DamagedError as error:
+    raise atomic.DamagedError(
+      f'{error}: remove this file, so that an older one beside it is read; or '
+      'leave the run out'
+    ) from error
   settings = run_record.settings(_text(path, 'operative_config.gin'))
   settings |= _backend(path)
   train, steps = _of_phase(data, 'train')
   evaluated, _ = _of_phase(data, 'eval')
-  run = Run(
-    *(path, '', '', '', _seed(path)),
-    *(np.cumsum(steps), train, evaluated, settings),
-  )
-  name = _known(agent) or _agent_name(run) or _known(_of_path(path))
-  return dataclasses.replace(
-    run,
-    agent=agent or LABELS.get(name, name) or _of_path(path),
+  of_path = naming.of_path(path)
+  name = naming.agent_name(settings)
+  # What a run says of itself decides what it is, a label how it is called.
+  name = name or naming.known_agent(agent) or naming.known_agent(of_path)
+  return Run(
+    path=path,
+    agent=naming.LABELS.get(agent, agent)
+    or naming.LABELS.get(name, name)
+    or of_path,
     agent_name=name,
-    task=_canonical(task) or _task(run),
+    task=naming.canonical(task) or naming.task(settings, path),
+    seed=_seed(path),
+    agent_steps=np.cumsum(steps),
+    train=train,
+    eval=evaluated,
+    settings=settings,
   )
 
 
@@ -236,7 +231,11 @@ def _seed(path: str) -> int | None:
 def _of_phase(
   data: Mapping[str, Mapping[str, Sequence[float]]], phase: str
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Mean return, and agent steps, of each iteration; NaN for no episode."""
+  """Mean return, and agent steps, of each iteration; NaN for no episode.
+
+  Of an iteration that is not in the log, as Dopamine left them where a log was
+  lost, the steps are taken for those of the others.
+  """
   pattern = re.compile(rf'{utils.ITERATION_PREFIX}(\d+)')
   numbers = [int(m[1]) for m in map(pattern.fullmatch, data) if m]
   returns = np.full(max(numbers, default=-1) + 1, np.nan)
@@ -245,159 +244,15 @@ def _of_phase(
     statistics = data[f'{utils.ITERATION_PREFIX}{i}']
     values = statistics.get(f'{phase}_episode_returns', ())
     if len(values):
-      returns[i] = np.mean(np.asarray(values, np.float64))
+      mean = np.mean(np.asarray(values, np.float64))
+      returns[i] = mean if np.isfinite(mean) else np.nan
     steps[i] = np.sum(statistics.get(f'{phase}_episode_lengths', ()))
+  if numbers:
+    steps[np.isnan(steps)] = np.nanmean(steps)
   return returns, steps
 
 
-def _last(settings: Mapping[str, str], name: str) -> str | None:
-  """The value of the parameter that ends with a name."""
-  return next(
-    (v for k, v in settings.items() if f'.{k}'.endswith(f'.{name}')), None
-  )
-
-
-def _agent_name(run: Run) -> str:
-  settings = run.settings
-  made = _last(settings, 'create_agent_fn')
-  text = _last(settings, 'create_agent.agent_name')
-  if text is None or (made and not made.endswith('create_agent')):
-    text = made
-  if text in (None, 'None'):
-    return ''
-  name = _referred(str(literal(text)))
-  if name.removeprefix('jax_') == 'rainbow' and _is_c51(run):
-    return name.replace('rainbow', 'c51')
-  return name
-
-
-def _referred(text: str) -> str:
-  """The name in a reference of gin, '@module.Name()'; any other text as it is.
-
-  >>> _referred('@mine.MyAgent')
-  'MyAgent'
-  """
-  if not text.startswith('@'):
-    return text
-  return text.removesuffix('()').rpartition('.')[-1].lstrip('@')
-
-
-def _is_c51(run: Run) -> bool:
-  """Whether it is Rainbow without what Rainbow adds."""
-  return (
-    run.setting('update_horizon') == 1
-    and run.setting('replay_scheme') == 'uniform'
-  )
-
-
-def _of_path(path: str) -> str:
-  """The first folder from below that is called more than a game and numbers.
-
-  >>> _of_path('/data/rainbow/Pong/seed_1')
-  'rainbow'
-  >>> _of_path('/data/rainbow_Pong_1')
-  'rainbow'
-  """
-  for part in reversed(path.split(os.sep)):
-    words = [
-      word
-      for word in re.split(r'[-_. ]', part)
-      if word not in ('', 'seed', 'run', 'runs')
-      and not word.isdecimal()
-      and not published.find_game(word)
-    ]
-    if words and not published.find_game(part):
-      return '_'.join(words)
-  return os.path.basename(path)
-
-
-def _known(label: str) -> str:
-  """The agent_name of a label, '' if it is a word of the user's."""
-  names = {v.lower(): k for k, v in LABELS.items()} | {k: k for k in LABELS}
-  return names.get(label.lower(), '')
-
-
-def _task(run: Run) -> str:
-  settings = run.settings
-  name = _last(settings, 'create_gym_environment.environment_name')
-  if name is not None:
-    name = str(literal(name))
-    version = literal(_last(settings, 'create_gym_environment.version') or '')
-    has_version = re.search(r'-v\d+$', name) or not version
-    return name if has_version else f'{name}-{version}'
-  made = _last(settings, 'create_environment_fn')
-  is_atari = not made or made == 'None' or 'create_atari_environment' in made
-  bound = _last(settings, 'create_atari_environment.game_name')
-  if bound is not None and is_atari:
-    return _canonical(str(literal(bound)))
-  if made and made != 'None':
-    return _referred(made)
-  for part in reversed(run.path.split(os.sep)):
-    for word in (part, *re.split(r'[-_. ]', part)):
-      if game := published.find_game(word):
-        return game.name
-  raise errors.SettingError(
-    f'nothing tells which task {run.path} is of: give AGENT/TASK=PATH, for '
-    f"example 'DQN/Pong={run.path}'"
-  )
-
-
-def _canonical(task: str) -> str:
-  game = published.find_game(task) if task else None
-  return game.name if game else task
-
-
-# Labels -----------------------------------------------------------------------
-
-
-def _labelled(runs: list[Run], phase: str) -> list[Run]:
-  """The runs, each label with what distinguishes it."""
-  varying = {
-    agent: _varying([run for run in runs if run.agent == agent], phase)
-    for agent in {run.agent for run in runs}
-  }
-  return [
-    dataclasses.replace(run, agent=_label(run, varying[run.agent]))
-    for run in runs
-  ]
-
-
-def _varying(runs: Iterable[Run], phase: str) -> list[str]:
-  """The parameters that runs of the same task have different values of."""
-  values: dict[tuple[str, str], set[str]] = {}
-  for run in runs:
-    for name, text in run.settings.items():
-      matters = not _NO_MATTER.fullmatch(name)
-      if phase == 'train':
-        matters = matters and not _OF_EVALUATION.fullmatch(name)
-      if matters:
-        values.setdefault((run.task, name), set()).add(text)
-  return sorted({name for (_, name), found in values.items() if len(found) > 1})
-
-
-def _label(run: Run, varying: Sequence[str]) -> str:
-  own = [name for name in varying if name in run.settings]
-  lasts = [name.rpartition('.')[-1] for name in own]
-  words = [
-    f'{last if lasts.count(last) == 1 else name}={run.settings[name]}'
-    for name, last in zip(own, lasts, strict=True)
-  ]
-  return ', '.join([run.agent, *words])
-
-
 # Published curves -------------------------------------------------------------
-
-
-def _published_files(path: str) -> list[str]:
-  """The files GAME.json of published curves at a path."""
-  if os.path.isfile(path):
-    return [path] if path.endswith('.json') else []
-  names = sorted(os.listdir(path))
-  return [
-    os.path.join(path, name)
-    for name in names
-    if name.endswith('.json') and published.find_game(name[:-5])
-  ]
 
 
 def read_published(path: str, label: str = '') -> list[Run]:
@@ -406,7 +261,7 @@ def read_published(path: str, label: str = '') -> list[Run]:
   Args:
     path: the file: a list of `{"Iteration", "Value", "Agent"}`, the runs of an
       agent one after the other; an iteration is 250,000 agent steps.
-    label: in place of the agent's name and ', published'.
+    label: stands before the agent's name, in place of ', published' after it.
 
   Raises:
     ValueError: the file holds something else, or its name is no game.
@@ -418,6 +273,10 @@ def read_published(path: str, label: str = '') -> list[Run]:
       f'{path}: there is no published game {name!r}; the files are named as in '
       'baselines/data of Dopamine, pong.json'
     )
+
+  def name_of(agent: str) -> str:
+    return f'{label} {agent}' if label else f'{agent}, published'
+
   found = []
   for agent, curves in utils.read_baseline(path).items():
     for curve in curves:
@@ -427,7 +286,7 @@ def read_published(path: str, label: str = '') -> list[Run]:
       steps = published.STEPS_PER_ITERATION * np.arange(1, len(returns) + 1)
       found.append(
         Run(
-          *(path, label or f'{agent}, published', '', game.name, None),
+          *(path, name_of(agent), '', game.name, None),
           *(steps, returns, np.full(len(returns), np.nan)),
           is_published=True,
         )

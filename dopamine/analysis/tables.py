@@ -17,8 +17,8 @@ Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 
 
 def numbers(report: comparing.Report) -> dict[str, Table]:
-  """Returns all figures: name -> columns, and rows of text and numbers."""
-  found = {
+  """Returns all figures: name -> columns, and rows, none of what is not."""
+  return {
     'runs': _runs(report),
     'curves': _curves(report),
     'scores': _scores(report),
@@ -36,7 +36,6 @@ def numbers(report: comparing.Report) -> dict[str, Table]:
     ),
     'published_band': _bands(report),
   }
-  return {name: table for name, table in found.items() if table[1]}
 
 
 def _figures(interval: statistics.Interval) -> list[float]:
@@ -190,13 +189,13 @@ def texts(report: comparing.Report) -> list[Text]:
   percent = f'{100 * report.settings.coverage:g} %'
   found = []
   if report.aggregates:
-    names = list(statistics.AGGREGATES)
+    names = list(report.aggregates[report.agents[0]])
     rows = [
       [agent, *(_with_interval(of_agent[name]) for name in names)]
       for agent, of_agent in report.aggregates.items()
     ]
     title = (
-      f'Aggregates over {len(report.games)} tasks ({report.scale}), with '
+      f'Aggregates over {tasks(len(report.games))} ({report.scale}), with '
       f'{percent} intervals of a stratified bootstrap'
     )
     found.append(Text(title, ['agent', *names], rows))
@@ -207,7 +206,7 @@ def texts(report: comparing.Report) -> list[Text]:
     ]
     title = (
       f'Probability that a run of X is above one of Y, over '
-      f'{len(report.improvement_games)} tasks, with {percent} intervals'
+      f'{tasks(len(report.improvement_games))}, with {percent} intervals'
     )
     found.append(Text(title, ['X', 'Y', 'P(X > Y)'], rows))
   found.append(_of_tasks(report, percent))
@@ -225,7 +224,7 @@ def _of_tasks(report: comparing.Report, percent: str) -> Text:
     rows.append(row)
   title = name_of_scores(report)
   if report.runs:
-    title += f', mean of the last {report.settings.last} iterations'
+    title += f', mean of the last {report.settings.last} iterations at most'
   title += f': mean over runs, {percent} t interval, number of runs'
   return Text(title, ['task', *report.agents], rows)
 
@@ -234,6 +233,11 @@ def name_of_scores(report: comparing.Report) -> str:
   """What the scores of single tasks are."""
   names = {'train': 'Training return', 'eval': 'Evaluation return'}
   return names[report.settings.phase] if report.runs else 'Score'
+
+
+def tasks(count: int) -> str:
+  """'1 task', '2 tasks'."""
+  return f'{count} task{"s" if count > 1 else ""}'
 
 
 def number(value: float) -> str:
@@ -313,7 +317,6 @@ def as_latex(report: comparing.Report) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-  # What stands first in a row and in brackets would be an argument of \\.
   return '    ' + ' & '.join(map(_escape_latex, cells)) + r' \\'
 
 

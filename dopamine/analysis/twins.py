@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dopamine.analysis import naming
 from dopamine.analysis import published
 from dopamine.analysis import runs as runs_lib
 from dopamine.runs import run_record
@@ -28,7 +29,15 @@ _DEFAULTS = {
   'clip_rewards': True,
   'screen_size': 84,
   'stack_size': 4,
+  'replay_scheme': 'uniform',
+  'epsilon_fn': 'linearly_decaying_epsilon',
+  'learning_rate': 6.25e-5,
+  'epsilon': 1.5e-4,
+  'beta1': 0.9,
+  'beta2': 0.999,
+  'weight_decay': 0.0,
 }
+_OTHER_NAMES = {'eps': 'epsilon'}  # Of the optimizer, in `create_optimizer`.
 # Settings that are no part of the algorithm.
 _NO_PART = re.compile(
   r'game_name|num_iterations|evaluation_steps|epsilon_eval|tf_device|schedule|'
@@ -121,14 +130,17 @@ def differences(run: runs_lib.Run, twin: published.Twin) -> list[str]:
   """
   if not run.settings:
     return ['nobody knows: the run has no operative_config.gin']
+  found = list(twin.but)
+  if run.setting('timeouts_are_terminal') is True:
+    found = [text for text in found if text != published.AS_TERMINALS]
   pairs = [
     ('optimizer', _optimizer(run.setting('optimizer')), twin.optimizer),
     ('loss', _loss(run), twin.loss),
     ('network', _network(run.setting('network')), twin.network),
   ]
   for name, value in (_DEFAULTS | _expected(twin.gin_file)).items():
-    pairs.append((name, _plain(run.setting(name)), _plain(value)))
-  return [
+    pairs.append((name, _plain(_setting(run, name)), _plain(value)))
+  return found + [
     f'{name}: {ours}, published {theirs}'
     for name, ours, theirs in pairs
     if ours is not None and ours != theirs
@@ -142,8 +154,9 @@ def _expected(gin_file: str) -> dict[str, Any]:
   )
   text = re.sub('#.*', '', path.read_text(encoding='utf-8'))
   found = {
-    name.rpartition('.')[-1]: runs_lib.literal(value)
+    _OTHER_NAMES.get(last, last): naming.literal(value)
     for name, value in run_record.settings(text).items()
+    for last in [name.rpartition('.')[-1]]
   }
   apart = _PROTOCOL.keys() | {'optimizer', 'network', 'loss_type'}
   return {
@@ -151,6 +164,12 @@ def _expected(gin_file: str) -> dict[str, Any]:
     for name, value in found.items()
     if name not in apart and not _NO_PART.fullmatch(name)
   }
+
+
+def _setting(run: runs_lib.Run, name: str) -> Any:
+  names = [name, *(old for old, new in _OTHER_NAMES.items() if new == name)]
+  values = [run.setting(name) for name in names]
+  return next((value for value in values if value is not None), None)
 
 
 def _plain(value: Any) -> Any:
@@ -170,8 +189,10 @@ def _optimizer(value: Any) -> str | None:
 
 def _loss(run: runs_lib.Run) -> str | None:
   """DQN's may be chosen; those of the others are their own."""
-  kind = run.setting('loss_type')
-  return {'mse': 'mean squared error', 'huber': 'Huber'}.get(kind, kind)
+  is_dqn = run.agent_name.removeprefix('jax_') == 'dqn'
+  kind = str(run.setting('loss_type')) if is_dqn else 'None'
+  names = {'mse': 'mean squared error', 'huber': 'Huber', 'None': None}
+  return names.get(kind, kind)
 
 
 def _network(value: Any) -> str:

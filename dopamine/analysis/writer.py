@@ -60,31 +60,36 @@ def write(made: comparing.Report, output: str | os.PathLike) -> str:
     ValueError: the folder is a file.
     OSError: it cannot be written.
   """
-  folder = os.fspath(output)
+  folder = os.path.expanduser(os.fspath(output))
   if os.path.exists(folder) and not os.path.isdir(folder):
     raise errors.SettingError(
       f'{folder} is a file: give a folder for the report'
     )
   os.makedirs(folder, exist_ok=True)
-  texts = {'index.html': page.build(made)}
-  texts |= {
-    f'{name}.csv': tables.as_csv(table)
-    for name, table in tables.numbers(made).items()
+  texts = {
+    'index.html': page.build(made),
+    'report.json': tables.as_json(made),
+    'tables.md': tables.as_markdown(made),
+    'tables.tex': tables.as_latex(made),
   }
-  texts['report.json'] = tables.as_json(made)
-  texts['tables.md'] = tables.as_markdown(made)
-  texts['tables.tex'] = tables.as_latex(made)
+  for name, table in tables.numbers(made).items():
+    texts[f'{name}.csv'] = tables.as_csv(table) if table[1] else ''
   for name, text in texts.items():
     _write(os.path.join(folder, name), text.encode('utf-8'))
-  for name, draw in figures.drawings(made).items():
-    figure = draw(made)
+  for name, (content, draw) in figures.drawings(made).items():
+    figure = draw(made) if content else None
     # No date and version: the same report is the same file.
     for kind, undated in (('png', 'Software'), ('pdf', 'CreationDate')):
-      content = io.BytesIO()
-      figure.savefig(content, format=kind, dpi=150, metadata={undated: None})
-      _write(os.path.join(folder, f'{name}.{kind}'), content.getvalue())
+      drawn = io.BytesIO()
+      if figure is not None:
+        figure.savefig(drawn, format=kind, dpi=150, metadata={undated: None})
+      _write(os.path.join(folder, f'{name}.{kind}'), drawn.getvalue())
   return os.path.join(folder, 'index.html')
 
 
 def _write(path: str, content: bytes) -> None:
-  atomic.write_file(path, lambda file: file.write(content))
+  """Writes a file; of nothing there is none, nor that of another report."""
+  if content:
+    atomic.write_file(path, lambda file: file.write(content))
+  elif os.path.exists(path):
+    os.remove(path)

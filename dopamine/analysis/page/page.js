@@ -27,7 +27,7 @@ function layout(figure, width) {
   const found = {
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
     font: {color: color('text'), family: 'system-ui, sans-serif', size: 13},
-    margin: {l: 60, r: 15, t: 15, b: 50}, hovermode: 'closest',
+    margin: {l: 60, r: 15, t: 35, b: 50}, hovermode: 'closest',
     legend: {orientation: 'h', y: -0.2, yanchor: 'top',
       itemsizing: 'constant'},
     xaxis: axis(figure.x), yaxis: axis(figure.y),

@@ -151,6 +151,47 @@ def test_an_agent_with_more_runs_of_a_task_says_which_count(tmp_path):
   )
 
 
+def test_the_score_is_of_as_many_steps_where_iterations_differ(tmp_path):
+  """The same line, of 1 for 250,000 agent steps, in long and short pieces."""
+  for name, steps, count in (('a', 250_000, 40), ('b', 1_000_000, 10)):
+    middles = (np.arange(count) + 0.5) * steps / 250_000
+    more = f'MyAgent.name = {name!r}\n'
+    write_run(tmp_path / name, middles.tolist(), steps=steps, more=more)
+  report = analysis.report(analysis.read_runs(str(tmp_path)), last=5, **few())
+  # The last 5 of 10 million agent steps: 20 to 40, on average 30.
+  assert_allclose([row.mean.value for row in report.table], [30, 30])
+
+
+def test_a_run_that_fell_behind_holds_nobody_up(tmp_path):
+  for seed in range(3):
+    write_run(tmp_path / f'{seed}', [1.0] * (2 if seed else 50), seed=seed)
+  (tmp_path / 'c').mkdir()
+  write_run(tmp_path / 'c/3', [1.0] * 40, seed=3)
+  report = analysis.report(analysis.read_runs(str(tmp_path)), **few())
+  assert len(report.runs) == 2 and report.table[0].agent_steps == 10_000_000
+  (remark,) = [r for r in report.remarks if r.startswith('LEFT OUT')]
+  assert '/1;' in remark and '/2' in remark
+
+
+def test_a_task_with_few_runs_leaves_the_others_their_intervals(tmp_path):
+  for seed in range(5):
+    write_run(tmp_path / f'p{seed}', [float(seed)], seed=seed)
+  write_run(tmp_path / 'q', [1.0], task='Qbert')
+  report = analysis.report(analysis.read_runs(str(tmp_path)), **few())
+  assert report.scores['DQN'].shape == (5, 1)
+  assert any(
+    r.startswith('LEFT OUT of all') and 'Qbert' in r for r in report.remarks
+  )
+
+
+def test_returns_have_no_optimality_gap(tmp_path):
+  write_run(tmp_path / 'a', [3.0], config=run_folders.GYM, task='CartPole')
+  report = analysis.report(
+    analysis.read_runs(str(tmp_path)), tmp_path / 'report', **few()
+  )
+  assert list(report.aggregates['DQN']) == ['Median', 'IQM', 'Mean']
+
+
 @pytest.mark.parametrize(
   'runs, loud', [(1, 'ONE RUN'), (4, 'FEW RUNS'), (5, '')]
 )
@@ -179,7 +220,7 @@ def test_a_run_without_any_return_is_left_out_and_named(tmp_path):
   runs = analysis.read_runs(str(tmp_path))
   report = analysis.report(runs, **few())
   assert len(report.runs) == 1
-  assert any('bad is left out' in r for r in report.remarks)
+  assert any('left out' in r and '/bad' in r for r in report.remarks)
   with pytest.raises(ValueError, match='no run has a return of the eval phase'):
     analysis.report(runs, phase='eval')
 
@@ -196,6 +237,7 @@ def test_a_run_without_any_return_is_left_out_and_named(tmp_path):
     ({'A': np.ones((2, 3))}, {'last': 0}, 'last=0'),
     ({'A': np.ones((2, 3))}, {'phase': 'test'}, "phase='test'"),
     ({'A': np.ones((2, 3))}, {'scale': {'x': (1, 1)}}, 'scale of x'),
+    ({'A': np.ones((2, 3))}, {'source': 'foo'}, "source='foo'"),
   ],
 )
 def test_what_cannot_be_compared_is_refused(scores, kwargs, message):
@@ -248,6 +290,16 @@ def test_the_numbers_of_csv_and_json_are_those_of_the_report(made):
   assert found['remarks'] == list(report.remarks)
   assert len(found['curves']) == 2 * 3 * 6
   assert len(found['runs']) == 18
+
+
+def test_nothing_stays_of_another_report(tmp_path):
+  analysis.report(SCORES, tmp_path, **few())
+  (tmp_path / 'notes.txt').write_text('mine')
+  assert (tmp_path / 'improvement.csv').exists()
+  analysis.report({'A': np.ones((3, 2))}, tmp_path, **few())
+  left = {path.name for path in tmp_path.iterdir()}
+  assert not {n for n in left if n.startswith(('improvement', 'curves'))}
+  assert 'notes.txt' in left
 
 
 def test_unknown_figures_are_empty(tmp_path):

@@ -149,6 +149,33 @@ def test_runs_of_other_settings_are_no_runs_of_one_agent(tmp_path):
   }
 
 
+def test_what_takes_the_place_of_a_default_is_in_the_label(tmp_path):
+  """A configuration leaves out defaults that are functions and classes."""
+  found = labels(
+    tmp_path,
+    a='DQNAgent.gamma = 0.99',
+    b='DQNAgent.gamma = 0.99\nDQNAgent.network = @mine.DuelingNetwork',
+    c='DQNAgent.gamma = 0.99\nDQNAgent.of_a_later_release = False',
+  )
+  assert found == {
+    'a': 'DQN, network=default',
+    'b': 'DQN, network=@mine.DuelingNetwork',
+    'c': 'DQN, network=default',
+  }
+
+
+def test_runs_whose_settings_nobody_knows_are_apart_from_others(tmp_path):
+  write_run(tmp_path / 'dqn/Pong/1', [1.0], config='')
+  write_run(tmp_path / 'b', [1.0])
+  runs = analysis.read_runs(str(tmp_path))
+  assert {run.agent for run in runs} == {'DQN', 'DQN, settings unknown'}
+
+
+def test_settings_of_ones_own_that_sound_like_others_matter(tmp_path):
+  found = labels(tmp_path, a='MyNetwork.version = 1', b='MyNetwork.version = 2')
+  assert len(set(found.values())) == 2
+
+
 def test_what_does_not_matter_is_in_no_label(tmp_path):
   found = labels(
     tmp_path,
@@ -213,6 +240,9 @@ def test_a_run_of_dopamine_3_is_named_by_who_gives_it(tmp_path):
     ('rainbow/Pong/1', 'Rainbow', 'rainbow'),
     ('dqn_pong_2', 'DQN', 'dqn'),
     ('my-own_agent/pong/seed_3', 'my_own_agent', ''),
+    ('dqn/Pong/run1', 'DQN', 'dqn'),
+    ('dqn_Pong_s0', 'DQN', 'dqn'),
+    ('dqn/Pong-v5/seed1', 'DQN', 'dqn'),
   ],
 )
 def test_a_path_tells_game_and_agent_where_nothing_else_does(
@@ -221,6 +251,55 @@ def test_a_path_tells_game_and_agent_where_nothing_else_does(
   path = write_run(tmp_path / folder, [1.0], config='')
   (run,) = analysis.read_runs([str(path)])
   assert (run.task, run.agent, run.agent_name) == ('Pong', agent, name)
+
+
+def test_a_game_of_several_words_is_found_in_a_path(tmp_path):
+  path = write_run(tmp_path / 'dqn_space_invaders_1', [1.0], config='')
+  (run,) = analysis.read_runs([str(path)])
+  assert (run.task, run.agent) == ('SpaceInvaders', 'DQN')
+
+
+def test_a_label_may_hold_what_parts_words(tmp_path):
+  path = write_run(tmp_path / 'a', [1.0])
+  for words in ([f'lr=1e-4={path}'], [str(tmp_path), f'lr=1e-4={path}']):
+    (run,) = analysis.read_runs(words)
+    assert run.agent == 'lr=1e-4'
+
+
+def test_a_run_without_a_finished_iteration_is_named(tmp_path, caplog):
+  write_run(tmp_path / 'a', [1.0])
+  path = write_run(tmp_path / 'b', [1.0])
+  (path / 'logs' / 'log_0').unlink()
+  with caplog.at_level('WARNING', 'absl'):
+    assert len(analysis.read_runs(str(tmp_path))) == 1
+  assert str(path) in caplog.text
+
+
+def test_a_log_that_lacks_its_beginning_keeps_its_place(tmp_path):
+  """As Dopamine left it where a log was lost before a run was resumed."""
+  path = write_run(tmp_path / 'a', [1.0, 2.0, 3.0])
+  file = path / 'logs' / 'log_2'
+  data = pickle.loads(file.read_bytes())
+  del data['iteration_0']
+  file.write_bytes(pickle.dumps(data))
+  (run,) = analysis.read_runs([str(path)])
+  assert_allclose(run.agent_steps, [250_000, 500_000, 750_000])
+  assert_allclose(run.train, [np.nan, 2, 3])
+
+
+def test_a_damaged_log_is_named_with_what_to_do(tmp_path):
+  path = write_run(tmp_path / 'a', [1.0])
+  (path / 'logs' / 'log_1').write_bytes(b'')
+  with pytest.raises(ValueError, match='log_1 is damaged.*remove this file'):
+    analysis.read_runs([str(path)])
+  (path / 'logs' / 'log_1').unlink()
+  assert len(analysis.read_runs([str(path)])) == 1
+
+
+def test_a_return_that_is_infinite_is_none(tmp_path):
+  path = write_run(tmp_path / 'a', [1.0, float('inf')])
+  (run,) = analysis.read_runs([str(path)])
+  assert_allclose(run.train, [1, np.nan])
 
 
 def test_what_nobody_names_is_refused_with_the_word_to_give(tmp_path):
@@ -258,7 +337,7 @@ def write_published(folder):
       for i in range(length):
         value = first + 10 * run + i
         points.append({'Iteration': i, 'Value': value, 'Agent': agent})
-  folder.mkdir()
+  folder.mkdir(parents=True)
   (folder / 'spaceinvaders.json').write_text(json.dumps(points))
   (folder / 'spaceinvaders.vg.json').write_text('{}')
 
@@ -276,6 +355,23 @@ def test_published_curves_are_runs(tmp_path):
     assert_array_equal(runs[1].train, [10, 11])
     assert_array_equal(runs[3].train, [110, 111])
     assert_array_equal(runs[0].agent_steps, [250_000, 500_000, 750_000])
+
+
+def test_published_curves_are_read_once_and_beside_runs(tmp_path):
+  write_published(tmp_path / 'x' / 'data')
+  write_run(tmp_path / 'x' / 'run', [1.0])
+  words = [
+    tmp_path,
+    tmp_path / 'x/data',
+    tmp_path / 'x/data/spaceinvaders.json',
+  ]
+  assert len(analysis.read_runs(words)) == 5
+
+
+def test_a_label_of_published_curves_keeps_their_agents(tmp_path):
+  write_published(tmp_path / 'data')
+  runs = analysis.read_runs([f'old={tmp_path}/data'])
+  assert {run.agent for run in runs} == {'old DQN', 'old IQN'}
 
 
 def test_published_curves_of_no_game_are_refused(tmp_path):

@@ -84,10 +84,50 @@ def test_the_same_number_in_other_words_is_no_difference(tmp_path):
   assert len(differences(tmp_path, more)) == 1
 
 
+def test_a_rate_that_no_gin_file_sets_is_compared(tmp_path):
+  """c51.gin of JAX leaves it to `create_optimizer`: 6.25e-5, and 1.5e-4."""
+  more = (
+    'JaxDQNAgent.update_horizon = 1\n'
+    "JaxRainbowAgent.replay_scheme = 'uniform'\n"
+    "JaxDQNAgent.loss_type = 'huber'\n"
+    'create_optimizer.learning_rate = {}\ncreate_optimizer.eps = {}\n'
+  )
+  for i, (rate, eps, named) in enumerate(
+    (
+      (6.25e-5, 1.5e-4, []),
+      (0.1, 1.5e-4, ['learning_rate']),
+      (6.25e-5, 0.1, ['epsilon']),
+    )
+  ):
+    found = differences(
+      tmp_path / f'{i}', more.format(rate, eps), agent_name='jax_rainbow'
+    )
+    assert found == [
+      'transitions that a time-out cuts off were dropped',
+      *named,
+    ]
+
+
+def test_timeouts_as_terminals_are_as_published(tmp_path):
+  more = DQN + 'Runner.timeouts_are_terminal = True\n'
+  assert differences(tmp_path, more) == []
+
+
+def test_what_a_run_is_decides_not_what_it_is_called(tmp_path):
+  more = 'QuantileAgent.gamma = 0.99\n'
+  kwargs = {'agent_name': 'quantile', 'task': 'Breakout', 'more': more}
+  path = run_folders.write_run(tmp_path / 'x', [4.5], **kwargs)
+  runs = analysis.read_runs([f'Rainbow={path}'])
+  (found,), _ = analysis.compare_with_published(runs)
+  assert found.agent == 'Rainbow'
+  assert found.band.twin.agent == 'Quantile (JAX)'
+
+
 @pytest.mark.parametrize('kind, named', [('huber', ['loss']), ('mse', [])])
 def test_the_loss_is_named_where_it_is_chosen(tmp_path, kind, named):
   more = f"JaxDQNAgent.loss_type = '{kind}'\n"
-  assert differences(tmp_path, more, agent_name='jax_dqn') == named
+  found = differences(tmp_path, more, agent_name='jax_dqn')
+  assert found == ['transitions that a time-out cuts off were dropped', *named]
 
 
 def test_a_run_that_says_nothing_has_everything_unknown(tmp_path):
