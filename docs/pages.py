@@ -165,6 +165,9 @@ def notebook(path: pathlib.Path, folder: pathlib.Path) -> str:
   )
   for name, picture in resources['outputs'].items():
     (folder / name).write_bytes(picture)
+  # Tables of pandas look like those of the site, which may be scrolled.
+  text = re.sub(r'<style scoped>.*?</style>\n', '', text, flags=re.DOTALL)
+  text = text.replace('<table border="1" class="dataframe">', '<table>')
   title, rest = text.split('\n', 1)
   return f'{title}\n\nThis is the notebook `{name_of(path)}`.\n{rest}'
 
