@@ -59,11 +59,12 @@ def compare_with_published(
     source: see `published.find_twin`.
 
   Returns:
-    A comparison for each agent and game, and why there is none for others.
+    A comparison for each agent and game, and why there is none for others;
+    nothing of tasks that are no Atari games.
   """
   groups: dict[tuple[str, str], list[runs_lib.Run]] = {}
   for run in runs:
-    if not run.is_published:
+    if not run.is_published and _is_atari(run):
       groups.setdefault((run.agent, run.task), []).append(run)
   comparisons = []
   refused: dict[str, list[str]] = {}
@@ -75,6 +76,11 @@ def compare_with_published(
   return comparisons, [
     f'not compared: {", ".join(who)}: {why}' for why, who in refused.items()
   ]
+
+
+def _is_atari(run: runs_lib.Run) -> bool:
+  is_known = published.find_game(run.task) is not None
+  return is_known or run.setting('sticky_actions') is not None
 
 
 def _compare(
