@@ -77,8 +77,10 @@ def curves(report: comparing.Report) -> Any:
   tasks = list(dict.fromkeys(curve.task for curve in report.curves))
   columns = min(5, max(1, len(tasks)))
   rows = -(-len(tasks) // columns)
-  size = (6.4, 4.4) if len(tasks) == 1 else (2.9 * columns, 2.1 * rows + 0.6)
-  figure = _figure(*size)
+  width, height = (
+    (6.4, 3.8) if len(tasks) == 1 else (max(6.4, 2.9 * columns), 2.1 * rows)
+  )
+  figure = _figure(width, height + 0.3 + _height(report.agents, 40) / 2)
   axes = list(figure.subplots(rows, columns, squeeze=False).flat)
   places = {agent: i for i, agent in enumerate(report.agents)}
   lines = {}
@@ -132,9 +134,9 @@ def _bar(axis: Any, i: int, interval: statistics.Interval, color: str) -> None:
   axis.plot([value, value], [i - 0.3, i + 0.3], color='black', lw=1.2)
 
 
-def _height(names: Sequence[str]) -> float:
+def _height(names: Sequence[str], width: int = 28) -> float:
   """Inches of the rows of a figure."""
-  lines = max(_wrapped(name).count('\n') + 1 for name in names)
+  lines = max(_wrapped(name, width).count('\n') + 1 for name in names)
   return max(0.32, 0.16 * lines) * len(names)
 
 

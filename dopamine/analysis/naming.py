@@ -37,6 +37,8 @@ _OF_EVALUATION = re.compile(
   r'(.*\.)?((Train)?Runner\.evaluation_steps|\w*Agent\.epsilon_eval|'
   r'create_runner\.schedule)'
 )
+_MOST_WORDS = 3  # Of a label, if they tell all apart.
+
 # Words of a folder's name that tell one run from another.
 _OF_SEEDS = re.compile(r'(seed|run|exp|trial|version|s|v)?s?\d*', re.IGNORECASE)
 
@@ -182,23 +184,47 @@ def labels(
     known: of each run its agent, task and settings.
     phase: 'train' or 'eval', of which the returns are compared.
   """
-  varying = {
-    agent: _varying([(t, s) for a, t, s in known if a == agent], phase)
-    for agent in {agent for agent, _, _ in known}
-  }
-  has_settings = {agent for agent, _, settings in known if settings}
-  found = []
+  names: dict[str, set[str]] = {}
   for agent, _, settings in known:
-    values = _values(settings, varying[agent])
+    if settings:
+      names.setdefault(agent, set()).add(agent_name(settings))
+  bases = []
+  for agent, _, settings in known:
+    name = agent_name(settings)
+    is_one = len(names.get(agent, ())) < 2 or not settings
+    bases.append(agent if is_one else f'{agent} {LABELS.get(name, name)}')
+  words: dict[str, list[list[str]]] = {}
+  for base in dict.fromkeys(bases):
+    members = [k for k, b in zip(known, bases, strict=True) if b == base]
+    words[base] = _words([(t, s) for _, t, s in members], phase)
+  return [', '.join([base, *words[base].pop(0)]) for base in bases]
+
+
+def _words(
+  runs: Sequence[tuple[str, Mapping[str, str]]], phase: str
+) -> list[list[str]]:
+  """What tells each of the runs of an agent from the others."""
+  varying = _varying(runs, phase)
+  found = []
+  for _, settings in runs:
+    values = _values(settings, varying)
     lasts = [name.rpartition('.')[-1] for name in values]
-    words = [
-      f'{last if lasts.count(last) == 1 else name}={text}'
-      for (name, text), last in zip(values.items(), lasts, strict=True)
-    ]
-    if not settings and agent in has_settings:
-      words = ['settings unknown']
-    found.append(', '.join([agent, *words]))
-  return found
+    found.append(
+      [
+        f'{last if lasts.count(last) == 1 else name}={text}'
+        for (name, text), last in zip(values.items(), lasts, strict=True)
+      ]
+    )
+    if not settings and any(s for _, s in runs):
+      found[-1] = ['settings unknown']
+  short = [
+    words
+    if len(words) <= _MOST_WORDS
+    else [*words[:_MOST_WORDS], f'{len(words) - _MOST_WORDS} more']
+    for words in found
+  ]
+  is_enough = len(set(map(tuple, short))) == len(set(map(tuple, found)))
+  return short if is_enough else found
 
 
 def _varying(

@@ -27,7 +27,7 @@ def build(report: comparing.Report) -> str:
   drawn = _Figures(report)
   body = '\n'.join(_body(report, drawn))
   parts = {
-    'title': ' and '.join(filter(None, [_title(report)])),
+    'title': _title(report),
     'css': _file('page.css'),
     'body': body,
     'figures': _json({'agents': _looks(report.agents), 'figures': drawn.found}),
@@ -159,6 +159,8 @@ def _title(report: comparing.Report) -> str:
   more = len(report.agents) - 6
   if more > 0:
     agents += f' and {more} more'
+  if len(agents) > 100:
+    agents = f'{len(report.agents)} agents'
   return html.escape(f'Comparison of {agents}')
 
 

@@ -215,6 +215,23 @@ def test_the_two_backends_are_told_apart(tmp_path):
   ]
 
 
+def test_a_label_over_several_agents_keeps_them_apart(tmp_path):
+  for name in ('dqn', 'quantile'):
+    more = f"A.of_{name} = 1\nA.a = '{name}'\n"
+    write_run(tmp_path / name, [1.0], agent_name=name, more=more)
+  runs = analysis.read_runs([f'mine={tmp_path}'])
+  assert [run.agent for run in runs] == ['mine DQN', 'mine QR-DQN']
+
+
+def test_a_label_is_short_where_that_tells_all_apart(tmp_path):
+  settings = {n: '\n'.join(f'A.{key} = {n}' for key in 'abcde') for n in (1, 2)}
+  found = labels(tmp_path, x=settings[1], y=settings[2])
+  assert found['x'] == 'DQN, a=1, b=1, c=1, 2 more'
+  found = labels(tmp_path / 'more', z=settings[1].replace('e = 1', 'e = 3'))
+  runs = analysis.read_runs(str(tmp_path))
+  assert len({run.agent for run in runs}) == 3
+
+
 def test_settings_that_belong_to_a_task_are_in_no_label(tmp_path):
   write_run(tmp_path / 'a', [1.0], task='Pong', more='DQNAgent.gamma = 0.9')
   write_run(tmp_path / 'b', [1.0], task='Qbert', more='DQNAgent.gamma = 0.8')
