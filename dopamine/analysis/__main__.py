@@ -89,7 +89,7 @@ def _compare(words: Sequence[str]) -> None:
     print('\n'.join(comparison.sentences()[: 1 if is_long else None]))
   for refusal in made.refusals:
     print(refusal)
-  print(f'{page}: {len(made.runs)} runs of {", ".join(made.agents)}')
+  print(f'{page}: {len(made.runs)} runs of {"; ".join(made.agents)}')
 
 
 def _read_scale(path: str) -> dict[str, tuple[float, float]]:

@@ -308,7 +308,7 @@ def remarks_of_few(report: Report) -> list[str]:
     counts.setdefault(min(sizes), []).append(agent)
   found = []
   for n in sorted(counts):
-    who = ', '.join(counts[n])
+    who = '; '.join(counts[n])
     if n == 1:
       found.append(
         f'ONE RUN on a task: {who}. There is no interval, and nothing can be '

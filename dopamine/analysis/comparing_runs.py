@@ -121,14 +121,19 @@ def _horizons(
   for task in sorted({run.task for run in runs}):
     of_task = [run for run in runs if run.task == task]
     shortest = min(of_task, key=lambda run: run.agent_steps[-1])
+    horizon = horizons[task] = float(shortest.agent_steps[-1])
     longest = max(run.agent_steps[-1] for run in of_task)
-    horizons[task] = float(shortest.agent_steps[-1])
-    if longest > 1.1 * horizons[task]:
+    if any(_place(run, horizon) + 1 < len(run.agent_steps) for run in of_task):
       remarks.append(
         f'{task} is compared after {horizons[task]:,.0f} agent steps, although '
         f'a run has {longest:,.0f}: {shortest.path} has no more'
       )
   return horizons, remarks
+
+
+def _place(run: runs_lib.Run, horizon: float) -> int:
+  """The iteration that ends where the horizon is, or nearest to it."""
+  return int(np.argmin(np.abs(run.agent_steps - horizon)))
 
 
 def _span(runs: Sequence[runs_lib.Run], last: int) -> float:
@@ -143,7 +148,7 @@ def _scores(
   """`[R]`: the mean of the iterations of a span that ends at the horizon."""
   found = []
   for run in runs:
-    end = int(np.argmin(np.abs(run.agent_steps - horizon)))
+    end = _place(run, horizon)
     middles = run.agent_steps - np.diff(run.agent_steps, prepend=0) / 2
     in_span = middles > run.agent_steps[end] - span
     in_span[end + 1 :] = False

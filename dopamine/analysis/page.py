@@ -155,7 +155,7 @@ def _plain(values: Any) -> list[float | None]:
 
 
 def _title(report: comparing.Report) -> str:
-  agents = ', '.join(report.agents[:6])
+  agents = '; '.join(report.agents[:6])
   more = len(report.agents) - 6
   if more > 0:
     agents += f' and {more} more'

@@ -74,7 +74,7 @@ def compare_with_published(
     except errors.SettingError as error:
       refused.setdefault(str(error), []).append(f'{agent} on {task}')
   return comparisons, [
-    f'not compared: {", ".join(who)}: {why}' for why, who in refused.items()
+    f'not compared: {"; ".join(who)}: {why}' for why, who in refused.items()
   ]
 
 

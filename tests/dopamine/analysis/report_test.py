@@ -120,6 +120,13 @@ def test_one_task_is_its_own_scale(tmp_path):
   assert_allclose(report.scores['DQN'][:, 0], [0, 50])
 
 
+def test_runs_whose_last_episodes_differ_have_come_as_far(tmp_path):
+  write_run(tmp_path / 'a', [1.0, 2.0], steps=600)
+  write_run(tmp_path / 'b', [1.0, 2.0], steps=750, agent_name='rainbow')
+  report = analysis.report(analysis.read_runs(str(tmp_path)), **few())
+  assert len(report.remarks) == 1  # Of few runs.
+
+
 def test_agents_are_compared_as_far_as_all_have_come(tmp_path):
   write_run(tmp_path / 'short', [1.0, 2.0], agent_name='rainbow')
   write_run(tmp_path / 'long', [1.0, 2.0, 300.0, 400.0])
@@ -446,7 +453,7 @@ def test_the_command_writes_what_python_does(folder, made, tmp_path):
   for comparison in report.comparisons:
     assert comparison.sentences()[0] in lines
   assert lines[: len(report.remarks)] == list(report.remarks)
-  assert lines[-1] == f'{tmp_path}/r/index.html: 18 runs of DQN, QR-DQN'
+  assert lines[-1] == f'{tmp_path}/r/index.html: 18 runs of DQN; QR-DQN'
 
 
 @pytest.mark.parametrize(

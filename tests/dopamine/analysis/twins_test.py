@@ -179,7 +179,7 @@ def test_one_reason_is_said_once(tmp_path):
     run_folders.write_run(tmp_path / task, [1.0], **compare_with)
   runs = analysis.read_runs(str(tmp_path))
   _, (refusal,) = analysis.compare_with_published(runs)
-  assert 'Full Rainbow on Pong, Full Rainbow on Qbert' in refusal
+  assert 'Full Rainbow on Pong; Full Rainbow on Qbert' in refusal
 
 
 @pytest.mark.parametrize('twin', published.TWINS.values(), ids=str)
