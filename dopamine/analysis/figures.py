@@ -244,7 +244,8 @@ def _map(report: comparing.Report) -> Any:
       row[np.searchsorted(points, _points(c))] = distance
     image = axis.imshow(away, cmap='RdBu_r', vmin=-2, vmax=2, aspect='auto')
     axis.set_yticks(range(len(found)), [c.band.game for c in found], fontsize=6)
-    axis.set_xticks(range(len(points)), [f'{x:g}' for x in points], fontsize=5)
+    names = [f'{x:g}' for x in points]
+    axis.set_xticks(range(len(points)), names, fontsize=6, rotation=90)
     axis.set_title(_wrapped(agent), fontsize=8)
   figure.supxlabel('million frames', fontsize=9)
   figure.colorbar(image, ax=axes, label='within 1: in the band', aspect=60)
