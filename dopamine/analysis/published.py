@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dopamine.discrete_domains import games as atari_games
 from dopamine.settings import errors
 
 # Agent steps of training in an iteration of the published runs, and the frames
@@ -52,16 +53,12 @@ def games() -> dict[str, Game]:
 
 def find_game(name: str) -> Game | None:
   """Returns a game however it is written, None if it is not in the table."""
-  return _by_letters().get(_letters(name))
+  return _by_letters().get(atari_games.letters(name))
 
 
 @functools.cache
 def _by_letters() -> dict[str, Game]:
-  return {_letters(game.name): game for game in games().values()}
-
-
-def _letters(name: str) -> str:
-  return ''.join(filter(str.isalnum, name)).lower()
+  return {atari_games.letters(game.name): game for game in games().values()}
 
 
 def human_normalized(returns: np.ndarray, game: str) -> np.ndarray:
