@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dopamine.analysis import statistics
 from dopamine.discrete_domains import games as atari_games
 from dopamine.settings import errors
 
-# Agent steps of training in an iteration of the published runs, and the frames
-# of an agent step.
-STEPS_PER_ITERATION, FRAMES_PER_STEP = 250_000, 4
+# Agent steps of training in an iteration of the published runs.
+STEPS_PER_ITERATION = 250_000
 
 _ROUNDING = 0.0005  # Of the table.
 
@@ -295,8 +295,7 @@ def prediction_interval(
     runs: m.
     coverage: of the interval.
   """
-  from scipy import stats
-
+  stats = statistics.scipy_stats()
   n = np.asarray(published_runs)
   t = stats.t.ppf(0.5 + coverage / 2, n - 1)
   half = t * standard_deviation * np.sqrt(1 / runs + 1 / n)

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dopamine import backend
+
 # Resamples in memory at a time: floats.
 _CHUNK = 4_000_000
 
@@ -25,6 +27,22 @@ class Interval(NamedTuple):
   value: Any
   low: Any
   high: Any
+
+
+def scipy_stats() -> Any:
+  """Returns `scipy.stats`.
+
+  Raises:
+    ImportError: it is not installed; says how it is.
+  """
+  try:
+    from scipy import stats
+  except ImportError as error:
+    raise ImportError(
+      'a report needs scipy, which is not installed: '
+      f'{backend.how_to_install("viz")}'
+    ) from error
+  return stats
 
 
 # Aggregates: of [..., R, G], over the last two axes ---------------------------
@@ -46,8 +64,7 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
   As `scipy.stats.trim_mean(x, 0.25)`: of n runs, the floor(n / 4) least and as
   many greatest are left out.
   """
-  from scipy import stats
-
+  stats = scipy_stats()
   flat = scores.reshape(*scores.shape[:-2], -1)
   return stats.trim_mean(flat, 0.25, axis=-1)
 
@@ -216,8 +233,7 @@ def mean_of_runs(returns: np.ndarray, coverage: float = 0.95) -> Interval:
     returns: `[R, ...]`; NaN is not counted.
     coverage: of the interval, which is NaN for one run.
   """
-  from scipy import stats
-
+  stats = scipy_stats()
   returns = np.asarray(returns, np.float64)
   n = np.sum(np.isfinite(returns), axis=0)
   total = np.nansum(returns, axis=0)

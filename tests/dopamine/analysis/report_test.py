@@ -429,6 +429,15 @@ def test_curves_are_drawn_of_runs(folder):
     analysis.plot_curves([])
 
 
+@pytest.mark.parametrize('package', ['scipy', 'plotly', 'matplotlib'])
+def test_what_is_not_installed_is_named(package, monkeypatch, tmp_path):
+  for name in [package, *sys.modules]:
+    if name.partition('.')[0] == package:
+      monkeypatch.setitem(sys.modules, name, None)
+  with pytest.raises(ImportError, match=rf'{package}, which .*\[viz\]'):
+    analysis.report(SCORES, tmp_path, **few())
+
+
 # The command ------------------------------------------------------------------
 
 
