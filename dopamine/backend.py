@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 
 from dopamine.settings import errors
 
@@ -42,6 +43,25 @@ def how_to_install(extra: str) -> str:
   if root := sources():
     return f"pip install -e '{root}{extra}'"
   return f"pip install '.{extra}' in the folder of Dopamine's sources"
+
+
+def import_extra(module: str, who: str) -> types.ModuleType:
+  """Returns a module of the extra `viz`, which not everybody has.
+
+  Args:
+    module: its name, such as 'matplotlib.figure'.
+    who: needs it.
+
+  Raises:
+    ImportError: says how it is installed.
+  """
+  try:
+    return importlib.import_module(module)
+  except ImportError as error:
+    raise errors.NotInstalledError(
+      f'{who} needs {module.partition(".")[0]}, which is not installed: '
+      + how_to_install('viz')
+    ) from error
 
 
 def check_installed(name: str, who: str) -> None:

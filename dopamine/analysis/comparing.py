@@ -6,6 +6,7 @@ Deterministic: the same runs and seed give the same numbers, to the bit.
 from collections.abc import Mapping, Sequence
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 
@@ -236,19 +237,28 @@ def make_row(
   return Row(agent, task, scores, mean, steps)
 
 
-_GAP = 'Optimality gap'  # Of returns there is none: nothing says what 1 is.
-
-
 def with_aggregates(
-  report: Report, games: Sequence[str], scores: Mapping[str, np.ndarray]
+  report: Report,
+  games: Sequence[str],
+  scores: Mapping[str, np.ndarray],
+  *,
+  has_target: bool = True,
+  bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Report:
-  """Adds what is computed of scores on a common scale."""
+  """Adds what is computed of scores on a common scale.
+
+  Args:
+    report: what it is added to.
+    games: G of them.
+    scores: agent -> `[R, G]`.
+    has_target: whether 1 is something to reach, so that there is a gap.
+    bounds: of the thresholds of profiles, which else span all scores.
+  """
   how = bootstrap(report.settings)
   everything = np.concatenate([s.ravel() for s in scores.values()])
-  least, most = float(everything.min()), float(everything.max())
-  thresholds = np.linspace(min(0.0, least), max(1.0, most), _THRESHOLDS)
-  if report.scale.startswith('human'):  # Of a few games it is far above.
-    thresholds = np.linspace(0.0, min(8.0, max(1.0, most)), _THRESHOLDS)
+  least = max(bounds[0], min(0.0, float(everything.min())))
+  most = min(bounds[1], max(1.0, float(everything.max())))
+  thresholds = np.linspace(least, most, _THRESHOLDS)
 
   def profile(x: np.ndarray) -> np.ndarray:
     return statistics.performance_profile(x, thresholds)
@@ -261,7 +271,7 @@ def with_aggregates(
       agent: {
         name: statistics.interval(array, aggregate, **how)
         for name, aggregate in statistics.AGGREGATES.items()
-        if name != _GAP or not report.scale.startswith('returns')
+        if has_target or aggregate is not statistics.optimality_gap
       }
       for agent, array in scores.items()
     },

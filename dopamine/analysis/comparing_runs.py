@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -210,21 +212,17 @@ def _aggregated(
   remarks += of_scale
   if scale is None:
     return report, remarks
-  games = [task for task in common if task in scale]
+  games = [task for task in common if task in scale.limits]
   scaled = {
     agent: np.stack(
-      [
-        (array[:, common.index(g)] - scale[g][0]) / (scale[g][1] - scale[g][0])
-        for g in games
-      ],
-      axis=1,
+      [scale.of(g, array[:, common.index(g)]) for g in games], axis=1
     )
     for agent, array in raw.items()
   }
-  is_raw = all(scale[g] == (0.0, 1.0) for g in games)
-  name = f'returns on {games[0]}' if is_raw else _name_of_scale(games, report)
   report = comparing.with_aggregates(
-    dataclasses.replace(report, scale=name), games, scaled
+    *(dataclasses.replace(report, scale=scale.name), games, scaled),
+    has_target=scale.has_target,
+    bounds=scale.bounds,
   )
   return _with_efficiency(report, groups, scale), remarks
 
@@ -288,10 +286,23 @@ def _matrix(
   return found, remarks
 
 
+class _Scale(NamedTuple):
+  """What 0 and 1 are on each task."""
+
+  name: str
+  limits: Mapping[str, tuple[float, float]]
+  has_target: bool = True
+  bounds: tuple[float, float] = (-math.inf, math.inf)
+
+  def of(self, task: str, returns: np.ndarray) -> np.ndarray:
+    low, high = self.limits[task]
+    return (returns - low) / (high - low)
+
+
 def _scale(
   tasks: Sequence[str], settings: comparing.Settings
-) -> tuple[dict[str, tuple[float, float]] | None, list[str]]:
-  """What 0 and 1 are on each task; None if there is no common scale."""
+) -> tuple[_Scale | None, list[str]]:
+  """The common scale, if there is one; and what has no place on it."""
   found: dict[str, tuple[float, float]] = {}
   for task in tasks:
     game = published.find_game(task)
@@ -302,30 +313,33 @@ def _scale(
       found[task] = game.random, game.human
   without = [task for task in tasks if task not in found]
   if not found and len(tasks) == 1:
-    return {tasks[0]: (0.0, 1.0)}, []
+    name = f'returns on {tasks[0]}'
+    return _Scale(name, {tasks[0]: (0.0, 1.0)}, has_target=False), []
   if not found:
     return None, [
       f'there is no common scale for {", ".join(tasks)}: aggregates need one '
       '(--scale); the probability of improvement does not'
     ]
+  if found.keys() & settings.scale.keys():
+    scale = _Scale('scores: 0 and 1 as given by the scale', found)
+  else:  # On a few games agents are far above a human.
+    scale = _Scale(
+      'human-normalised score: 0 is random play, 1 a human tester',
+      found,
+      bounds=(0.0, 8.0),
+    )
   if without:
-    return found, [
+    return scale, [
       f'no human score is known for {", ".join(without)}: left out of the '
       'aggregates'
     ]
-  return found, []
-
-
-def _name_of_scale(games: Sequence[str], report: comparing.Report) -> str:
-  if set(games) & set(report.settings.scale):
-    return 'scores: 0 and 1 as given by the scale'
-  return 'human-normalised score: 0 is random play, 1 a human tester'
+  return scale, []
 
 
 def _with_efficiency(
   report: comparing.Report,
   groups: _Groups,
-  scale: Mapping[str, tuple[float, float]],
+  scale: _Scale,
 ) -> comparing.Report:
   """Adds the interquartile mean along the way (Agarwal et al., section 4.3)."""
   games = report.games
@@ -346,10 +360,7 @@ def _with_efficiency(
   curves = {}
   for agent, of_agent in members.items():
     along = [
-      [
-        (_at(run, steps, phase) - scale[g][0]) / (scale[g][1] - scale[g][0])
-        for run in of_game
-      ]
+      [scale.of(g, _at(run, steps, phase)) for run in of_game]
       for g, of_game in zip(games, of_agent, strict=True)
     ]  # [G, R, T]
     curves[agent] = np.transpose(np.array(along), (2, 1, 0))

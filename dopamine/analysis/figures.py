@@ -36,15 +36,26 @@ def _wrapped(text: str, width: int = 28) -> str:
 
 
 def _figure(width: float, height: float) -> Any:
-  try:
-    from matplotlib import figure
-  except ImportError as error:
-    raise ImportError(
-      'the figures need matplotlib, which is not installed: '
-      f'{backend.how_to_install("viz")}'
-    ) from error
   # No pyplot: nothing global, no window.
-  return figure.Figure(figsize=(width, height), layout='constrained')
+  matplotlib = backend.import_extra('matplotlib.figure', 'a figure of a report')
+  return matplotlib.Figure(figsize=(width, height), layout='constrained')
+
+
+def _panels(
+  count: int, most: int, one: tuple[float, float], each: tuple[float, float]
+) -> tuple[Any, list[Any]]:
+  """A figure and its axes, at most so many in a row; sizes are in inches."""
+  columns = min(most, max(1, count))
+  rows = -(-count // columns)
+  width, height = one if count == 1 else (each[0] * columns, each[1] * rows)
+  figure = _figure(max(6.4, width), height + 0.6)
+  axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+  for axis in axes[count:]:
+    axis.set_axis_off()
+  for axis in axes[:count]:
+    axis.tick_params(labelsize=7)
+    axis.grid(alpha=0.25)
+  return figure, axes[:count]
 
 
 def _band(
@@ -75,28 +86,20 @@ def plot_curves(runs: Sequence[runs_lib.Run], phase: str = 'train') -> Any:
 def curves(report: comparing.Report) -> Any:
   """A panel for each task, a line for each agent."""
   tasks = list(dict.fromkeys(curve.task for curve in report.curves))
-  columns = min(5, max(1, len(tasks)))
-  rows = -(-len(tasks) // columns)
-  width, height = (
-    (6.4, 3.8) if len(tasks) == 1 else (max(6.4, 2.9 * columns), 2.1 * rows)
-  )
-  figure = _figure(width, height + 0.3 + _height(report.agents, 40) / 2)
-  axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+  figure, axes = _panels(len(tasks), 5, (6.4, 3.8), (2.9, 2.1))
+  width, height = figure.get_size_inches()
+  figure.set_size_inches(width, height + _height(report.agents, 40) / 2)
   places = {agent: i for i, agent in enumerate(report.agents)}
   lines = {}
   by_task: dict[str, list[comparing.Curve]] = {task: [] for task in tasks}
   for curve in report.curves:
     by_task[curve.task].append(curve)
-  for axis, task in zip(axes, tasks, strict=False):
+  for axis, task in zip(axes, tasks, strict=True):
     for curve in by_task[task]:
       lines[curve.agent] = _band(
         *(axis, curve.agent_steps / 1e6, curve.returns, places[curve.agent])
       )
     axis.set_title(task, fontsize=9)
-    axis.tick_params(labelsize=7)
-    axis.grid(alpha=0.25)
-  for axis in axes[len(tasks) :]:
-    axis.set_axis_off()
   figure.supxlabel('million agent steps', fontsize=9)
   figure.supylabel(tables.name_of_scores(report).lower(), fontsize=9)
   _legend(figure, {a: lines[a] for a in report.agents if a in lines})
@@ -196,12 +199,8 @@ def bands(report: comparing.Report) -> Any:
   if len(report.comparisons) > _MOST_PANELS:
     return _map(report)
   found = report.comparisons
-  columns = min(4, len(found))
-  rows = -(-len(found) // columns)
-  size = (6.4, 4) if len(found) == 1 else (3.2 * columns, 2.4 * rows + 0.6)
-  figure = _figure(*size)
-  axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-  for axis, comparison in zip(axes, found, strict=False):
+  figure, axes = _panels(len(found), 4, (6.4, 3.6), (3.2, 2.4))
+  for axis, comparison in zip(axes, found, strict=True):
     band = comparison.band
     x = band.millions_of_frames
     for (low, high), width, alpha in (
@@ -215,10 +214,6 @@ def bands(report: comparing.Report) -> Any:
     )
     title = _wrapped(f'{comparison.agent}, {band.game}', 32)
     axis.set_title(title, fontsize=9)
-    axis.tick_params(labelsize=7)
-    axis.grid(alpha=0.25)
-  for axis in axes[len(found) :]:
-    axis.set_axis_off()
   figure.supxlabel('million frames', fontsize=9)
   figure.supylabel('training return', fontsize=9)
   handles, labels = axes[0].get_legend_handles_labels()

@@ -46,14 +46,8 @@ def _file(name: str) -> str:
 
 
 def _plotly() -> str:
-  try:
-    from plotly import offline
-  except ImportError as error:
-    raise ImportError(
-      'the page of a report needs plotly, which is not installed: '
-      f'{backend.how_to_install("viz")}'
-    ) from error
-  return offline.get_plotlyjs()
+  plotly = backend.import_extra('plotly.offline', 'the page of a report')
+  return plotly.get_plotlyjs()
 
 
 def _json(value: Any) -> str:

@@ -11,10 +11,12 @@ from typing import Any
 from absl import logging
 import numpy as np
 
+from dopamine import backend
 from dopamine.analysis import naming
 from dopamine.analysis import published
 from dopamine.colab import utils
 from dopamine.files import atomic
+from dopamine.runs import run_checks
 from dopamine.runs import run_record
 from dopamine.settings import errors
 
@@ -200,7 +202,7 @@ def read_run(path: str, agent: str = '', task: str = '') -> Run:
     or of_path,
     agent_name=name,
     task=naming.canonical(task) or naming.task(settings, path),
-    seed=_seed(path),
+    seed=run_checks.saved_seed(path),
     agent_steps=np.cumsum(steps),
     train=train,
     eval=evaluated,
@@ -220,12 +222,6 @@ def _backend(path: str) -> dict[str, str]:
   text = _text(path, 'run.json')
   device = atomic.json_object(text, path).get('device') if text else None
   return {'backend': str(device).split(' ')[0]} if device else {}
-
-
-def _seed(path: str) -> int | None:
-  text = _text(path, 'seed.json')
-  seed = atomic.json_object(text, path).get('seed') if text[:1] == '{' else text
-  return int(str(seed)) if str(seed).isdecimal() else None
 
 
 def _of_phase(
@@ -303,7 +299,7 @@ def curves(runs: Sequence[Run]) -> Any:
   Its columns are agent, task, seed, iteration, agent_steps, train_return,
   eval_return and path.
   """
-  pd = utils.import_pandas()
+  pd = backend.import_extra('pandas', 'a table of runs')
   tables = [
     pd.DataFrame(
       {

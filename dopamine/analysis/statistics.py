@@ -30,19 +30,8 @@ class Interval(NamedTuple):
 
 
 def scipy_stats() -> Any:
-  """Returns `scipy.stats`.
-
-  Raises:
-    ImportError: it is not installed; says how it is.
-  """
-  try:
-    from scipy import stats
-  except ImportError as error:
-    raise ImportError(
-      'a report needs scipy, which is not installed: '
-      f'{backend.how_to_install("viz")}'
-    ) from error
-  return stats
+  """Returns `scipy.stats`, or raises ImportError with what to install."""
+  return backend.import_extra('scipy.stats', 'a report')
 
 
 # Aggregates: of [..., R, G], over the last two axes ---------------------------

@@ -127,22 +127,6 @@ def summarize_data(
 # Many runs --------------------------------------------------------------------
 
 
-def import_pandas() -> Any:
-  """Returns pandas.
-
-  Raises:
-    ImportError: it is not installed; says how it is.
-  """
-  try:
-    import pandas
-  except ImportError as error:
-    raise ImportError(
-      'a table of runs needs pandas, which is not installed: '
-      f'{backend.how_to_install("viz")}'
-    ) from error
-  return pandas
-
-
 def read_experiment(
   log_path: str,
   parameter_set: Mapping[str, Sequence[Any]] | None = None,
@@ -174,7 +158,7 @@ def read_experiment(
   Raises:
     ImportError: pandas is not installed.
   """
-  pd = import_pandas()
+  pd = backend.import_extra('pandas', 'a table of runs')
   parameters = dict(parameter_set or {})
   rows: list[dict[str, Any]] = []
   found: set[str] = set()
@@ -236,7 +220,7 @@ def load_baselines(base_dir: str, verbose: bool = False) -> dict[str, Any]:
 
 def _table(path: str):
   """The curves of one game, None if there is no such file."""
-  pd = import_pandas()
+  pd = backend.import_extra('pandas', 'a table of runs')
   if not os.path.exists(path):
     return None
   rows = [

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 
 from dopamine import backend
-from dopamine.settings import errors
 from dopamine.utils import plotter
 
 DEFAULTS = {
@@ -34,14 +33,9 @@ class FigurePlotter(plotter.Plotter):
       raise ValueError(
         f'{type(self).__name__} needs the parameter {self._data_parameter!r}'
       )
-    try:
-      from matplotlib import figure
-      from matplotlib.backends import backend_agg
-    except ImportError as error:
-      raise errors.NotInstalledError(
-        f'{type(self).__name__} needs matplotlib, which is not installed: '
-        + backend.how_to_install('viz')
-      ) from error
+    who = type(self).__name__
+    figure = backend.import_extra('matplotlib.figure', who)
+    backend_agg = backend.import_extra('matplotlib.backends.backend_agg', who)
     self.fig = figure.Figure(figsize=self.parameters['figsize'])
     backend_agg.FigureCanvasAgg(self.fig)
     self.plot = self.fig.add_subplot()

@@ -1,6 +1,5 @@
 """Folders of runs with the returns that a test chooses."""
 
-import json
 import pickle
 
 ATARI = """
@@ -80,5 +79,5 @@ def write_run(
       steps=steps,
     )
     (path / 'operative_config.gin').write_text(text + more)
-    (path / 'seed.json').write_text(json.dumps({'seed': seed}))
+    (path / 'seed.json').write_text(str(seed))
   return path

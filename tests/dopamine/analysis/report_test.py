@@ -20,7 +20,7 @@ pytestmark = pytest.mark.no_backend
 write_run = run_folders.write_run
 RNG = np.random.default_rng(5)
 SCORES = {
-  'A & B_1 <b>': RNG.gamma(2, 0.5, size=(5, 4)),
+  'A & B_1 <b></script>': RNG.gamma(2, 0.5, size=(5, 4)),
   'other': RNG.gamma(3, 0.5, size=(3, 4)),
 }
 
@@ -360,6 +360,9 @@ class Page(html.parser.HTMLParser):
       self.places.append(attrs['data-figure'])
     if tag == 'script':
       self.scripts.append('')
+
+  def handle_endtag(self, tag):
+    self.tags.append(f'/{tag}')
 
   def handle_data(self, data):
     if self.scripts and self.tags[-1] == 'script':
