@@ -12,16 +12,49 @@ import sys
 from types import ModuleType
 from typing import Any
 
-_AGENTS = 'dqn', 'rainbow', 'implicit_quantile', 'quantile', 'full_rainbow'
-# Whose classes are ours: users have theirs in this package too.
-_OURS = frozenset(
-  (
-    *(f'dopamine.agents.{name}.{name}_agent' for name in _AGENTS),
-    *(f'dopamine.jax.agents.{name}.{name}_agent' for name in _AGENTS),
-    'dopamine.replay_memory.circular_replay_buffer',
-    'dopamine.replay_memory.prioritized_replay_buffer',
-  )
-)
+# The modules of this package, by folder; all of some folders. Forks of Dopamine
+# keep code of their own in the others.
+_ROOMS = 'analysis', 'compat', 'files', 'learners', 'runs', 'settings'
+_MODULES = {
+  'dopamine': """
+    backend command_line interfaces losses memory optimizers safe_pickle seams
+    seeding shapes signals storage
+  """,
+  'dopamine.agents': """
+    batches contents exploration replay_agent reporting saving
+  """,
+  'dopamine.colab': 'utils',
+  'dopamine.discrete_domains': """
+    agent_factory ale_state atari_lib checkpointer evaluate games gym_lib
+    iteration_statistics legacy_networks logger run_experiment train watch
+  """,
+  'dopamine.jax': 'flax_networks losses networks',
+  'dopamine.networks': """
+    atari distributional fourier parts perceptron rainbow vectors wrapped
+  """,
+  'dopamine.replay_memory': """
+    batches circular_replay_buffer data_set elements export
+    prioritized_replay_buffer ring ring_files ring_reader saved_ring slots
+    sum_tree windows
+  """,
+  'dopamine.utils': """
+    agent_visualizer atari_plotter bar_plotter example_viz example_viz_lib
+    figures line_plotter panel plotter test_utils video
+  """,
+}
+for _name in 'dqn', 'rainbow', 'implicit_quantile', 'quantile', 'full_rainbow':
+  for _folder in 'dopamine.agents', 'dopamine.jax.agents':
+    _MODULES[f'{_folder}.{_name}'] = f'{_name}_agent'
+_OURS = {*_MODULES, *(f'dopamine.{room}' for room in _ROOMS)}
+_OURS |= {
+  f'{folder}.{n}' for folder in _MODULES for n in _MODULES[folder].split()
+}
+_BELOW = tuple(f'dopamine.{room}.' for room in _ROOMS)
+
+
+def is_ours(module: str | None) -> bool:
+  """Whether a module is of this package, and no fork's under its name."""
+  return module in _OURS or (module or '').startswith(_BELOW)
 
 
 def compat(name: str, *partners: Any) -> Any:
@@ -29,7 +62,8 @@ def compat(name: str, *partners: Any) -> Any:
 
   None as well if there are partners, and the classes of all are ours.
   """
-  if partners and all(type(p).__module__ in _OURS for p in partners):
+  modules = [type(partner).__module__ for partner in partners]
+  if modules and all(module in _OURS for module in modules):
     return None
   try:
     return importlib.import_module(f'dopamine.compat.{name}')

@@ -5,16 +5,15 @@ fail when the agent is made, and say what to write instead: not in the middle
 of a run, and never by being left out silently.
 """
 
-import dis
 import functools
 import inspect
-import types
 from typing import Any
 
 from absl import logging
 
 from dopamine import interfaces
 from dopamine.compat import adapters
+from dopamine.compat import own_code
 from dopamine.settings import errors
 
 # Hooks that nothing calls -> what took their place. As every name here, they
@@ -102,30 +101,21 @@ def _refuse(cls: Any) -> None:
         f'{replacement} instead, see the row of {hook} in docs/migrating.md'
       )
   for hook in dir(cls):
-    if not hook.startswith('_build_target_'):
-      continue
-    method = inspect.getattr_static(cls, hook)
-    if (
-      inspect.isfunction(method)
-      and len(inspect.signature(method).parameters) < 2
-    ):
+    if hook.startswith('_build_target_') and not _takes_a_batch(cls, hook):
       raise errors.InterfaceError(
         f'{name}.{hook}() must take a batch: {hook}(self, batch), see the row '
         f'of {hook} in docs/migrating.md'
       )
-  methods = _methods(cls)
-  given = set().union(*map(_stored, methods.values()))
-  given |= {name for own in _own_classes(cls) for name in vars(own)}
-  given |= set().union(*map(_constants, methods.values()))  # By setattr.
-  for method, code in methods.items():
-    read = _read(code) - given
-    if 'split(self._rng' in read and not hasattr(cls, 'online_params'):
+  uses = own_code.uses(cls)
+  given = uses.stored | uses.texts | own_code.defined(cls)
+  for method, uses in own_code.methods(cls).items():
+    if '_rng' in uses.split and not hasattr(cls, 'online_params'):
       raise errors.InterfaceError(
         f'{method} splits self._rng, which is a NumPy generator and a key of '
         'JAX in Jax agents alone: see the row of _rng in docs/migrating.md'
       )
     for attribute, replacement in ATTRIBUTES.items():
-      if attribute in read:
+      if attribute in uses.read - given:
         raise errors.InterfaceError(
           f'{method} uses self.{attribute}, which is no more: use '
           f'{replacement} instead, see the row of {attribute} in '
@@ -133,108 +123,79 @@ def _refuse(cls: Any) -> None:
         )
 
 
+# Who overrides one of these, or uses one of those, is written for the
+# functional interface of the JAX agents (Dopamine 3.3 to 4.0).
+_FUNCTIONAL_HOOKS = {
+  *('_build_networks_and_optimizer', '_sample_from_replay_buffer'),
+  '_training_step_update',
+}
+_FUNCTIONAL_ATTRIBUTES = {
+  *('network_def', 'target_network_params', 'optimizer_state'),
+  'replay_elements',
+}
+
+# What only an agent of hooks has; the functional update calls none of it.
+_HOOKS_OF_TODAY = {
+  *('_loss', '_loss_weights', '_priorities', '_td_loss', '_next_action'),
+  *('_q_values', '_trainable', '_create_network', '_build_networks'),
+  *('_sample_batches', '_acting_draws', '_update', '_online', '_target'),
+  '_online_next',
+}
+
+
+@functools.cache
+def is_functional(cls: type) -> bool:
+  """Whether a class is a JAX agent of the functional interface.
+
+  It is by what its methods, and those of its parents outside of this package,
+  override, read and set. Parameters are settable in agents of hooks too: one
+  that overrides `_loss` may do so.
+  """
+  if not any(
+    (parent.__module__, parent.__name__)
+    == ('dopamine.jax.agents.dqn.dqn_agent', 'JaxDQNAgent')
+    for parent in cls.__mro__
+  ):
+    return False
+  defined = own_code.defined(cls)
+  if defined & _FUNCTIONAL_HOOKS:
+    return True
+  uses = own_code.uses(cls)
+  used = _FUNCTIONAL_ATTRIBUTES & (uses.read | uses.stored | uses.inherited)
+  used |= {'online_params'} & uses.stored
+  if defined & _HOOKS_OF_TODAY or _targets(cls):
+    used -= uses.stored
+  return bool(used - defined - uses.asked)
+
+
+def _targets(cls: type) -> list[str]:
+  """Hooks for targets that a class overrides, with a batch as of today."""
+  return [
+    name
+    for name in own_code.defined(cls)
+    if name.startswith('_build_target_') and _takes_a_batch(cls, name)
+  ]
+
+
+def _takes_a_batch(cls: type, name: str) -> bool:
+  method = inspect.getattr_static(cls, name)
+  if not inspect.isfunction(method):
+    return True
+  return len(inspect.signature(method).parameters) >= 2
+
+
+@functools.cache
 def draws_by_key(cls: type) -> bool:
   """Whether a subclass takes `self._rng` for a key of JAX.
 
   Its methods split it, or hand it to a function that returns the next one.
   """
   return any(
-    'split(self._rng' in _read(code)
-    or (_hands_on_rng(code) and '_rng' in _stored(code))
-    for code in _methods(cls).values()
+    '_rng' in uses.split or ('_rng' in uses.stored and _hands_on_rng(uses.read))
+    for uses in own_code.methods(cls).values()
   )
 
 
-def _hands_on_rng(code: types.CodeType) -> bool:
-  """Whether a function reads `self._rng`, and not only a method of it."""
-  read = _read(code)
+def _hands_on_rng(read: frozenset[str]) -> bool:
+  """Whether `self._rng` is read, and not only a method of it."""
   return '_rng' in read and not any(name.startswith('_rng.') for name in read)
-
-
-def _own_classes(cls: type) -> list[type]:
-  """A class and its parents, as far as they are not of this package."""
-  return [
-    parent
-    for parent in cls.__mro__
-    if parent is not object and not parent.__module__.startswith('dopamine.')
-  ]
-
-
-def _methods(cls: Any) -> dict[str, types.CodeType]:
-  """What a subclass wrote and what it inherits, as 'MyAgent._loss'."""
-  found: dict[tuple[str, str], types.CodeType] = {}
-  for parent in reversed(_own_classes(cls)):
-    for method, value in vars(parent).items():
-      for code in _codes(value):
-        calls_super = any(i.argval == 'super' for i in _instructions(code))
-        if not calls_super:  # It takes the place of what is inherited.
-          found = {k: v for k, v in found.items() if k[1] != method}
-        found[parent.__name__, method] = code
-  return {'.'.join(names): code for names, code in found.items()}
-
-
-def _codes(value):
-  """The code of a method, below what gin and other decorators made of it."""
-  functions = [value]
-  if isinstance(value, property):
-    functions = [value.fget, value.fset]
-  elif isinstance(value, (staticmethod, classmethod)):
-    functions = [value.__func__]
-  elif isinstance(value, functools.cached_property):
-    functions = [value.func]
-  for function in functions:
-    function = inspect.unwrap(function) if callable(function) else None
-    if inspect.isfunction(function):
-      yield function.__code__
-
-
-def _constants(code: types.CodeType) -> set[str]:
-  """Texts of a function: what it asks for with `hasattr`, it may read."""
-  return {
-    i.argval
-    for i in _instructions(code)
-    if i.opname == 'LOAD_CONST' and isinstance(i.argval, str)
-  }
-
-
-def _instructions(code: types.CodeType):
-  """The instructions of a function, and of those inside of it."""
-  yield from dis.get_instructions(code)
-  for constant in code.co_consts:
-    if isinstance(constant, types.CodeType):
-      yield from _instructions(constant)
-
-
-def _stored(code: types.CodeType) -> set[str]:
-  """The attributes that a function sets, of whatever object."""
-  return {i.argval for i in _instructions(code) if i.opname == 'STORE_ATTR'}
-
-
-def _read(code: types.CodeType) -> set[str]:
-  """The attributes that a function reads of `self`."""
-  # And those of these that it reads, as `_sess.run`; and `split(self._rng`, if
-  # that is the first argument of a `split`.
-  names, owner, before = set(), '', ''
-  for instruction in _instructions(code):
-    kind, value = instruction.opname, instruction.argval
-    if kind in ('CACHE', 'COPY', 'EXTENDED_ARG', 'PRECALL', 'PUSH_NULL'):
-      continue
-    if kind in ('LOAD_ATTR', 'LOAD_METHOD') and owner == 'self':
-      names.add(value)
-      if before == 'split':
-        names.add(f'split(self.{value}')
-      owner = value
-    elif kind in ('LOAD_ATTR', 'LOAD_METHOD'):
-      if owner:
-        names.add(f'{owner}.{value}')
-      owner, before = '', value
-    else:
-      if isinstance(value, tuple):  # Python 3.13 loads two at once.
-        value = value[-1] if value else None
-      # Of 3.13 also STORE_FAST_LOAD_FAST.
-      is_load = 'LOAD_FAST' in kind or kind == 'LOAD_DEREF'
-      if is_load and value == 'self':
-        owner = 'self'
-      else:
-        owner, before = '', value if kind == 'LOAD_GLOBAL' else ''
-  return names

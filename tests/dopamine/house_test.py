@@ -37,7 +37,8 @@ READER = [
 MOST_FILES, MOST_LINES, LONGEST = 17, 3400, 450
 
 # What serves old files, old code, mistakes and damaged disks, and its lines.
-WINGS = {'settings': 796, 'files': 1465, 'compat': 1862}
+# `compat` reads what a class uses, and says all of it that is gone at once.
+WINGS = {'settings': 796, 'files': 1465, 'compat': 2100}
 LONGEST_OF_THE_CORE = 466
 
 # Where the core asks for compat, as the docstring of `seams` says how.
