@@ -165,7 +165,7 @@ class ReplayAgent(reporting.ReportingAgent):
     self._fit_observation()
     if self.stack_size > 1:
       self.state[..., :-1] = self.state[..., 1:]
-    self.state[0, ..., -1] = self._observation
+    self.state[..., -1] = self._observation
 
   def _fit_observation(self):
     """Gives the observation the dtype of the memory, or refuses it."""
@@ -252,15 +252,14 @@ class ReplayAgent(reporting.ReportingAgent):
     return -(-end // period) - -(-first // period)
 
   def _update(self, num_updates, num_steps):
-    """Runs updates on fresh batches, and logs the loss where it is due.
+    """Runs updates on fresh batches.
 
     At the start of training there may be nothing yet that can be sampled.
     """
     try:
       batches = self._sample_batches(num_updates)
     except circular_replay_buffer.NothingToSampleError:
-      if self._replay.memory.add_count > self.min_replay_history + _PATIENCE:
-        raise
+      self._be_patient()
       return
     start = time.perf_counter()
     update = self._learner.update(batches)
@@ -269,6 +268,15 @@ class ReplayAgent(reporting.ReportingAgent):
         np.ravel(batches.indices), np.ravel(np.asarray(update.priorities))
       )
     self.seconds_updating += time.perf_counter() - start
+    self._record_update(update, num_steps)
+
+  def _be_patient(self):
+    """Raises again what was raised, if there should be something to sample."""
+    if self._replay.memory.add_count > self.min_replay_history + _PATIENCE:
+      raise
+
+  def _record_update(self, update, num_steps):
+    """Keeps what an update reports, and logs the loss where it is due."""
     self._batch_figures = update.figures
     self._unchecked_losses.append((self.training_steps, update.objective))
     if len(self._unchecked_losses) >= 100:  # Seldom: a GPU must not wait.

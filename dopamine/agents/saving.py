@@ -89,7 +89,7 @@ class SavedAgent(interfaces.Agent):
           'they were'
         )
     pending.put(
-      _weights_path(checkpoint_dir, iteration_number),
+      weights_path(checkpoint_dir, iteration_number),
       lambda file: np.savez(file, **state),
     )
     self._replay.checkpoint(checkpoint_dir, iteration_number)
@@ -174,7 +174,7 @@ class SavedAgent(interfaces.Agent):
     self, checkpoint_dir: str, iteration_number: int, bundle: Any
   ) -> Callable[[], None] | None:
     """What takes the weights of a checkpoint; None if it has no file at all."""
-    path = _weights_path(checkpoint_dir, iteration_number)
+    path = weights_path(checkpoint_dir, iteration_number)
     if os.path.exists(path):
       return lambda: self._read_weights(path, self._learner.set_state)
     if old_weights := seams.compat('old_weights'):
@@ -350,7 +350,8 @@ def _attributes(agent: SavedAgent) -> dict[str, Any]:
   return vars(agent)
 
 
-def _weights_path(checkpoint_dir, iteration_number):
+def weights_path(checkpoint_dir, iteration_number):
+  """Where the weights of a checkpoint are."""
   return os.path.join(checkpoint_dir, f'weights_ckpt.{iteration_number}.npz')
 
 

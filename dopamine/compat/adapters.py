@@ -72,7 +72,7 @@ def agent(partner: Any) -> Any:
   Raises:
     InterfaceError: it lacks what would only be missed hours later.
   """
-  if type(partner) is _ForeignAgent:
+  if issubclass(type(partner), ForeignAgent):
     return partner
   verbs = (
     *('begin_episode', 'step', 'end_episode'),
@@ -87,7 +87,11 @@ def agent(partner: Any) -> Any:
   is_ours = issubclass(type(partner), interfaces.Agent)
   if is_ours and _end_episode_arguments(partner).keys() == _TOLD:
     return partner
-  return _ForeignAgent(partner)
+  if getattr(partner, 'bundles_trees', False) is True:
+    from dopamine.compat.functional import door
+
+    return door.FunctionalAgent(partner)
+  return ForeignAgent(partner)
 
 
 # What `end_episode` is told beside the reward.
@@ -103,7 +107,7 @@ _SAID = {
 _AGENT = interfaces.Agent()
 
 
-class _ForeignAgent(proxy.Proxy):
+class ForeignAgent(proxy.Proxy):
   """An agent that takes less at the end of an episode, or says less."""
 
   __slots__ = ('_arguments',)

@@ -9,6 +9,7 @@ import numpy as np
 from dopamine import losses
 from dopamine import networks as all_networks
 from dopamine import optimizers
+from dopamine import seams
 from dopamine import seeding
 from dopamine.agents.dqn import dqn_agent
 from dopamine.jax import networks
@@ -44,6 +45,12 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
 
   _summary_prefix = ''
   _default_optimizer = 'adam'
+
+  def __init_subclass__(cls, **kwargs):
+    super().__init_subclass__(**kwargs)
+    if not seams.is_ours(cls.__module__):
+      if functional := seams.compat('functional'):
+        functional.admit(cls)
 
   def __init__(
     self,
@@ -118,15 +125,25 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
 
   @property
   def online_params(self):
-    """The online network's parameters.
+    """The online network's parameters, which may be set.
 
-    Of a Flax network as Flax has them, of others a list of arrays.
+    As Flax has them, of a network that is a Flax module or has a twin in
+    `dopamine.jax.networks`; of others a list of arrays.
     """
-    network = all_networks.unwrapped(self.online_convnet)
-    flax_networks = sys.modules.get('dopamine.jax.flax_networks')
-    if flax_networks and isinstance(network, flax_networks.FlaxNetwork):
-      return network.params
-    return [weight.value for weight in network.weights]
+    return _params_of(self.online_convnet)
+
+  @online_params.setter
+  def online_params(self, params):
+    _give_params(self.online_convnet, params)
+
+  @property
+  def target_network_params(self):
+    """The target network's parameters, as `online_params`."""
+    return _params_of(self.target_convnet)
+
+  @target_network_params.setter
+  def target_network_params(self, params):
+    _give_params(self.target_convnet, params)
 
 
 def _is_flax(network):

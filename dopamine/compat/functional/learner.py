@@ -1,0 +1,93 @@
+"""What stands for a learner where an agent trains by functions of its own."""
+
+from collections.abc import Mapping
+import re
+from typing import Any
+
+import jax
+import numpy as np
+
+from dopamine.compat.functional import trees
+from dopamine.settings import errors
+
+
+class Learner:
+  """Acts with an agent's parameters, and saves its trees.
+
+  Attributes:
+    learning_rate: of the next update; None is not known.
+  """
+
+  def __init__(self, agent: Any):
+    self._agent = agent
+    self._predict = jax.jit(agent._q_of_states, static_argnums=(0, 1))
+
+  @property
+  def optimizer(self) -> Any:
+    """What moves the parameters, as far as the agent has one."""
+    return getattr(self._agent, 'optimizer', None)
+
+  @property
+  def learning_rate(self) -> float | None:
+    state = getattr(self._agent, 'optimizer_state', None)
+    found = getattr(state, 'hyperparams', {}).get('learning_rate')
+    if found is None:
+      found = getattr(self.optimizer, 'learning_rate', None)
+    return None if found is None else float(found)
+
+  def predict(self, states, *draws):
+    """Q(s, .) in NumPy: `[B, A]`, for one state or `[B, ...]` of them."""
+    agent = self._agent
+    shape = (-1, *agent.observation_shape, agent.stack_size)
+    states = np.reshape(states, shape)
+    network, is_evaluation = agent.network_def, bool(agent.eval_mode)
+    return np.asarray(
+      self._predict(network, is_evaluation, agent.online_params, states, *draws)
+    )
+
+  def sync_target(self) -> None:
+    """Runs the agent's `_sync_weights`."""
+    self._agent._sync_weights()
+
+  def graph_def(self) -> None:
+    """There is no TensorFlow graph."""
+
+  def state(self) -> dict[str, np.ndarray]:
+    """The arrays of the agent's trees, as 'online_params/0'."""
+    return {
+      f'{name}/{i}': array
+      for name, tree in self._agent.saved_trees().items()
+      for i, array in enumerate(trees.arrays(tree))
+    }
+
+  def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+    """Gives the agent what `state()` returned.
+
+    Raises:
+      ValueError: its trees are others, or of other shapes; then it has none.
+    """
+    own = self._agent.saved_trees()
+    saved: dict[str, dict[int, np.ndarray]] = {name: {} for name in own}
+    for key, array in state.items():
+      name, _, number = key.rpartition('/')
+      if name not in own or not re.fullmatch(r'\d{1,9}', number):
+        raise errors.SettingError(
+          f'the checkpoint has {key}, and {type(self._agent).__name__} has only '
+          f'{", ".join(sorted(own))}: build the agent that wrote it'
+        )
+      saved[name][int(number)] = array
+    found = {
+      name: trees.like(own[name], [of[i] for i in sorted(of)], name)
+      for name, of in saved.items()
+    }
+    for name, tree in found.items():
+      setattr(self._agent, name, tree)
+
+  def set_weights(self, state: Mapping[str, np.ndarray]) -> None:
+    """As `set_state`, but its optimizer goes on as it is, and its key."""
+    kept = {
+      key: array
+      for key, array in self.state().items()
+      if key.startswith(('optimizer_state/', '_random_key/'))
+    }
+    self.set_state({**state, **kept})
