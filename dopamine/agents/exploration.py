@@ -9,13 +9,16 @@ def linearly_decaying_epsilon(decay_period, step, warmup_steps, epsilon):
 
   Args:
     decay_period: agent steps of the descent.
-    step: agent steps taken so far.
+    step: agent steps taken so far; a number, or what JAX traces.
     warmup_steps: agent steps before the descent starts.
     epsilon: the final value.
   """
   steps_left = decay_period + warmup_steps - step
-  bonus = (1.0 - epsilon) * steps_left / decay_period
-  return epsilon + min(max(bonus, 0.0), 1.0 - epsilon)
+  most = 1.0 - epsilon
+  bonus = most * steps_left / decay_period
+  # Not min and max: what is traced cannot be asked, but multiplied.
+  is_between = (bonus > 0.0) & (bonus < most)
+  return epsilon + is_between * bonus + (bonus >= most) * most
 
 
 @gin.configurable(module='dopamine.agents.dqn.dqn_agent')

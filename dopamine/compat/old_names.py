@@ -36,6 +36,32 @@ MOVED[
 ] = __name__
 MOVED['dopamine.optimizers', 'adam'] = 'dopamine.compat.old_optimizers'
 
+# What research code of Dopamine 3.3 to 4.0 is made of: Flax modules, and
+# functions of their parameters.
+_FLAX = """
+  ClassicControlDQNNetwork ClassicControlRainbowNetwork FullRainbowNetwork
+  ImplicitQuantileNetwork NatureDQNNetwork NoisyNetwork QuantileNetwork
+  RainbowNetwork feature_layer
+"""
+_FUNCTIONS = {
+  'dqn': 'train target_q select_action',
+  'full_rainbow': 'train target_output select_action get_logits get_q_values',
+  'implicit_quantile': 'train target_quantile_values select_action',
+  'quantile': 'train target_distribution',
+  'rainbow': 'train target_distribution select_action',
+}
+MOVED |= {
+  ('dopamine.jax.networks', name): 'dopamine.compat.flax_modules'
+  for name in _FLAX.split()
+}
+MOVED |= {
+  (f'dopamine.jax.agents.{agent}.{agent}_agent', name): (
+    f'dopamine.compat.functional.{agent}'
+  )
+  for agent, names in _FUNCTIONS.items()
+  for name in names.split()
+}
+
 
 def find(module: str, name: str) -> Any:
   """Returns what a name of a module means; loads Keras only for networks."""

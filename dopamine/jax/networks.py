@@ -1,9 +1,9 @@
 """The networks under the names of Dopamine's JAX subpackage.
 
-They are those of `dopamine.networks`: one definition serves both backends.
+They are Flax modules, of `dopamine.compat.flax_modules`. An agent of hooks that
+is given one makes its Keras twin, `dopamine.networks.X`, which has the name in
+gin too.
 """
-
-import functools
 
 import gin
 import numpy as np
@@ -12,17 +12,9 @@ from dopamine import networks
 from dopamine import seams
 from dopamine.discrete_domains import gym_lib
 
-NatureDQNNetwork = networks.NatureDQNNetwork
-RainbowNetwork = networks.RainbowNetwork
-QuantileNetwork = networks.QuantileNetwork
-ImplicitQuantileNetwork = networks.ImplicitQuantileNetwork
-FullRainbowNetwork = networks.FullRainbowNetwork
-ClassicControlDQNNetwork = networks.ClassicControlDQNNetwork
-ClassicControlRainbowNetwork = networks.ClassicControlRainbowNetwork
-NoisyNetwork = networks.NoisyDense
 # Not a decorator: that would take from Keras the arguments' names.
 gin.external_configurable(
-  NoisyNetwork, 'NoisyNetwork', module='dopamine.jax.networks'
+  networks.NoisyDense, 'NoisyNetwork', module='dopamine.jax.networks'
 )
 
 preprocess_atari_inputs = networks.scale_pixels
@@ -40,15 +32,6 @@ def identity_preprocess_fn(x):
   return x
 
 
-def feature_layer(key, noisy, eval_mode=False):
-  """Returns `features -> layer`: a `NoisyNetwork`, or a dense layer.
-
-  Args:
-    key: ignored; noise is an argument of the layer's call.
-    noisy: whether the layers have noise in their weights.
-    eval_mode: ignored; a layer that is called without noise has none.
-  """
-  del key, eval_mode
-  if noisy:
-    return NoisyNetwork
-  return functools.partial(networks.Dense, kernel_initializer='glorot_uniform')
+def __getattr__(name):
+  """Serves the modules, which load Flax."""
+  return seams.old_name(__name__, name)

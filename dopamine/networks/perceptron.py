@@ -25,6 +25,27 @@ def rescale(values, min_vals, max_vals):
   return scaled if is_range.all() else ops.where(is_range, scaled, values)
 
 
+def rescale_stack(x, min_vals, max_vals):
+  """`rescale` of a flattened stack of observations.
+
+  Args:
+    x: `[..., D * stack]`, the stack last.
+    min_vals: `[D]` of one observation, or a number.
+    max_vals: likewise.
+  """
+  return rescale(x, *(_stacked(vals, x) for vals in (min_vals, max_vals)))
+
+
+def _stacked(vals, x):
+  if x.shape[-1] % np.size(vals):
+    raise errors.SettingError(
+      f'states of {x.shape[-1]} numbers do not fit the {np.size(vals)} of '
+      "min_vals and max_vals: set the agent's observation_shape, or these, to "
+      'what the environment gives'
+    )
+  return np.repeat(vals, x.shape[-1] // np.size(vals))
+
+
 def listed(vals):
   """Ranges as JSON has them."""
   return None if vals is None else np.asarray(vals).tolist()
@@ -103,9 +124,7 @@ class BasicDiscreteDomainNetwork(parts.Network):
     """Returns `[B, A]`, `[B, A * num_atoms]` or `[B, hidden_units]`."""
     x = self.flatten(ops.cast(state, 'float32'))
     if self._rescales:
-      x = rescale(
-        x, *(_stacked(v, x) for v in (self._min_vals, self._max_vals))
-      )
+      x = rescale_stack(x, self._min_vals, self._max_vals)
     for layer in self.hidden:
       x = layer(x)
     return self.last_layer(x)
@@ -121,14 +140,3 @@ class BasicDiscreteDomainNetwork(parts.Network):
       'hidden_units': self.hidden_units,
       'inputs_preprocessed': self._inputs_preprocessed,
     }
-
-
-def _stacked(vals, x):
-  """`vals` of one observation for each number of `x`, a flattened stack."""
-  if x.shape[-1] % np.size(vals):
-    raise errors.SettingError(
-      f'states of {x.shape[-1]} numbers do not fit the {np.size(vals)} of '
-      "min_vals and max_vals: set the agent's observation_shape, or these, to "
-      'what the environment gives'
-    )
-  return np.repeat(vals, x.shape[-1] // np.size(vals))

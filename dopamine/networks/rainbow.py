@@ -77,6 +77,17 @@ class NoisyDense(parts.Saved, layers.Layer):
     }
 
 
+def dueling(advantages, values):
+  """V + A - mean_a A, per atom: `[..., A, N]` (Wang et al., 2016, eq. (9)).
+
+  Args:
+    advantages: `[..., A, N]`.
+    values: `[..., N]`.
+  """
+  centred = advantages - ops.mean(advantages, axis=-2, keepdims=True)
+  return centred + values[..., None, :]
+
+
 @parts.saved
 class RainbowHead(parts.Saved, layers.Layer):
   """From features to a distribution: dueling and noisy, each if asked for.
@@ -141,8 +152,7 @@ class RainbowHead(parts.Saved, layers.Layer):
     x = hidden(x)
     logits = ops.reshape(advantage(x), self._shape)  # [B, A, N]
     if value:
-      logits -= ops.mean(logits, axis=1, keepdims=True)
-      logits += value[0](x)[:, None, :]
+      logits = dueling(logits, value[0](x))
     if not self._distributional:
       return parts.DQNNetworkType(ops.sum(logits, axis=-1))
     _, num_actions, num_atoms = self._shape

@@ -26,6 +26,8 @@ FORBIDDEN = [
   ('dopamine.backend', FRAMEWORKS | {'keras'}),
   ('dopamine.settings', FRAMEWORKS | {'keras'}),
   # What agents and optimizers ask for.
+  ('dopamine.compat.flax', {'tensorflow'}),
+  ('dopamine.compat.functional', {'tensorflow'}),
   ('dopamine.compat.old_optimizers', {'tensorflow'}),
   ('dopamine.compat.old_weights', {'tensorflow'}),
   ('dopamine.compat', FRAMEWORKS | {'keras'}),
@@ -105,7 +107,8 @@ def test_a_module_loads_no_higher_floor(module, loaded):
 def test_only_learners_and_adapters_name_a_framework():
   root = pathlib.Path(dopamine.__path__[0])
   for path in root.rglob('*.py'):
-    if path.parent.name in ('learners', 'jax'):
+    is_flax = path.name.startswith('flax_')
+    if is_flax or path.parent.name in ('learners', 'functional'):
       continue
     for line in path.read_text().splitlines():
       words = line.split()

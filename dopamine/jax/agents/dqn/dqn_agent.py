@@ -84,9 +84,7 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
   def _create_network(self, name):
     original = self.network
     if _is_flax(original):
-      from dopamine.jax import flax_networks
-
-      self.network = functools.partial(flax_networks.FlaxNetwork, original)
+      self.network = seams.compat('flax_networks').keras_network(original)
     if self._preprocesses:
       self.network = functools.partial(self.network, inputs_preprocessed=True)
     try:
@@ -151,3 +149,8 @@ def _is_flax(network):
   linen = sys.modules.get('flax.linen')  # Else nobody has one.
   cls = network.func if isinstance(network, functools.partial) else network
   return bool(linen) and isinstance(cls, type) and issubclass(cls, linen.Module)
+
+
+def __getattr__(name):
+  """Serves the functions of Flax parameters that once were the algorithm."""
+  return seams.old_name(__name__, name)

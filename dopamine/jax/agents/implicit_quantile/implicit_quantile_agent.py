@@ -2,6 +2,7 @@
 
 import gin
 
+from dopamine import seams
 from dopamine.agents.implicit_quantile import implicit_quantile_agent
 from dopamine.jax.agents.dqn import dqn_agent
 
@@ -11,3 +12,8 @@ class JaxImplicitQuantileAgent(
   dqn_agent.JaxDQNAgent, implicit_quantile_agent.ImplicitQuantileAgent
 ):
   """`ImplicitQuantileAgent` with what `JaxDQNAgent` adds to every agent."""
+
+
+def __getattr__(name):
+  """Serves the functions of Flax parameters that once were the algorithm."""
+  return seams.old_name(__name__, name)

@@ -11,7 +11,18 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from dopamine.compat import flax_modules
 from dopamine.settings import errors
+
+
+def keras_network(make_module):
+  """What makes a Keras network of a Flax class, or of a partial of one.
+
+  It takes an agent's `num_actions`, `num_atoms`, `support`, `name`, ...
+  """
+  if make_module in flax_modules.TWINS:
+    return flax_modules.TWINS[make_module]
+  return functools.partial(FlaxNetwork, make_module)
 
 
 class FlaxNetwork(keras.Model):
