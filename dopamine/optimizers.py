@@ -190,28 +190,39 @@ def create_optimizer(
 ):
   """The optimizers of Dopamine's JAX agents, with Optax's formulas.
 
+  What it returns has Optax's `init` and `update` too, for code that updates
+  parameters itself.
+
   Args:
-    name: 'adam' or 'rmsprop'.
+    name: 'adam', 'rmsprop' or 'sgd'.
     learning_rate: step size.
     beta1: Adam's decay of the mean.
     beta2: Adam's decay of the mean square; RMSProp's decay.
     eps: Adam's, after the bias correction; RMSProp's, inside the root.
     centered: for RMSProp, see `RMSProp`.
   """
-  checks.check_arguments('create_optimizer', SETTINGS, locals())
+  settings = locals()
+  checks.check_arguments('create_optimizer', SETTINGS, settings)
   if name == 'adam':
-    return Adam(as_rate(learning_rate), beta1, beta2, eps)
-  if name == 'rmsprop':
-    return RMSProp(
+    made = Adam(as_rate(learning_rate), beta1, beta2, eps)
+  elif name == 'rmsprop':
+    made = RMSProp(
       learning_rate,
       decay=beta2,
       epsilon=eps,
       centered=centered,
       initial_mean_square=0.0,
     )
-  raise errors.SettingError(
-    f"Unsupported optimizer {name}: create_optimizer knows 'adam' and 'rmsprop'"
-  )
+  elif name == 'sgd':
+    made = make(keras.optimizers.SGD, learning_rate)
+  else:
+    raise errors.SettingError(
+      f"Unsupported optimizer {name}: create_optimizer knows 'adam', 'rmsprop' "
+      "and 'sgd'"
+    )
+  if old_optimizers := seams.compat('old_optimizers'):
+    old_optimizers.give_optax(made, **settings)
+  return made
 
 
 def resolve(optimizer):

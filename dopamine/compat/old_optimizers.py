@@ -1,4 +1,6 @@
-"""Optimizers of TensorFlow 1, which old agents pass as objects."""
+"""Optimizers of TensorFlow 1 and Optax, which old agents have as objects."""
+
+import functools
 
 import keras
 
@@ -42,4 +44,35 @@ def convert(optimizer):
     f'optimizer={optimizer!r}: of the tf.compat.v1.train optimizers, RMSProp, '
     'Adam, GradientDescent and Momentum are understood; use one of '
     'keras.optimizers'
+  )
+
+
+def give_optax(made, name, learning_rate, beta1, beta2, eps, centered) -> None:
+  """Gives a Keras optimizer the `init` and `update` of its twin in Optax.
+
+  Args:
+    made: by `create_optimizer`.
+    name: as all that follow, of `create_optimizer`.
+    learning_rate: see there.
+    beta1: see there.
+    beta2: see there.
+    eps: see there.
+    centered: see there.
+  """
+
+  @functools.cache
+  def twin():
+    import optax  # Agents of hooks do without.
+
+    if name == 'adam':
+      return optax.adam(learning_rate, b1=beta1, b2=beta2, eps=eps)
+    if name == 'rmsprop':
+      return optax.rmsprop(
+        learning_rate, decay=beta2, eps=eps, centered=centered
+      )
+    return optax.sgd(learning_rate)
+
+  made.init = lambda params: twin().init(params)
+  made.update = lambda updates, state, params=None: twin().update(
+    updates, state, params
   )
