@@ -347,6 +347,23 @@ TWINS: dict[Callable, Callable] = {
 TWINS |= {theirs: ours for ours, theirs in TWINS.items()}
 
 
+def module_of(network: Any) -> Any:
+  """The Flax class in place of its Keras twin; any other as it is.
+
+  Raises:
+    ValueError: it is a Keras class of another kind.
+  """
+  kind = inspect.unwrap(network) if inspect.isfunction(network) else network
+  if isinstance(kind, type) and issubclass(kind, keras.Layer):
+    if kind not in TWINS:
+      raise errors.SettingError(
+        f'network={kind.__name__} is of Keras, and an agent in the functional '
+        "style takes a Flax module: dopamine.jax.networks has Dopamine's"
+      )
+    return TWINS[kind]
+  return network
+
+
 def to_keras(params: Any, network: keras.Model) -> None:
   """Gives a network the parameters of its twin.
 

@@ -4,13 +4,16 @@ A Jax agent takes a `flax.linen.Module` class as its `network`, written as for
 Dopamine 3: for one state, without batch.
 """
 
+from collections.abc import Mapping
 import functools
 
+import flax
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
 
+from dopamine import networks
 from dopamine.compat import flax_modules
 from dopamine.settings import errors
 
@@ -23,6 +26,53 @@ def keras_network(make_module):
   if make_module in flax_modules.TWINS:
     return flax_modules.TWINS[make_module]
   return functools.partial(FlaxNetwork, make_module)
+
+
+def params_of(agent, network):
+  """The parameters of a network of an agent of hooks.
+
+  Args:
+    agent: a Jax agent.
+    network: `agent.online_convnet`, or the other.
+
+  Returns:
+    As Flax has them; of a network that Flax knows nothing of, a list of arrays.
+  """
+  network = networks.unwrapped(network)
+  if isinstance(network, FlaxNetwork):
+    return network.params
+  if type(network) in flax_modules.TWINS:
+    return flax_modules.from_keras(network, _template(agent, type(network)))
+  return [weight.value for weight in network.weights]
+
+
+def give_params(network, params):
+  """Gives a network what `params_of` returned, of it or of another.
+
+  Raises:
+    ValueError: they are of another network.
+  """
+  network = networks.unwrapped(network)
+  if isinstance(network, FlaxNetwork):
+    network.params = params
+  elif isinstance(params, Mapping):
+    flax_modules.to_keras(params, network)
+  else:
+    network.set_weights([np.asarray(array) for array in params])
+
+
+def _template(agent, kind):
+  """Parameters of the twin of one of our networks, for their names."""
+  network, agent.network = (
+    agent.network,
+    functools.partial(FlaxNetwork, flax_modules.TWINS[kind]),
+  )
+  try:
+    twin = networks.unwrapped(agent._create_network('Online'))
+  finally:
+    agent.network = network
+  twin.build(agent.state.shape)
+  return twin.params
 
 
 class FlaxNetwork(keras.Model):
@@ -91,6 +141,18 @@ class FlaxNetwork(keras.Model):
     return jax.tree_util.tree_unflatten(
       self._tree, [leaf.value for leaf in self._leaves]
     )
+
+  @params.setter
+  def params(self, params):
+    mine = jax.tree_util.tree_structure(self.params)
+    found = jax.tree_util.tree_structure(flax.core.unfreeze(params))
+    if found != mine:
+      raise errors.SettingError(
+        f'parameters of {type(self.module).__name__} are {mine}, not {found}'
+      )
+    leaves = jax.tree_util.tree_leaves(params)
+    for weight, value in zip(self._leaves, leaves, strict=True):
+      weight.assign(value)
 
   def call(self, state, num_quantiles=None):
     """What the module returns for each state of `[B, ...]`.

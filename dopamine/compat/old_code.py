@@ -77,7 +77,8 @@ def admit(agent, sess) -> interfaces.Signatures:
 @functools.cache  # Disassembling takes milliseconds.
 def _admit(cls: Any) -> bool:
   """Refuses a class that cannot work; returns whether it splits `_rng`."""
-  _refuse(cls)
+  if not is_functional(cls):
+    _refuse(cls)
   return draws_by_key(cls)
 
 

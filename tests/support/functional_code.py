@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as onp
 import optax
 
+from dopamine.discrete_domains import atari_lib
 from dopamine.jax import losses
 from dopamine.jax import networks
 from dopamine.jax.agents.dqn import dqn_agent
@@ -298,7 +299,7 @@ class Predictor(nn.Module):
 
 
 class WorldModelAgent(dqn_agent.JaxDQNAgent):
-  """A second network, with parameters and optimizer of its own in the bundle."""
+  """A second network, with parameters and optimizer in the bundle."""
 
   def __init__(self, num_actions, seed=None, **kwargs):
     super().__init__(num_actions, network=Encoder, seed=seed, **kwargs)
@@ -490,6 +491,27 @@ class OfOurNetworkAgent(dqn_agent.JaxDQNAgent):
       self.target_network_params, self.state
     ).q_values[action]
     return action
+
+
+class SmallFullRainbowNetwork(nn.Module):
+  """Noise in one layer, by the `NoisyNetwork` of ours."""
+
+  num_actions: int
+  num_atoms: int
+  noisy: bool = True
+  dueling: bool = True
+  distributional: bool = True
+  inputs_preprocessed: bool = False
+
+  @nn.compact
+  def __call__(self, x, support, eval_mode=False, key=None):
+    net = networks.feature_layer(key, self.noisy, eval_mode=eval_mode)
+    x = nn.relu(nn.Dense(features=16)(x.astype(jnp.float32).reshape(-1)))
+    x = net(x, features=self.num_actions * self.num_atoms)
+    logits = x.reshape((self.num_actions, self.num_atoms))
+    probabilities = nn.softmax(logits)
+    q_values = jnp.sum(support * probabilities, axis=1)
+    return atari_lib.RainbowNetworkType(q_values, logits, probabilities)
 
 
 class FullRainbowAgent(full_rainbow_agent.JaxFullRainbowAgent):

@@ -77,4 +77,4 @@ def is_valid(memory, indices):
 
 def generator(owner):
   """The random generator of an agent, or of a replay memory."""
-  return owner._rng
+  return vars(owner).get('_generator', owner._rng)  # A key in some agents.

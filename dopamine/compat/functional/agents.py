@@ -72,12 +72,15 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 
   bundles_trees = True
 
+  # What the network is made with beside `num_actions`.
+  _fields: tuple[str, ...] = ()
+
   # Plain attributes here, that belong to no network.
   online_params: Any = None
   target_network_params: Any = None
   cumulative_gamma = _Default(lambda agent: agent.gamma**agent.update_horizon)
   _double_dqn = _Default(lambda agent: agent.double_dqn)
-  _random_key: Any = None
+  _rng: Any = None  # A key of JAX; it may be set before all else.
   _names_of_trees: frozenset[str] | None = None
 
   # The update ----------------------------------------------------------------
@@ -164,17 +167,8 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   def _begin(self):
     super()._begin()
     self.state = self.state[0]
-
-  @property
-  def _rng(self):
-    """The agent's key of JAX."""
-    if self._random_key is None:
-      self._random_key = self._new_key(self.seed)
-    return self._random_key
-
-  @_rng.setter
-  def _rng(self, key):  # Also before it is made.
-    self._random_key = key
+    if self._rng is None:
+      self._rng = self._new_key(self.seed)
 
   def _new_key(self, seed):
     return jax.random.PRNGKey(seeding.integer(seed, 'key'))
@@ -198,10 +192,6 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   def _initial_params(self, key):
     return self.network_def.init(key, x=self.preprocess_fn(self.state))
 
-  def _network_fields(self):
-    """What the network is made with beside `num_actions`."""
-    return {'inputs_preprocessed': True} if self._preprocesses else {}
-
   def _build_replay_buffer(self):
     """Makes the replay memory."""
     return super()._build_replay_buffer(False)
@@ -209,9 +199,11 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   def _make_learner(self):
     self._check_update()
     vars(self).setdefault('_optimizer_name', self.optimizer)
-    network = flax_modules.module_of(self.network)
-    make = functools.partial(network, **self._network_fields())
-    self.network_def = make(num_actions=self.num_actions)
+    fields = {name: getattr(self, f'_{name}') for name in self._fields}
+    if self._preprocesses:
+      fields['inputs_preprocessed'] = True
+    make = flax_modules.module_of(self.network)
+    self.network_def = make(num_actions=self.num_actions, **fields)
     self._build_networks_and_optimizer()
     return learner.Learner(self)
 
@@ -264,7 +256,9 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   @property
   def online_convnet(self):
     """Says what the network says of `[B, ...]` states, DQN's at least."""
-    return jax.vmap(functools.partial(self.network_def.apply, self.online_params))
+    return jax.vmap(
+      functools.partial(self.network_def.apply, self.online_params)
+    )
 
   # Saving --------------------------------------------------------------------
 
@@ -278,7 +272,6 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     }
 
   def remember_settings(self):
-    self._rng  # One is made now, if none was set.
     self._names_of_trees = frozenset(self.saved_trees())
     super().remember_settings()
 
@@ -314,7 +307,9 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
       bundle['target_network_params'] = bundle.pop('target_params')
     for name in ('online_params', 'target_network_params', 'optimizer_state'):
       if name in bundle:
-        bundle[name] = trees.from_pickle(getattr(self, name), bundle[name], name)
+        bundle[name] = trees.from_pickle(
+          getattr(self, name), bundle[name], name
+        )
     attributes = dict(bundle.get('attributes', {}))
     for name, value in attributes.items():
       if isinstance(value, dict) and value.keys() == {_ARRAYS}:
@@ -362,6 +357,8 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 class FunctionalRainbowAgent(FunctionalDQNAgent, rainbow_agent.JaxRainbowAgent):
   """C51 and Rainbow, with `_support`, the atoms."""
 
+  _fields = ('num_atoms',)
+
   def _training_step_update(self):
     self._sample_from_replay_buffer()
     self.optimizer_state, self.online_params, loss, mean_loss = rainbow.train(
@@ -378,9 +375,6 @@ class FunctionalRainbowAgent(FunctionalDQNAgent, rainbow_agent.JaxRainbowAgent):
     state = self.preprocess_fn(self.state)
     return self.network_def.init(key, x=state, support=self._support)
 
-  def _network_fields(self):
-    return super()._network_fields() | {'num_atoms': self._num_atoms}
-
   def _q_of_state(self, network, params, state, is_evaluation):
     del is_evaluation
     return network.apply(params, state, self._support).q_values
@@ -390,6 +384,8 @@ class FunctionalQuantileAgent(
   FunctionalDQNAgent, quantile_agent.JaxQuantileAgent
 ):
   """QR-DQN."""
+
+  _fields = ('num_atoms',)
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
@@ -404,14 +400,14 @@ class FunctionalQuantileAgent(
     self._prioritize(loss)
     self._report(mean_loss)
 
-  def _network_fields(self):
-    return super()._network_fields() | {'num_atoms': self._num_atoms}
-
 
 class FunctionalImplicitQuantileAgent(
   FunctionalDQNAgent, implicit_quantile_agent.JaxImplicitQuantileAgent
 ):
   """IQN, whose network draws its quantile levels from a key."""
+
+  _fields = ('quantile_embedding_dim',)
+  _quantile_embedding_dim = _Default(lambda agent: agent.quantile_embedding_dim)
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
@@ -436,14 +432,12 @@ class FunctionalImplicitQuantileAgent(
       key, x=state, num_quantiles=self.num_tau_samples, rng=levels
     )
 
-  def _network_fields(self):
-    size = self.quantile_embedding_dim
-    return super()._network_fields() | {'quantile_embedding_dim': size}
-
   def _q_of_state(self, network, params, state, is_evaluation, key):
     del is_evaluation
     n = self.num_quantile_samples
-    return jnp.mean(network.apply(params, state, n, key).quantile_values, axis=0)
+    return jnp.mean(
+      network.apply(params, state, n, key).quantile_values, axis=0
+    )
 
   def _acting_draws(self, num_states):
     return (self._keys(num_states),)
@@ -456,6 +450,8 @@ class FunctionalFullRainbowAgent(
   FunctionalDQNAgent, full_rainbow_agent.JaxFullRainbowAgent
 ):
   """Rainbow with all its parts; noise comes from a key."""
+
+  _fields = ('num_atoms', 'noisy', 'dueling', 'distributional')
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
@@ -488,14 +484,6 @@ class FunctionalFullRainbowAgent(
       key=noise,
     )
 
-  def _network_fields(self):
-    return super()._network_fields() | {
-      'num_atoms': self._num_atoms,
-      'noisy': self._noisy,
-      'dueling': self._dueling,
-      'distributional': self._distributional,
-    }
-
   def _q_of_state(self, network, params, state, is_evaluation, key):
     return network.apply(
       params, state, self._support, eval_mode=is_evaluation, key=key
@@ -527,4 +515,6 @@ def join(cls: Any) -> None:
     bases[ours[0]] = base
   else:  # They are parents of its parents.
     bases.append(base)
-  cls.__bases__ = tuple(p for p in bases if p is base or not issubclass(base, p))
+  cls.__bases__ = tuple(
+    p for p in bases if p is base or not issubclass(base, p)
+  )

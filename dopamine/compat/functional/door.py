@@ -22,6 +22,6 @@ class FunctionalAgent(adapters.ForeignAgent):
     agent, bundle = self._partner_of_proxy, bundle_dictionary
     if isinstance(bundle, dict):
       path = saving.weights_path(checkpoint_dir, iteration_number)
-      read = functools.partial(arrays.read_npz, path)
+      read = functools.cache(functools.partial(arrays.read_npz, path))
       bundle = trees.unpack(agent, bundle, read)
     return agent.unbundle(checkpoint_dir, iteration_number, bundle)

@@ -72,8 +72,8 @@ class Learner:
       name, _, number = key.rpartition('/')
       if name not in own or not re.fullmatch(r'\d{1,9}', number):
         raise errors.SettingError(
-          f'the checkpoint has {key}, and {type(self._agent).__name__} has only '
-          f'{", ".join(sorted(own))}: build the agent that wrote it'
+          f'the checkpoint has {key}, and {type(self._agent).__name__} has '
+          f'only {", ".join(sorted(own))}: build the agent that wrote it'
         )
       saved[name][int(number)] = array
     found = {
@@ -88,6 +88,6 @@ class Learner:
     kept = {
       key: array
       for key, array in self.state().items()
-      if key.startswith(('optimizer_state/', '_random_key/'))
+      if key.startswith(('optimizer_state/', '_rng/'))
     }
     self.set_state({**state, **kept})

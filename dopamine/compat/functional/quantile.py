@@ -24,8 +24,11 @@ def train(
   kappa,
   num_atoms,
   cumulative_gamma,
+  loss_weights=None,
 ):
-  """One update on `[B]` transitions, all of the same weight.
+  """One update on `[B]` transitions, of a mean with `loss_weights` `[B]`.
+
+  Without weights all count alike, as in Dopamine.
 
   Returns:
     `(optimizer_state, online_params, loss, mean_loss)`, the loss `[B]`.
@@ -46,7 +49,8 @@ def train(
     levels = jnp.broadcast_to(tau, theta.shape)
     loss = losses.quantile_huber(td_errors, levels, kappa)
     loss *= kappa or 1.0  # Which the paper does not divide by.
-    return jnp.mean(loss), loss
+    weighted = loss if loss_weights is None else loss_weights * loss
+    return jnp.mean(weighted), loss
 
   optimizer_state, online_params, (mean_loss, loss) = updates.minimize(
     loss_fn, optimizer, optimizer_state, online_params

@@ -82,9 +82,10 @@ def _as(leaf, value):
 
 # Bundles ----------------------------------------------------------------------
 
-# The keys of what stands for a tree in a bundle; without leaves, they are those
-# of the file of the weights.
-_LEAVES, _LIKE = 'dopamine.leaves', 'dopamine.like'
+# The keys of what stands for a tree in a bundle: the attribute that it is like,
+# if it is more than an array, and its leaves, if they are not those in the file
+# of the weights.
+_LIKE, _LEAVES = 'dopamine.like', 'dopamine.leaves'
 
 # Entries that are attributes of another name.
 _ATTRIBUTES = {'target_params': 'target_network_params'}
@@ -96,58 +97,72 @@ def pack(agent: Any, bundle: dict[str, Any]) -> dict[str, Any]:
   Raises:
     RefusedError: an entry is a tree as the agent has none.
   """
-  return {key: _packed(agent, bundle, key) for key in bundle}
+  own = trees_of(agent)
+  is_in_file = 'generators' in bundle  # As of `super().bundle_and_checkpoint`.
+  return {
+    key: _packed(value, own, _ATTRIBUTES.get(key, key), is_in_file)
+    for key, value in bundle.items()
+  }
 
 
-def _packed(agent, bundle, key):
-  value = bundle[key]
+def _packed(value, own, name, is_in_file):
   if not is_tree(value):
     return value
-  own = trees_of(agent)
-  structure = jax.tree_util.tree_structure(value)
-  for name in (_ATTRIBUTES.get(key, key), *own):
-    if name in own and jax.tree_util.tree_structure(own[name]) == structure:
-      in_file = 'generators' in bundle and value is own[name]  # `super()` wrote.
-      return {_LIKE: name, _LEAVES: None if in_file else arrays(value)}
-  plain = jax.tree_util.tree_map(np.asarray, value)
-  if not safe_pickle.is_plain(plain):
-    raise safe_pickle.RefusedError(
-      f'{key} in the bundle of {type(agent).__name__} is a tree as it has none '
-      f'itself, so that nothing could make it again: have one as self.{key}'
-    )
-  return plain
+  if isinstance(value, jax.Array):
+    return {_LIKE: None, _LEAVES: arrays(value)}
+  kind = _kind(value)
+  for n in (name, *own):
+    if n in own and _kind(own[n]) == kind:
+      is_kept = is_in_file and value is own[n]
+      return {_LIKE: n, _LEAVES: None if is_kept else arrays(value)}
+  if type(value) is dict:
+    return {k: _packed(part, own, k, is_in_file) for k, part in value.items()}
+  if type(value) in (list, tuple):
+    return type(value)(_packed(part, own, '', is_in_file) for part in value)
+  raise safe_pickle.RefusedError(
+    f'the bundle has {name or "a tree"} of {type(value).__name__}, as of which '
+    'the agent has no attribute, so that nothing could make it again: keep one '
+    'as self.' + (name or 'NAME')
+  )
 
 
-def unpack(
-  agent: Any, bundle: dict[str, Any], read: Callable[[], Mapping]
-) -> dict[str, Any]:
+def _kind(tree):
+  """What two trees have in common that one can be made like the other."""
+  leaves, structure = jax.tree_util.tree_flatten(tree)
+  return structure, [np.shape(_data(leaf)) for leaf in leaves]
+
+
+def unpack(agent: Any, value: Any, read: Callable[[], Mapping]) -> Any:
   """What `pack` was given, of the structures that the agent's trees have now.
 
   Args:
     agent: that gets it.
-    bundle: what `pack` returned.
+    value: a bundle that `pack` returned, or a part of one.
     read: returns what the file of the weights holds, by name.
 
   Raises:
     ValueError: the agent has other trees; names one.
   """
-  found = dict(bundle)
-  own, weights = trees_of(agent), None
-  for key, value in bundle.items():
-    if not isinstance(value, dict) or value.keys() != {_LIKE, _LEAVES}:
-      continue
-    name, leaves = value[_LIKE], value[_LEAVES]
-    if name not in own:
-      raise errors.SettingError(
-        f'{key} of the checkpoint is made as {type(agent).__name__}.{name}, '
-        'and there is no such tree here: build the agent that wrote it'
-      )
-    if leaves is None:
-      weights = read() if weights is None else weights
-      count = sum(key.rpartition('/')[0] == name for key in weights)
-      leaves = [weights[f'{name}/{i}'] for i in range(count)]
-    found[key] = like(own[name], leaves, key)
-  return found
+  if type(value) in (list, tuple):
+    return type(value)(unpack(agent, part, read) for part in value)
+  if type(value) is not dict:
+    return value
+  if value.keys() != {_LIKE, _LEAVES}:
+    return {key: unpack(agent, part, read) for key, part in value.items()}
+  name, leaves = value[_LIKE], value[_LEAVES]
+  if name is None:
+    return jnp.asarray(leaves[0])
+  own = trees_of(agent)
+  if name not in own:
+    raise errors.SettingError(
+      f'the checkpoint has a tree as {type(agent).__name__}.{name}, of which '
+      'there is none here: build the agent that wrote it'
+    )
+  if leaves is None:
+    weights = read()
+    count = sum(key.rpartition('/')[0] == name for key in weights)
+    leaves = [weights[f'{name}/{i}'] for i in range(count)]
+  return like(own[name], leaves, name)
 
 
 def from_pickle(template: Any, value: Any, name: str) -> Any:

@@ -1,11 +1,9 @@
 """JAX agents in the functional style train, are killed, and resume exactly."""
 
 import functools
-import pickle
 
 import keras
 import numpy as np
-from numpy.testing import assert_array_equal
 import pytest
 
 from dopamine.discrete_domains import gym_lib
@@ -16,11 +14,11 @@ from tests.support import runs
 if keras.config.backend() != 'jax':
   pytest.skip('of the JAX backend', allow_module_level=True)
 
-import flax.linen as nn  # noqa: E402
 import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
 
+from dopamine.jax import networks  # noqa: E402
 from tests.support import functional_code  # noqa: E402
+from tests.support import research_code  # noqa: E402
 
 pytestmark = [pytest.mark.usefixtures('small_replay'), pytest.mark.xla]
 
@@ -35,12 +33,13 @@ SETTINGS = dict(
 )
 
 
-class Vectors(nn.Module):
-  """Every head on one small trunk."""
-
-  num_actions: int
-  num_atoms: int = 0
-  quantile_embedding_dim: int = 0
+NETWORKS = {
+  'CallingAgent': networks.ClassicControlDQNNetwork,
+  'QuantileAgent': research_code.FlaxQuantileNetwork,
+  'ImplicitQuantileAgent': research_code.FlaxIQNNetwork,
+  'RainbowAgent': networks.ClassicControlRainbowNetwork,
+  'FullRainbowAgent': functional_code.SmallFullRainbowNetwork,
+}
 
 
 class Killed(BaseException):
@@ -80,13 +79,14 @@ def make_runner(base_dir, cls, dies_at=None, **kwargs):
 @pytest.mark.parametrize('name', functional_code.AGENTS)
 def test_an_agent_trains_is_killed_and_resumes(tmp_path, name):
   cls = functional_code.AGENTS[name]
+  if name in NETWORKS:
+    cls = functools.partial(cls, network=NETWORKS[name])
   straight = make_runner(tmp_path / 'straight', cls)
-  fresh = jax.tree_util.tree_map(
-    np.array, inside.agent(straight).online_params
-  )
+  fresh = jax.tree_util.tree_map(np.array, inside.agent(straight).online_params)
   straight.run_experiment()
   agent = inside.agent(straight)
-  assert isinstance(agent, cls) and agent.training_steps >= 200
+  assert isinstance(agent, functional_code.AGENTS[name])
+  assert agent.training_steps >= 200
   moved = jax.tree_util.tree_map(
     lambda a, b: float(np.abs(a - b).max()), fresh, agent.online_params
   )

@@ -128,20 +128,20 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     As Flax has them, of a network that is a Flax module or has a twin in
     `dopamine.jax.networks`; of others a list of arrays.
     """
-    return _params_of(self.online_convnet)
+    return seams.compat('flax_networks').params_of(self, self.online_convnet)
 
   @online_params.setter
   def online_params(self, params):
-    _give_params(self.online_convnet, params)
+    seams.compat('flax_networks').give_params(self.online_convnet, params)
 
   @property
   def target_network_params(self):
     """The target network's parameters, as `online_params`."""
-    return _params_of(self.target_convnet)
+    return seams.compat('flax_networks').params_of(self, self.target_convnet)
 
   @target_network_params.setter
   def target_network_params(self, params):
-    _give_params(self.target_convnet, params)
+    seams.compat('flax_networks').give_params(self.target_convnet, params)
 
 
 def _is_flax(network):
