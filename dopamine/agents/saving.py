@@ -93,6 +93,10 @@ class SavedAgent(interfaces.Agent):
       lambda file: np.savez(file, **state),
     )
     self._replay.checkpoint(checkpoint_dir, iteration_number)
+    return self.record()
+
+  def record(self) -> dict[str, Any]:
+    """What a bundle holds, of built-ins and NumPy values."""
     return {
       'state': self.state.copy(),
       'training_steps': self.training_steps,

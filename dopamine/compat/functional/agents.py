@@ -301,6 +301,10 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
       return lambda: None  # `_restore` does.
     return super()._find_weights(checkpoint_dir, iteration_number, bundle)
 
+  def take_record(self, record):
+    """Goes on from what `record` returned."""
+    self._restore(record)
+
   def _restore(self, bundle):
     bundle = dict(bundle)
     if 'target_params' in bundle:

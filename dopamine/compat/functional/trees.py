@@ -87,8 +87,10 @@ def _as(leaf, value):
 # of the weights.
 _LIKE, _LEAVES = 'dopamine.like', 'dopamine.leaves'
 
-# Entries that are attributes of another name.
-_ATTRIBUTES = {'target_params': 'target_network_params'}
+
+def attribute(key: str) -> str:
+  """The attribute that an entry of a bundle is by its name."""
+  return 'target_network_params' if key == 'target_params' else key
 
 
 def pack(agent: Any, bundle: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def pack(agent: Any, bundle: dict[str, Any]) -> dict[str, Any]:
   own = trees_of(agent)
   is_in_file = 'generators' in bundle  # As of `super().bundle_and_checkpoint`.
   return {
-    key: _packed(value, own, _ATTRIBUTES.get(key, key), is_in_file)
+    key: _packed(value, own, attribute(key), is_in_file)
     for key, value in bundle.items()
   }
 
