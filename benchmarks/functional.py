@@ -90,9 +90,9 @@ def main():
   arguments = parser.parse_args()
   root = pathlib.Path(__file__).parents[1]
   sys.path.append(str(root / 'docs' / 'results'))
-  from dopamine.jax.agents.dqn import dqn_agent
-
   import functional_dqn
+
+  from dopamine.jax.agents.dqn import dqn_agent
 
   classes = dqn_agent.JaxDQNAgent, functional_dqn.FunctionalDQNAgent
   for task in arguments.tasks:

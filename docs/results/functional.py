@@ -1,7 +1,7 @@
 """Compares DQN in both styles on CartPole: `python docs/results/functional.py`.
 
 Trains the JAX `dqn_cartpole.gin` for 30 iterations with 3 seeds, with the agent
-of hooks and with the one in `functional_dqn.py`; writes `functional.json` beside
+of hooks and with that of `functional_dqn.py`; writes `functional.json` beside
 this file. Ten minutes on two CPU cores; what is already in the work folder is
 not run again.
 """

@@ -54,7 +54,7 @@ def give_params(network, params):
   """
   network = networks.unwrapped(network)
   if isinstance(network, FlaxNetwork):
-    network.params = params
+    network.give(params)
   elif isinstance(params, Mapping):
     flax_modules.to_keras(params, network)
   else:
@@ -142,8 +142,8 @@ class FlaxNetwork(keras.Model):
       self._tree, [leaf.value for leaf in self._leaves]
     )
 
-  @params.setter
-  def params(self, params):
+  def give(self, params):
+    """Takes parameters as Flax has them, of the same structure."""
     mine = jax.tree_util.tree_structure(self.params)
     found = jax.tree_util.tree_structure(flax.core.unfreeze(params))
     if found != mine:

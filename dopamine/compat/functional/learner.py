@@ -4,11 +4,11 @@ from collections.abc import Mapping
 import re
 from typing import Any
 
+from absl import logging
 import jax
 import numpy as np
 
 from dopamine.compat.functional import trees
-from dopamine.settings import errors
 
 
 class Learner:
@@ -70,12 +70,15 @@ class Learner:
     saved: dict[str, dict[int, np.ndarray]] = {name: {} for name in own}
     for key, array in state.items():
       name, _, number = key.rpartition('/')
-      if name not in own or not re.fullmatch(r'\d{1,9}', number):
-        raise errors.SettingError(
-          f'the checkpoint has {key}, and {type(self._agent).__name__} has '
-          f'only {", ".join(sorted(own))}: build the agent that wrote it'
-        )
-      saved[name][int(number)] = array
+      if name in own and re.fullmatch(r'\d{1,9}', number):
+        saved[name][int(number)] = array
+    if others := {key.rpartition('/')[0] for key in state} - own.keys():
+      logging.warning(
+        'The checkpoint has %s, of which there is no tree in this %s: they are '
+        'left out',
+        ', '.join(sorted(others)),
+        type(self._agent).__name__,
+      )
     found = {
       name: trees.like(own[name], [of[i] for i in sorted(of)], name)
       for name, of in saved.items()

@@ -17,8 +17,13 @@ from dopamine.settings import errors
 
 
 def is_tree(value: Any) -> bool:
-  """Whether it has arrays of JAX, and nothing that is no array or number."""
+  """Whether it is of arrays and numbers, and no file holds it as it is.
+
+  That is what has arrays of JAX, or the named tuples of Optax around nothing.
+  """
   leaves = jax.tree_util.tree_leaves(value)
+  if not leaves:
+    return not safe_pickle.is_plain(value)
   return any(isinstance(leaf, jax.Array) for leaf in leaves) and all(
     isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float))
     for leaf in leaves
