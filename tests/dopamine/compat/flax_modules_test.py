@@ -72,58 +72,74 @@ CASES = [
 ]
 
 
-def twins(name, fields, shape, after, arguments, preprocessed=False):
-  """A module with its parameters, and a Keras network with others."""
+def module_of(case, preprocessed=False):
+  name, fields, *_ = case
   if preprocessed:
     fields = fields | {'inputs_preprocessed': True}
-  module = getattr(jax_networks, name)(num_actions=A, **fields)
-  state = np.random.default_rng(0).integers(0, 256, shape)
-  params = module.init(KEY, state, *after)
-  given = {'support': arguments[0]} if arguments else {}
-  network = getattr(networks, name)(num_actions=A, **fields, **given)
+  return getattr(jax_networks, name)(num_actions=A, **fields)
+
+
+def network_of(case, preprocessed=False):
+  """The Keras twin, with weights."""
+  name, fields, shape, _, arguments = case
+  fields = fields | ({'support': arguments[0]} if arguments else {})
+  if preprocessed:
+    fields = fields | {'inputs_preprocessed': True}
+  network = getattr(networks, name)(num_actions=A, **fields)
   keras.utils.set_random_seed(5)
-  draws = {'num_quantiles': 1} if name.startswith('Implicit') else {}
-  network(state[None], **draws)
-  return module, params, network, state
+  is_asked = name.startswith('Implicit')
+  network(np.zeros((1, *shape)), **({'num_quantiles': 1} if is_asked else {}))
+  return network
+
+
+@functools.cache
+def params_of(index):
+  """The parameters of a case."""
+  _, _, shape, after, _ = CASES[index]
+  return module_of(CASES[index]).init(KEY, np.ones(shape), *after)
+
+
+each_case = pytest.mark.parametrize(
+  'index', range(len(CASES)), ids=lambda i: f'{i}-{CASES[i][0]}'
+)
 
 
 @pytest.mark.parametrize('preprocessed', [False, True])
-@pytest.mark.parametrize('case', CASES, ids=str)
-def test_a_network_and_its_twin_say_the_same(case, preprocessed):
-  name, _, _, after, _ = case
-  module, params, network, state = twins(*case, preprocessed=preprocessed)
+@each_case
+def test_a_network_and_its_twin_say_the_same(index, preprocessed):
+  name, _, shape, after, _ = case = CASES[index]
+  module = module_of(case, preprocessed)
+  network = network_of(case, preprocessed)
   params = jax.tree_util.tree_map(  # Biases start at 0.
-    lambda x: x + 0.01 * np.arange(x.shape[-1]) / x.shape[-1], params
+    lambda x: x + 0.01 * np.arange(x.shape[-1]) / x.shape[-1], params_of(index)
   )
-  states = state[None]
+  flax_modules.to_keras(params, network)
+  state = np.random.default_rng(0).integers(0, 256, shape)
   if preprocessed:
     state = (state / 255.0).astype(np.float32)
-    states = state[None]
-  flax_modules.to_keras(params, network)
   ours = module.apply(params, state, *after)
   if name.startswith('Implicit'):
     levels = ours.quantiles.reshape(1, -1)
-    theirs = network(states, num_quantiles=len(levels), quantiles=levels)
     assert len(np.unique(levels)) == 4
+    theirs = network(state[None], num_quantiles=4, quantiles=levels)
   else:
-    theirs = jax.tree_util.tree_map(lambda x: x[0], network(states))
+    theirs = jax.tree_util.tree_map(lambda x: x[0], network(state[None]))
   assert type(ours) is type(theirs)
   jax.tree_util.tree_map(
     functools.partial(assert_allclose, rtol=1e-6, atol=1e-6), ours, theirs
   )
   assert np.ptp(ours[0]) > 1e-3  # It says something.
-  back = flax_modules.from_keras(network, module.init(KEY, state, *after))
+  back = flax_modules.from_keras(network, params_of(index))
   jax.tree_util.tree_map(assert_array_equal, back, params)
 
 
-@pytest.mark.parametrize('case', CASES, ids=str)
-def test_weights_start_as_those_of_the_twin(case):
-  _, params, network, _ = twins(*case)
-  leaves = jax.tree_util.tree_leaves(params)
-  for ours in leaves:
-    assert ours.dtype == np.float32
-  theirs = jax.tree_util.tree_leaves(flax_modules.from_keras(network, params))
-  for a, b in zip(leaves, theirs, strict=True):
+@each_case
+def test_weights_start_as_those_of_the_twin(index):
+  params, network = params_of(index), network_of(CASES[index])
+  theirs = flax_modules.from_keras(network, params)
+  leaves = map(jax.tree_util.tree_leaves, (params, theirs))
+  for a, b in zip(*leaves, strict=True):
+    assert a.dtype == b.dtype == np.float32
     if np.ptp(a) == 0:  # Zeros, and the deviations of noise.
       assert_allclose(a, b, rtol=1e-6)
     elif a.size >= 300:  # All are uniform.
@@ -133,19 +149,16 @@ def test_weights_start_as_those_of_the_twin(case):
 
 
 def test_the_parameters_have_the_names_of_old_checkpoints():
-  _, params, *_ = twins(*CASES[0])
-  assert set(params['params']) == {
-    *('Conv_0', 'Conv_1', 'Conv_2', 'Dense_0', 'Dense_1')
-  }
-  _, params, *_ = twins(*CASES[-1])
-  assert set(params['params']) == {'layers_0', 'layers_1', 'final_layer'}
+  convolutions = {'Conv_0', 'Conv_1', 'Conv_2'}
+  assert set(params_of(0)['params']) == convolutions | {'Dense_0', 'Dense_1'}
+  names = set(params_of(len(CASES) - 1)['params'])
+  assert names == {'layers_0', 'layers_1', 'final_layer'}
 
 
 def test_parameters_of_another_network_are_refused():
-  _, params, *_ = twins(*CASES[-1])
-  *_, network, _ = twins(*CASES[0])
+  params = params_of(len(CASES) - 1)
   with pytest.raises(ValueError, match='does not fit NatureDQNNetwork'):
-    flax_modules.to_keras(params, network)
+    flax_modules.to_keras(params, network_of(CASES[0]))
 
 
 # gin --------------------------------------------------------------------------
