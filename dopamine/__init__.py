@@ -13,6 +13,7 @@ from dopamine import seams  # noqa: E402
 
 if not any(isinstance(finder, seams.Finder) for finder in sys.meta_path):
   sys.meta_path.insert(0, seams.Finder())
+  sys.meta_path.append(seams.LastFinder())
 
 
 def __getattr__(name: str) -> Any:

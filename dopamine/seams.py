@@ -137,6 +137,19 @@ class Finder(importlib.abc.Loader):
       )
 
 
+class LastFinder:
+  """Serves or refuses modules of older programs that no other finder has."""
+
+  def find_spec(
+    self, name: str, path: Any = None, target: Any = None
+  ) -> importlib.machinery.ModuleSpec | None:
+    """See `importlib.abc.MetaPathFinder`."""
+    if not name.startswith('dopamine.') or name.startswith('dopamine.compat'):
+      return None
+    old_modules = compat('old_modules')
+    return old_modules.find(name) if old_modules else None
+
+
 def _make_ready() -> None:
   """Has the backend, and gin, as a direct call of its parser counts on."""
   # So files are UTF-8, and may bind the names of `gin.tf` without the import.
@@ -145,6 +158,8 @@ def _make_ready() -> None:
 
   backend.settle_without_tensorflow()
   gin_files.install()
+  if gin_paths := compat('gin_paths'):
+    gin_paths.install()
   if 'gin.tf' not in sys.modules and compat('gin_tf') is not None:
     for name in ('external_configurables', 'utils'):
       importlib.import_module(f'gin.tf.{name}')

@@ -1,14 +1,25 @@
-"""What gin files for Dopamine 4 say, and what it is called here."""
+"""What gin files for another Dopamine say, and what it is called here."""
 
 from collections.abc import Iterable
 import re
 
 from dopamine.settings import errors
 
-# What a line of a gin file for Dopamine 4 says, and what it says here. A class
-# of this name may be the user's own, in a module of another name.
+# A class of this name may be the user's own, in a module of another name.
 _REPLAY_BUFFER_4 = r'(?:(?:dopamine\.[\w.]*)?\breplay_buffer\.)?ReplayBuffer'
-_DOPAMINE_4 = (
+# Dopamine 2 had functions, of whose names these gin knew.
+_NETWORKS_2 = tuple(
+  (
+    rf'(.*@)(?:dopamine\.discrete_domains\.)?gym_lib\.{task.lower()}'
+    rf'_{kind.lower()}{kind and "_"}{head.lower()}_network',
+    rf'\1gym_lib.{task}{kind}{head}Network',
+  )
+  for task in ('Cartpole', 'Acrobot')
+  for kind, head in (('', 'DQN'), ('', 'Rainbow'), ('Fourier', 'DQN'))
+)
+
+# What a line says, and what it says here.
+_LINES = (
   (
     r'import dopamine\.jax\.replay_memory\.\S+',
     'import dopamine.replay_memory.circular_replay_buffer',
@@ -22,11 +33,18 @@ _DOPAMINE_4 = (
     _REPLAY_BUFFER_4 + r'\.(batch_size\s*=.*)',
     r'OutOfGraphReplayBuffer.\1',
   ),
+  (r'import flax\.nn|from flax import nn', 'import flax.linen'),
+  (r'import flax\.optim|from flax import optim', 'import optax'),
+  *_NETWORKS_2,
+  (
+    r'(?:[\w.]*\.)?Checkpointer\.checkpoint_duration(\s*=.*)',
+    r'DQNAgent.max_tf_checkpoints_to_keep\1',
+  ),
 )
 
 
 def check_version(texts: Iterable[str]) -> None:
-  """Refuses lines that only Dopamine 4 understands.
+  """Refuses lines that only another Dopamine understands.
 
   Args:
     texts: of gin files, and bindings.
@@ -37,12 +55,12 @@ def check_version(texts: Iterable[str]) -> None:
   found = []
   for text in texts:
     for line in text.splitlines():
-      for pattern, new in _DOPAMINE_4:
+      for pattern, new in _LINES:
         if match := re.fullmatch(pattern, line.split('#')[0].strip()):
           found.append(f'  {match[0]}\n  ->  {match.expand(new)}')
           break
   if found:
     raise errors.SettingError(
-      'These lines are for Dopamine 4; write here what is behind the arrow:\n'
-      + '\n'.join(found)
+      'These lines are for another Dopamine; write here what is '
+      'behind the arrow:\n' + '\n'.join(found)
     )

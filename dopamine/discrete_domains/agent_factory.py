@@ -45,8 +45,11 @@ _OTHERS = (
   'dopamine.jax.networks',
 )
 
-# What is in every gin file for Dopamine 4 that `dopamine_4` refuses.
-_DOPAMINE_4 = re.compile(r'\bReplayBuffer\b|dopamine\.(tf|jax\.replay_memory)')
+# What is in every gin file for another Dopamine that `dopamine_4` refuses.
+_DOPAMINE_4 = re.compile(
+  r'\bReplayBuffer\b|dopamine\.(tf|jax\.replay_memory)|\bflax\b|_network\b'
+  r'|\bCheckpointer\b'
+)
 
 
 def load_gin_configs(
