@@ -14,6 +14,7 @@ import time
 from typing import IO, Any
 
 from absl import logging
+from google.protobuf import message
 import numpy as np
 import tensorboardX
 from tensorboardX import record_writer
@@ -75,6 +76,24 @@ class SummaryWriter(tensorboardX.SummaryWriter):
       bucket_counts=masses,
       global_step=step,
     )
+
+  def add_summary(self, summary: Any, global_step: Any = None) -> None:
+    """Adds a summary of TensorFlow's whole: the message, or its bytes."""
+    if isinstance(summary, message.Message):
+      summary = summary.SerializeToString()
+    event = event_pb2.Event()
+    # What a tensor holds, as TensorFlow's own functions return it.
+    event.summary.MergeFromString(np.asarray(summary, object).item())
+    self.file_writer.add_event(event, global_step)
+
+  def add_graph(self, graph: Any, *unused: Any, **kwargs: Any) -> None:
+    """Adds a graph of TensorFlow's; of the run's agent it is there anyway."""
+    del unused, kwargs
+    content = graph.as_graph_def()
+    if content.node:  # Of a session that nothing runs in, it has none.
+      self.file_writer.add_event(
+        event_pb2.Event(graph_def=content.SerializeToString())
+      )
 
   def add_settings(self, settings: Mapping[str, Any]) -> None:
     """Adds what TensorBoard's HParams shows of this run."""

@@ -2,8 +2,13 @@
 
 import os
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.compat.proto import graph_pb2
+from tensorboard.compat.proto import node_def_pb2
+from tensorboard.compat.proto import summary_pb2
+from tensorboard.util import tensor_util
 
 from dopamine.runs import event_writer
 
@@ -86,3 +91,53 @@ def test_a_full_disk_loses_no_point_and_leaves_no_torn_record(tmp_path):
   writer.events._file = file
   writer.flush()
   assert [step for step, _ in points(tmp_path)] == [1, 2, 3]
+
+
+def test_a_summary_of_tensorflows_is_written_whole(tmp_path):
+  value = summary_pb2.Summary.Value
+  loss = value(tag='Losses/X', simple_value=0.5)
+  picture = value(tag='state')
+  picture.image.width = picture.image.height = 7
+  picture.image.encoded_image_string = b'\x00png\x00'
+  weights = value(tag='weights')
+  weights.histo.bucket.extend([1, 2])
+  weights.histo.bucket_limit.extend([0.5, 1.0])
+  notes = value(tag='notes', tensor=tensor_util.make_tensor_proto([b'seen']))
+  notes.metadata.plugin_data.plugin_name = 'text'
+  summary = summary_pb2.Summary(value=[loss, picture, weights, notes])
+  writer = opened(tmp_path)
+  writer.add_summary(summary, 3)
+  writer.add_summary(summary.SerializeToString(), global_step=np.int64(4))
+  writer.add_summary(np.array(summary.SerializeToString(), object), 5)
+  writer.flush()
+  writer.close()
+  accumulator = event_accumulator.EventAccumulator(str(tmp_path))
+  accumulator.Reload()
+  scalars = [(e.step, e.value) for e in accumulator.Scalars('Losses/X')]
+  assert scalars == [(3, 0.5), (4, 0.5), (5, 0.5)]
+  assert accumulator.Images('state')[0].encoded_image_string == b'\x00png\x00'
+  assert accumulator.Histograms('weights')[-1].step == 5
+  assert accumulator.Tensors('notes')[2].tensor_proto.string_val == [b'seen']
+
+
+def test_a_summary_of_no_form_is_refused_at_once(tmp_path):
+  with pytest.raises(TypeError):
+    opened(tmp_path).add_summary('Losses/X', 3)
+
+
+def test_a_graph_of_tensorflows_is_written_unless_it_is_empty(tmp_path):
+  class Graph:
+    def __init__(self, *names):
+      self.names = names
+
+    def as_graph_def(self):
+      return graph_pb2.GraphDef(
+        node=[node_def_pb2.NodeDef(name=name, op='NoOp') for name in self.names]
+      )
+
+  writer = opened(tmp_path)
+  writer.add_graph(Graph('a', 'b'))
+  writer.add_graph(graph=Graph())
+  accumulator = event_accumulator.EventAccumulator(str(tmp_path))
+  accumulator.Reload()
+  assert [node.name for node in accumulator.Graph().node] == ['a', 'b']

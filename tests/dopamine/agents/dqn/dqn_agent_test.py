@@ -378,8 +378,13 @@ def test_a_replay_memory_of_the_users_own_will_do(tmp_path):
 
 
 def test_a_writer_that_cannot_write_scalars_is_refused():
-  with pytest.raises(ValueError, match='add_scalar.*migrating'):
-    agents.make_agent(summary_writer=object())
+  class FileWriter:  # As TensorFlow 1's.
+    def add_summary(self, summary, global_step=None):
+      raise AssertionError
+
+  for writer in (object(), FileWriter()):
+    with pytest.raises(ValueError, match='add_scalar.*migrating'):
+      agents.make_agent(summary_writer=writer)
 
 
 def test_an_abandoned_episode_is_not_joined_to_the_next():
