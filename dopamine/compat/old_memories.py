@@ -19,9 +19,11 @@ def _are_ours(owner: Any, *methods: str) -> bool:
 
 
 def has_own_saving(replay: Any) -> bool:
-  """Whether a wrapper, or its memory, has a `save` or `load` of a user's."""
-  owners = replay, replay.memory
-  return not all(_are_ours(owner, 'save', 'load') for owner in owners)
+  """Whether a wrapper, or its memory, saves or names files as a user wrote."""
+  return not (
+    _are_ours(replay, 'save', 'load')
+    and _are_ours(replay.memory, 'save', 'load', '_generate_filename')
+  )
 
 
 def drawing(memory: Any) -> Callable | None:

@@ -4,7 +4,7 @@ A file for each array, gzipped as NumPy saves it; what else there is is pickled.
 Functions of folders and of arrays by name: they know no replay memory.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 import contextlib
 import gzip
 import io
@@ -35,11 +35,20 @@ def filename(folder: Folder, name: str, suffix: int | str) -> str:
   return os.path.join(folder, f'{name}_ckpt.{suffix}.gz')
 
 
-def save(folder: Folder, number: int, elements: Mapping[str, Any]) -> None:
+# Where a file is: `filename`, or what a memory says in its place.
+Naming = Callable[[Folder, str, int | str], str]
+
+
+def save(
+  folder: Folder,
+  number: int,
+  elements: Mapping[str, Any],
+  naming: Naming = filename,
+) -> None:
   """Writes a file for each element, and removes those that are too old."""
   for name, value in elements.items():
-    _write(filename(folder, name, number), value)
-    stale = filename(folder, name, number - CHECKPOINT_DURATION)
+    _write(naming(folder, name, number), value)
+    stale = naming(folder, name, number - CHECKPOINT_DURATION)
     if os.path.exists(stale):
       os.remove(stale)
 
@@ -49,13 +58,14 @@ def find(
   suffix: int | str,
   names: Collection[str],
   optional: Collection[str] = (),
+  naming: Naming = filename,
 ) -> dict[str, str]:
   """Returns the files by name, without those `optional` ones that are missing.
 
   Raises:
     NotFoundError: naming the others that are.
   """
-  files = {name: filename(folder, name, suffix) for name in names}
+  files = {name: naming(folder, name, suffix) for name in names}
   missing = {n: file for n, file in files.items() if not os.path.exists(file)}
   if missing.keys() - optional:
     needed = (file for n, file in missing.items() if n not in optional)
@@ -75,7 +85,7 @@ def read_small(files: Mapping[str, str]) -> dict[str, Any]:
     for name, file in files.items()
     if not name.startswith(STORE_FILENAME_PREFIX)
   }
-  count = np.asarray(small['add_count'])
+  count = np.asarray(small.get('add_count', 0))  # A subclass may leave it out.
   if count.dtype.kind not in 'iu' or (count < 0).any():
     raise atomic.DamagedError(
       f'{files["add_count"]} holds {count}, which is no number of transitions'
@@ -87,6 +97,7 @@ def check_shapes(
   folder: Folder,
   suffix: int | str,
   expected: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+  naming: Naming = filename,
 ) -> None:
   """Raises ValueError if arrays do not fit; reads only their headers.
 
@@ -94,9 +105,10 @@ def check_shapes(
     folder: where the files are; those that are missing are passed over.
     suffix: of the checkpoint.
     expected: shape and dtype of each array.
+    naming: where the files are in the folder.
   """
   for name, fitting in expected.items():
-    file = filename(folder, name, suffix)
+    file = naming(folder, name, suffix)
     if not os.path.exists(file):
       continue
     found = _read_header(file)
@@ -131,13 +143,16 @@ def markers_record(markers: np.ndarray, next_is_start: bool) -> np.ndarray:
 
 
 def read_markers(
-  folder: Folder, suffix: int | str, capacity: int
+  folder: Folder,
+  suffix: int | str,
+  capacity: int,
+  naming: Naming = filename,
 ) -> tuple[np.ndarray, bool]:
   """Returns markers, and whether the next step starts an episode.
 
   Without a file, as in Dopamine's data sets, there are none, and it does.
   """
-  file = filename(folder, MARKERS_NAME, suffix)
+  file = naming(folder, MARKERS_NAME, suffix)
   markers = np.zeros(capacity, np.uint8)
   if not os.path.exists(file):
     return markers, True
@@ -175,9 +190,14 @@ def fitting_tree(saved: Any, capacity: int) -> np.ndarray:
   return tree
 
 
-def check_tree(folder: Folder, suffix: int | str, capacity: int) -> None:
+def check_tree(
+  folder: Folder,
+  suffix: int | str,
+  capacity: int,
+  naming: Naming = filename,
+) -> None:
   """Raises ValueError if there is a tree that does not fit."""
-  file = filename(folder, 'sum_tree', suffix)
+  file = naming(folder, 'sum_tree', suffix)
   if not os.path.exists(file):
     return
   dtype: np.dtype | None

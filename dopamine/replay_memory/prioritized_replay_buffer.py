@@ -206,11 +206,11 @@ class OutOfGraphPrioritizedReplayBuffer(
   # A data set that a uniform buffer saved gets equal priorities.
   _not_in_data_sets = frozenset(('sum_tree',))
 
-  def _checkpointable_elements(self) -> dict[str, Any]:
+  def _return_checkpointable_elements(self) -> dict[str, Any]:
     """Returns what is saved, by name: `sum_tree` too, as `data_set` has it."""
     from dopamine.replay_memory import data_set
 
-    elements = super()._checkpointable_elements()
+    elements = super()._return_checkpointable_elements()
     leaves = self.sum_tree.nodes[-1][: self._replay_capacity]
     elements['sum_tree'] = data_set.tree_record(
       leaves, self.sum_tree.max_recorded_priority
@@ -220,7 +220,7 @@ class OutOfGraphPrioritizedReplayBuffer(
   def _restore_elements(self, elements: dict[str, Any]) -> None:
     from dopamine.replay_memory import data_set
 
-    elements = dict(elements)
+    elements = {'add_count': self.add_count} | elements
     saved = elements.pop('sum_tree', None)
     if np.shape(elements['add_count']):
       raise atomic.DamagedError(
@@ -265,7 +265,10 @@ class OutOfGraphPrioritizedReplayBuffer(
     from dopamine.replay_memory import data_set
 
     super().check_shapes(checkpoint_dir, suffix)
-    data_set.check_tree(checkpoint_dir, suffix, self._replay_capacity)
+    data_set.check_tree(
+      *(checkpoint_dir, suffix, self._replay_capacity),
+      naming=self._generate_filename,
+    )
 
 
 def _by_name(function: Callable, args: Sequence[Any], skip: int) -> dict:

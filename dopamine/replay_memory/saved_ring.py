@@ -97,10 +97,14 @@ class SavedRing(ring.Ring):
   # What `load` can do without.
   _not_in_data_sets: frozenset[str] = frozenset()
 
-  def _checkpointable_elements(self) -> dict[str, Any]:
-    """Returns what is saved, by name: the store and the public attributes."""
+  def _return_checkpointable_elements(self) -> dict[str, Any]:
+    """Returns what is saved, by name: the store and the public attributes.
+
+    A subclass may add to it, and leave out what is none of the store.
+    """
     elements = {_PREFIX + k: v for k, v in self._store.items()}
-    elements['invalid_range'] = self.invalid_range
+    # Code that writes what it finds here reads it in `vars(self)`.
+    vars(self)['invalid_range'] = self.invalid_range
     elements.update(
       (name, value)
       for name, value in vars(self).items()
@@ -108,16 +112,24 @@ class SavedRing(ring.Ring):
     )
     return elements
 
+  def _generate_filename(
+    self, checkpoint_dir: str | os.PathLike, name: str, suffix: int | str
+  ) -> str:
+    """Returns the path of the file of one array, for `save` and `load`."""
+    from dopamine.replay_memory import data_set
+
+    return data_set.filename(checkpoint_dir, name, suffix)
+
   def _elements_beside_the_store(self) -> dict[str, Any]:
     stored = {_PREFIX + name for name in self._store}
     return {
       name: value
-      for name, value in self._checkpointable_elements().items()
+      for name, value in self._return_checkpointable_elements().items()
       if name not in stored
     }
 
   def _restore_elements(self, elements: dict[str, Any]) -> None:
-    """Takes over what `_checkpointable_elements` returned."""
+    """Takes over what `_return_checkpointable_elements` returned."""
     for name, value in elements.items():
       if name.startswith(_PREFIX):
         self._store[name.removeprefix(_PREFIX)] = value
@@ -135,11 +147,12 @@ class SavedRing(ring.Ring):
 
     if not os.path.isdir(checkpoint_dir):
       return
-    elements = self._checkpointable_elements()
+    elements = self._return_checkpointable_elements()
     elements[_MARKERS] = data_set.markers_record(
       self._markers, self._next_experience_is_episode_start
     )
-    data_set.save(checkpoint_dir, iteration_number, elements)
+    place = checkpoint_dir, iteration_number
+    data_set.save(*place, elements, self._generate_filename)
 
   def load(self, checkpoint_dir: str | os.PathLike, suffix: int | str) -> None:
     """Reads what `save` wrote, or a data set written by Dopamine 3.
@@ -154,13 +167,12 @@ class SavedRing(ring.Ring):
     """
     from dopamine.replay_memory import data_set
 
-    elements = self._checkpointable_elements()
-    files = data_set.find(
-      checkpoint_dir, suffix, elements, self._not_in_data_sets
-    )
+    elements = self._return_checkpointable_elements()
+    place, naming = (checkpoint_dir, suffix), self._generate_filename
+    files = data_set.find(*place, elements, self._not_in_data_sets, naming)
     small = data_set.read_small(files)
     markers, next_is_start = data_set.read_markers(
-      checkpoint_dir, suffix, self._replay_capacity
+      *place, self._replay_capacity, naming
     )
     try:
       self._restore_elements(small)
@@ -207,7 +219,8 @@ class SavedRing(ring.Ring):
       )
       for name, shape, dtype in self.get_storage_signature()
     }
-    data_set.check_shapes(checkpoint_dir, suffix, expected)
+    place = checkpoint_dir, suffix
+    data_set.check_shapes(*place, expected, self._generate_filename)
 
 
 class SavedMemory:
@@ -246,7 +259,8 @@ class SavedMemory:
       from dopamine.replay_memory import data_set
 
       data_set.find(
-        checkpoint_dir, iteration_number, self.memory._not_in_data_sets
+        *(checkpoint_dir, iteration_number, self.memory._not_in_data_sets),
+        naming=self.memory._generate_filename,
       )
     self.load(checkpoint_dir, iteration_number)
 

@@ -225,9 +225,9 @@ def test_what_a_subclass_keeps_may_have_any_name(tmp_path):
       super().__init__(*args, **kwargs)
       self.record = np.zeros(3)
 
-    def _checkpointable_elements(self):
+    def _return_checkpointable_elements(self):
       own = {'$store$_x': self.record + 1}
-      return super()._checkpointable_elements() | own
+      return super()._return_checkpointable_elements() | own
 
     def _restore_elements(self, elements):
       assert np.all(elements.pop('$store$_x') == self.record + 8)

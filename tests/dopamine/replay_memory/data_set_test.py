@@ -73,12 +73,12 @@ def test_loads_arrays_of_any_shape(tmp_path):
   memory = replays.memory(observation_shape=(84, 84), stack_size=4)
   arrays = {
     name: np.full((10,), i)
-    for i, name in enumerate(sorted(memory._checkpointable_elements()))
+    for i, name in enumerate(sorted(memory._return_checkpointable_elements()))
   }
   for name, array in arrays.items():
     _write_array(tmp_path, name, array)
   memory.load(tmp_path, 3)
-  for name, array in memory._checkpointable_elements().items():
+  for name, array in memory._return_checkpointable_elements().items():
     np.testing.assert_array_equal(array, arrays[name])
 
 
