@@ -150,6 +150,10 @@ class Agent:
     """What a checkpoint's numbers mean something else without, by name."""
     return {}
 
+  def unsaved_draws(self) -> str | None:
+    """What draws otherwise in a run that goes on, and why; None for nothing."""
+    return None
+
   def describe_device(self) -> str | None:
     """One line on what it computes with."""
     return None

@@ -154,6 +154,13 @@ class ReportingAgent(saving.SavedAgent):
       'replay_scheme': self._replay_scheme,
     }
 
+  def unsaved_draws(self):
+    """Names the replay memory, if it is one that has no `generator_state`."""
+    memory = self._replay.memory
+    if memory.generator_state is not None:
+      return None
+    return f'{memory.__class__.__name__} has no generator_state'
+
   @property
   def replay_nbytes(self):
     """Bytes of its replay memory when that is full."""

@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from dopamine import interfaces
 from dopamine.compat import old_gym
@@ -152,6 +153,9 @@ class ForeignAgent(proxy.Proxy):
   def identity(self) -> dict[str, Any]:
     return self._asked('identity', dict, {}) if self.bundles_attributes else {}
 
+  def unsaved_draws(self) -> str | None:
+    return self._asked('unsaved_draws', str, None) if self._is_ours else None
+
   def describe_device(self) -> str | None:
     return self._asked('describe_device', str, None)
 
@@ -211,14 +215,25 @@ def _end_episode_arguments(agent: Any) -> dict[str, str]:
 # Replay memories --------------------------------------------------------------
 
 
-def replay(partner: Any) -> Any:
+def replay(partner: Any, agent: Any) -> Any:
   """Returns a replay memory of an agent that has named batches."""
   memory = getattr(partner, 'memory', None)
   is_ours = isinstance(partner, batches.NamedBatches)
   is_ours = is_ours and isinstance(memory, ring.Ring)
   if is_ours and len(_keywords_of_add(partner)) == 2:
     return partner
-  return _ForeignReplay(partner)
+  return _ForeignReplay(partner, agent)
+
+
+def memory(partner: Any, update_horizon: int) -> Any:
+  """Returns ours as it is, and wraps what a `WrappedReplayBuffer` is given.
+
+  Raises:
+    InterfaceError: it lacks what nobody can supply.
+  """
+  if isinstance(partner, ring.Ring):
+    return partner
+  return _ForeignMemory(partner, update_horizon)
 
 
 def _keywords_of_add(partner: Any) -> set[str]:
@@ -229,19 +244,43 @@ def _keywords_of_add(partner: Any) -> set[str]:
   return {name for name in names if all(takes(add, name) for add in adds)}
 
 
+def _declares(partner: Any, name: str) -> bool:
+  """Whether it has something itself, and does not hand it on."""
+  return inspect.getattr_static(partner, name, None) is not None
+
+
 class _ForeignReplay(proxy.Proxy):
-  """A replay memory whose `add` takes less, or that can do less."""
+  """A replay memory whose `add` takes less, or that can do less.
 
-  __slots__ = ('_takes', 'cuts_episodes', 'memory')
+  It is a wrapper with batches by name, one of Dopamine 3's form that has none,
+  or a memory alone.
+  """
 
-  def __init__(self, partner: Any):
+  __slots__ = ('_batches', '_takes', 'cuts_episodes', 'memory')
+
+  def __init__(self, partner: Any, agent: Any):
     super().__init__(partner)
     own = object.__setattr__
     own(self, '_takes', _keywords_of_add(partner))
-    own(self, 'cuts_episodes', hasattr(partner, 'add_final_observation'))
-    memory = getattr(partner, 'memory', partner)
-    is_ours = isinstance(memory, ring.Ring)
-    own(self, 'memory', memory if is_ours else _ForeignMemory(memory))
+    inner = getattr(partner, 'memory', partner)
+    own(self, '_batches', None)
+    if not _declares(partner, 'sample'):
+      inner = memory(inner, agent.update_horizon)
+      own(self, '_batches', _Batches(inner, partner))
+    is_known = isinstance(inner, ring.Ring) or type(inner) is _ForeignMemory
+    own(self, 'memory', inner if is_known else _Counted(inner))
+    cuts = hasattr(partner, 'add_final_observation')
+    if type(inner) is _ForeignMemory:
+      inner.check(agent)
+      cuts = cuts and _declares(
+        inner._partner_of_proxy, 'add_final_observation'
+      )
+    own(self, 'cuts_episodes', cuts)
+
+  def __setattr__(self, name: str, value: Any) -> None:
+    super().__setattr__(name, value)
+    if name == 'gamma' and self._batches is not None:
+      self._batches.gamma = value
 
   def add(self, *args, priority=None, episode_end=False) -> None:
     keywords = {}
@@ -251,9 +290,14 @@ class _ForeignReplay(proxy.Proxy):
       args = (*args, priority)
     if episode_end and 'episode_end' in self._takes:
       keywords['episode_end'] = True
+    elif episode_end and not self.cuts_episodes:  # As 3.2.1 stored it.
+      args = (*args[:3], True, *args[4:])
     self._partner_of_proxy.add(*args, **keywords)
     if episode_end and 'episode_end' not in self._takes:
       self.cut_episode()
+
+  def sample(self, num_batches: int = 1) -> Any:
+    return (self._batches or self._partner_of_proxy).sample(num_batches)
 
   def cut_episode(self) -> None:
     if self.cuts_episodes:
@@ -261,24 +305,135 @@ class _ForeignReplay(proxy.Proxy):
 
   def checkpoint(self, *place) -> None:
     partner = self._partner_of_proxy
-    getattr(partner, 'checkpoint', partner.save)(*place)
+    _either(partner, 'checkpoint', 'save')(*place)
 
   def restore(self, *place) -> None:
     partner = self._partner_of_proxy
-    getattr(partner, 'restore', partner.load)(*place)
+    _either(partner, 'restore', 'load')(*place)
 
 
-class _ForeignMemory(proxy.Proxy):
-  """A memory that may have no generator, and not say how large it is."""
+def _either(partner: Any, *names: str) -> Any:
+  """The first of some methods that a partner has; one that does nothing."""
+  found = (getattr(partner, name, None) for name in names)
+  return next(filter(None, found), lambda *place: None)
+
+
+class _Batches(batches.NamedBatches):
+  """Batches by name of a wrapper, or a memory, that has none."""
+
+  def __init__(self, memory: Any, partner: Any):
+    self.memory = memory
+    size = getattr(partner, 'batch_size', None)
+    self.batch_size = size if isinstance(size, int) else memory._batch_size
+
+
+class _Counted(proxy.Proxy):
+  """The memory of a wrapper that has batches by name itself."""
 
   __slots__ = ()
 
-  _if_missing = {
+  _if_missing: dict[str, Any] = {
     'generator_state': None,
     'nbytes': 0,
     'takes_priority': False,
     'live_figures': dict,
   }
+
+
+class _ForeignMemory(proxy.Proxy):
+  """A memory with 3.2.1's public methods, of which `batches` takes all others.
+
+  What it hands on to another one, or to one of several, is only what 3.2.1 had.
+  """
+
+  __slots__ = ('_horizon', '_names')
+
+  _if_missing = _Counted._if_missing | {
+    'save': lambda *place: None,
+    'load': lambda *place: None,
+  }
+
+  def __init__(self, partner: Any, update_horizon: int):
+    super().__init__(partner)
+    needed = (
+      *('add', 'add_count', 'get_transition_elements'),
+      'sample_transition_batch',
+    )
+    lacks = [n for n in needed if not hasattr(partner, n)]
+    own = object.__setattr__
+    own(self, '_horizon', update_horizon)
+    own(self, '_names', ())
+    if not lacks:
+      elements = partner.get_transition_elements()
+      own(self, '_names', tuple(element[0] for element in elements))
+      expected = 'state', 'action', 'reward', 'next_state', 'terminal'
+      lacks = [f'element {n!r}' for n in expected if n not in self._names]
+    if lacks:
+      raise errors.InterfaceError(
+        f'{type(partner).__name__} has no {", ".join(lacks)}, which an agent '
+        'takes of its replay memory: see the row of wrapped_memory in '
+        'docs/migrating.md'
+      )
+
+  def __getattr__(self, name: str) -> Any:
+    partner = self._partner_of_proxy
+    if name in _Counted._if_missing and not _declares(partner, name):
+      return self._if_missing[name]
+    return super().__getattr__(name)
+
+  def __reduce__(self) -> tuple:
+    return type(self), (self._partner_of_proxy, self._horizon)
+
+  def check(self, agent: Any) -> None:
+    """Refuses one without priorities for an agent that asks for them."""
+    elements = {'indices', 'sampling_probabilities'} - {*self._names}
+    lacks = [f'element {name!r}' for name in sorted(elements)]
+    methods = ['set_priority'] + ['sum_tree'] * self.takes_priority
+    lacks += [name for name in methods if not hasattr(self, name)]
+    if agent._replay_scheme == 'prioritized' and lacks:
+      raise errors.InterfaceError(
+        f'{self.__class__.__name__} has no {", ".join(lacks)}: set '
+        f'replay_scheme = "uniform" of {type(agent).__name__}, which takes none'
+      )
+
+  @property
+  def _batch_size(self) -> int:
+    partner = self._partner_of_proxy
+    if _declares(partner, '_batch_size'):
+      return partner._batch_size
+    return partner.get_transition_elements()[0][1][0]
+
+  @property
+  def takes_priority(self) -> bool:
+    signature = getattr(self, 'get_add_args_signature', list)
+    return any(element[0] == 'priority' for element in signature())
+
+  def draw_batches(
+    self, num_batches: int, batch_size: int, gamma: float
+  ) -> Any:
+    """See `OutOfGraphReplayBuffer.draw_batches`; nothing of it was cut."""
+    draw = self._partner_of_proxy.sample_transition_batch
+    size = {'batch_size': batch_size} if takes(draw, 'batch_size') else {}
+    drawn = [draw(**size) for _ in range(num_batches)]
+    arrays = tuple(
+      np.concatenate([np.asarray(x) for x in of_one])
+      for of_one in zip(*drawn, strict=True)
+    )
+    terminal = arrays[self._names.index('terminal')].astype(np.float32)
+    discount = np.float32(gamma**self._horizon) * (1 - terminal)
+    return arrays, discount
+
+  def checkpoint(self, *place) -> None:
+    self._declared('checkpoint', 'save')(*place)
+
+  def restore(self, *place) -> None:
+    self._declared('restore', 'load')(*place)
+
+  def _declared(self, new: str, old: str) -> Any:
+    partner = self._partner_of_proxy
+    return (
+      getattr(partner, new) if _declares(partner, new) else getattr(self, old)
+    )
 
 
 def takes(function: Any, name: str) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import inspect
 from typing import Any
 
+from dopamine.compat import proxy
+
 
 def _are_ours(owner: Any, *methods: str) -> bool:
   """Whether methods are of this package, none of a subclass's."""
@@ -28,6 +30,8 @@ def has_own_saving(replay: Any) -> bool:
 
 def drawing(memory: Any) -> Callable | None:
   """How batches are drawn from a memory, if not by its `draw_batches`."""
+  if issubclass(type(memory), proxy.Proxy):
+    return None
   if not _are_ours(memory, 'sample_transition_batch', 'discounts'):
     return _draw_transitions
   parameters = inspect.signature(memory.sample_index_batch).parameters

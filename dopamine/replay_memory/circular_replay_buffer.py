@@ -11,6 +11,7 @@ from absl import logging
 import gin
 import numpy as np
 
+from dopamine import seams
 from dopamine.replay_memory import batches
 from dopamine.replay_memory import elements
 from dopamine.replay_memory import saved_ring
@@ -292,7 +293,7 @@ class WrappedReplayBuffer(batches.NamedBatches):
     batch_size: int | None = None,
     update_horizon: int = 1,
     gamma: float = 0.99,
-    wrapped_memory: OutOfGraphReplayBuffer | None = None,
+    wrapped_memory: Any = None,
     **kwargs: Any,
   ):
     """Builds the memory, unless it is given.
@@ -308,7 +309,8 @@ class WrappedReplayBuffer(batches.NamedBatches):
       batch_size: the memory's default is 32.
       update_horizon: N, the steps of a transition.
       gamma: discount of one step.
-      wrapped_memory: the memory; if given, what would build it is not read.
+      wrapped_memory: the memory; if given, what would build it is not read. One
+        that is no `OutOfGraphReplayBuffer` is taken by its public methods.
       **kwargs: further arguments of `OutOfGraphReplayBuffer`, from
         `max_sample_attempts` to `seed`.
     """
@@ -327,6 +329,8 @@ class WrappedReplayBuffer(batches.NamedBatches):
 
     if wrapped_memory is not None:
       self.memory = wrapped_memory
+      if adapters := seams.compat('adapters', wrapped_memory):
+        self.memory = adapters.memory(wrapped_memory, update_horizon)
     else:
       sizes = {'replay_capacity': replay_capacity, 'batch_size': batch_size}
       self.memory = self._build_memory(

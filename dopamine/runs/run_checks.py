@@ -224,6 +224,8 @@ def report(
     'Environment': f'{environment}, {environment.action_space}',
     **others,
   }
+  if draws := agent.unsaved_draws():
+    lines['Not exact'] = f'{draws}: a run that goes on draws other batches'
   for name, text in lines.items():
     progress.say(f'{name + ":":13}{text}')
   settings = [

@@ -164,7 +164,7 @@ def summary_writer(value: Any) -> None:
   if value is not None and not hasattr(value, 'add_scalar'):
     raise errors.SettingError(
       f'summary_writer={value!r} has no add_scalar(tag, value, step): use the '
-      "Runner's, which has add_summary too, or a tensorboardX.SummaryWriter, see "
+      "Runner's, which has add_summary too, or tensorboardX.SummaryWriter: see "
       'docs/migrating.md'
     )
 

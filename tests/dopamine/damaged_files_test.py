@@ -49,7 +49,10 @@ def memory(prioritized=False, filled=False):
 def contents(buffer):
   return {
     'markers': buffer._markers,
-    **{k: np.array(v) for k, v in buffer._return_checkpointable_elements().items()},
+    **{
+      k: np.array(v)
+      for k, v in buffer._return_checkpointable_elements().items()
+    },
   }
 
 

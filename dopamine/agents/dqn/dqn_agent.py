@@ -433,7 +433,7 @@ class DQNAgent(replay_agent.ReplayAgent):
     if isinstance(replay, circular_replay_buffer.WrappedReplayBuffer):
       partners.append(replay.memory)
     adapters = seams.compat('adapters', *partners)
-    replay = adapters.replay(replay) if adapters else replay
+    replay = adapters.replay(replay, self) if adapters else replay
     memory = replay.memory
     if isinstance(memory, circular_replay_buffer.OutOfGraphReplayBuffer):
       memory.compare(type(self).__name__, self.update_horizon, self.gamma)
