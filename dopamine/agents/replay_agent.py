@@ -275,19 +275,6 @@ class ReplayAgent(reporting.ReportingAgent):
     if self._replay.memory.add_count > self.min_replay_history + _PATIENCE:
       raise
 
-  def _record_update(self, update, num_steps):
-    """Keeps what an update reports, and logs the loss where it is due."""
-    self._batch_figures = update.figures
-    self._unchecked_losses.append((self.training_steps, update.objective))
-    if len(self._unchecked_losses) >= 100:  # Seldom: a GPU must not wait.
-      self._check_losses()
-    if (
-      self.summary_writer is not None
-      and self.training_steps > 0
-      and self._due(self.summary_writing_frequency, num_steps)
-    ):
-      self._write_summaries(update)
-
   def _check_losses(self):
     """Raises FloatingPointError if a loss since the last call is none."""
     unchecked, self._unchecked_losses = self._unchecked_losses, []

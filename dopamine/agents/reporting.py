@@ -104,6 +104,19 @@ class ReportingAgent(saving.SavedAgent):
     trace = learners.trace()
     return {name: values for name, (of, values) in notes.items() if of == trace}
 
+  def _record_update(self, update, num_steps):
+    """Keeps what an update reports, and logs the loss where it is due."""
+    self._batch_figures = update.figures
+    self._unchecked_losses.append((self.training_steps, update.objective))
+    if len(self._unchecked_losses) >= 100:  # Seldom: a GPU must not wait.
+      self._check_losses()
+    if (
+      self.summary_writer is not None
+      and self.training_steps > 0
+      and self._due(self.summary_writing_frequency, num_steps)
+    ):
+      self._write_summaries(update)
+
   def live_figures(self):
     """What training is like now, by tag; the loss is the mean since the last.
 

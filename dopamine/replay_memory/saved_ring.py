@@ -102,15 +102,10 @@ class SavedRing(ring.Ring):
 
     A subclass may add to it, and leave out what is none of the store.
     """
+    own = vars(self)
+    own['invalid_range'] = self.invalid_range  # Old code reads it there.
     elements = {_PREFIX + k: v for k, v in self._store.items()}
-    # Code that writes what it finds here reads it in `vars(self)`.
-    vars(self)['invalid_range'] = self.invalid_range
-    elements.update(
-      (name, value)
-      for name, value in vars(self).items()
-      if not name.startswith('_')
-    )
-    return elements
+    return elements | {k: v for k, v in own.items() if not k.startswith('_')}
 
   def _generate_filename(
     self, checkpoint_dir: str | os.PathLike, name: str, suffix: int | str

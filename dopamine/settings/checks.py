@@ -163,9 +163,8 @@ def summary_writer(value: Any) -> None:
   """Refuses what TensorBoard's figures cannot be written with; None is none."""
   if value is not None and not hasattr(value, 'add_scalar'):
     raise errors.SettingError(
-      f'summary_writer={value!r} has no add_scalar(tag, value, step): use the '
-      "Runner's, which has add_summary too, or tensorboardX.SummaryWriter: see "
-      'docs/migrating.md'
+      f'summary_writer={value!r} has no add_scalar(tag, value, step), as the '
+      "Runner's and tensorboardX.SummaryWriter have: see docs/migrating.md"
     )
 
 

@@ -124,8 +124,8 @@ def test_create_optimizer_rmsprop_is_optaxs(centered):
 
 
 def test_create_optimizer_names_what_it_knows():
-  with pytest.raises(ValueError, match='Unsupported optimizer sgd.*rmsprop'):
-    optimizers.create_optimizer('sgd')
+  with pytest.raises(ValueError, match='Unsupported optimizer lion.*rmsprop'):
+    optimizers.create_optimizer('lion')
 
 
 def test_settings_survive_a_copy():
