@@ -1,5 +1,7 @@
 """Tests of `dopamine.optimizers` against NumPy, TF1 and Optax."""
 
+import functools
+
 import keras
 import numpy as np
 from numpy.testing import assert_allclose
@@ -126,6 +128,39 @@ def test_create_optimizer_rmsprop_is_optaxs(centered):
 def test_create_optimizer_names_what_it_knows():
   with pytest.raises(ValueError, match='Unsupported optimizer lion.*rmsprop'):
     optimizers.create_optimizer('lion')
+  (moved,) = steps(optimizers.create_optimizer('sgd', 0.5), [3.0])
+  assert moved == -1.5
+
+
+@needs_jax
+@pytest.mark.parametrize('settings', [{}, {'centered': True}])
+@pytest.mark.parametrize('name', ['adam', 'rmsprop', 'sgd'])
+def test_what_create_optimizer_returns_is_of_optax_too(name, settings):
+  jax = pytest.importorskip('jax')
+  optax = pytest.importorskip('optax')
+  ours = optimizers.create_optimizer(name, 0.1, 0.8, 0.9, 1e-3, **settings)
+  gradients = [np.float32([0.5, -2.0]), np.float32([0.1, 0.3])]
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def updated(optimizer, gradient, state, params):
+    changes, state = optimizer.update(gradient, state, params=params)
+    return state, optax.apply_updates(params, changes)
+
+  params = {'w': np.float32([1.0, 2.0])}
+  state = ours.init(params)
+  for gradient in gradients:
+    state, params = updated(ours, {'w': gradient}, state, params)
+  variable = keras.Variable(np.float32([1.0, 2.0]))
+  copy = type(ours).from_config(ours.get_config())
+  for gradient in gradients:
+    copy.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+  assert_allclose(params['w'], variable.value, rtol=1e-6)
+  for chained in (
+    optax.chain(optax.clip(1.0), ours),
+    optax.masked(ours, {'w': True}),
+    optax.MultiSteps(ours, every_k_schedule=2),
+  ):
+    chained.update({'w': gradient}, chained.init(params), params)
 
 
 def test_settings_survive_a_copy():

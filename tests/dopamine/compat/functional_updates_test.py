@@ -1,5 +1,6 @@
 """An update by functions of parameters is that of the agents of hooks."""
 
+import collections
 import functools
 from typing import NamedTuple
 
@@ -11,10 +12,12 @@ import pytest
 if keras.config.backend() != 'jax':
   pytest.skip('dopamine.jax needs JAX', allow_module_level=True)
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
+from dopamine import networks
 from dopamine import optimizers
 from dopamine.agents.dqn import dqn_agent
 from dopamine.compat import flax_modules
@@ -332,3 +335,106 @@ def test_implicit_quantile_with_the_levels_of_the_key(double_dqn):
   levels = {name: np.stack(rows) for name, rows in levels.items()}
   assert len(np.unique(levels['quantiles'])) == 3 * B  # Nobody's is another's.
   case.update(loss, params, **levels)
+
+
+# Acting -----------------------------------------------------------------------
+
+
+class Table(nn.Module):
+  """Values of actions that are written down, as every agent asks for them."""
+
+  outputs: type = networks.DQNNetworkType
+
+  @nn.compact
+  def __call__(self, x, *arguments, **draws):
+    q = self.param('q', nn.initializers.zeros, (A,))
+    if self.outputs is networks.ImplicitQuantileNetworkType:
+      return self.outputs(jnp.stack([q, q]), jnp.ones((2, 1)))
+    rest = (None,) * (len(self.outputs._fields) - 1)
+    return self.outputs(q, *rest)
+
+
+SELECT = {
+  'dqn': (jax_dqn_agent, networks.DQNNetworkType, (), ()),
+  'rainbow': (rainbow_agent, networks.RainbowNetworkType, (), (SUPPORT,)),
+  'full': (full_rainbow_agent, networks.RainbowNetworkType, (), (SUPPORT,)),
+  'iqn': (
+    implicit_quantile_agent,
+    networks.ImplicitQuantileNetworkType,
+    (2,),
+    (),
+  ),
+}
+
+
+@pytest.mark.parametrize('name', SELECT)
+def test_actions(name):
+  module, outputs, before, after = SELECT[name]
+  best = {'params': {'q': jnp.array([0.0, 2.0, 1.0])}}
+  epsilon_fn = jax_dqn_agent.linearly_decaying_epsilon
+
+  def actions(step, eval_mode, epsilon_eval=0.0):
+    rng, found = KEY, []
+    for _ in range(40):
+      rng, action = module.select_action(
+        *(Table(outputs), best, np.zeros(STATE), rng, *before, A, eval_mode),
+        *(epsilon_eval, 0.0, 100, step, 50, epsilon_fn, *after),
+      )
+      found.append(int(action))
+    assert np.shape(rng) == (2,)
+    return found
+
+  assert actions(0, eval_mode=True) == [1] * 40
+  assert actions(150, eval_mode=False) == [1] * 40  # The descent is over.
+  drawn = actions(0, eval_mode=False)
+  assert set(drawn) == {0, 1, 2} and drawn.count(1) < 30
+  assert drawn != actions(100, eval_mode=False) != [1] * 40
+  assert set(actions(150, eval_mode=True, epsilon_eval=1.0)) == {0, 1, 2}
+
+
+def test_epsilon_is_that_of_a_number_for_a_step_that_is_traced():
+  f = jax_dqn_agent.linearly_decaying_epsilon
+  traced = jax.jit(lambda step: f(100, step, 50, 0.1))
+  for step in (0, 49, 50, 51, 100, 149, 150, 1000):
+    assert_allclose(traced(step), f(100, step, 50, 0.1), rtol=1e-6)
+
+
+# What is of 3.2.1, and what research code does --------------------------------
+
+
+@pytest.mark.parametrize('module', [jax_dqn_agent, quantile_agent])
+def test_an_optimizer_of_flax_optim_is_refused(module):
+  optimizer = collections.namedtuple('Optimizer', 'target')({})
+  with pytest.raises(TypeError, match='create_optimizer.*\n.*optimizer.init'):
+    module.train(Table(), {}, optimizer, *[np.zeros((B, 1))] * 5, 0.9)
+  with pytest.raises(TypeError, match='docs/migrating.md'):
+    module.train(Table(), target_params={}, optimizer=optimizer)
+
+
+def test_losses_are_mapped_over_numbers():
+  targets, q = np.array([0.5, -3.0]), np.array([0.0, 0.0])
+  assert_allclose(jax.vmap(jax_losses.huber_loss)(targets, q), [0.125, 2.5])
+  assert_allclose(jax.vmap(jax_losses.mse_loss)(targets, q), [0.25, 9.0])
+  labels, logits = np.eye(2, 3), np.zeros((2, 3))
+  for found in (
+    jax_losses.softmax_cross_entropy_loss_with_logits(labels, logits),
+    jax.vmap(jax_losses.softmax_cross_entropy_loss_with_logits)(labels, logits),
+  ):
+    assert_allclose(found, np.log([3, 3]), rtol=1e-6)
+
+
+def test_functions_that_are_mapped_again():
+  """One transition as a batch of one, below a `vmap` of another's."""
+
+  def network(state):
+    return networks.DQNNetworkType(state)
+
+  def target(state, reward, terminal):
+    return jax_dqn_agent.target_q(
+      network, state[None], reward[None], terminal[None], 0.5
+    )[0]
+
+  found = jax.vmap(target)(
+    np.array([[1.0, 2.0], [3.0, 0.0]]), np.array([1.0, 1.0]), np.array([0, 1])
+  )
+  assert_allclose(found, [2.0, 1.0])
