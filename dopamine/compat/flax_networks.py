@@ -6,6 +6,7 @@ Dopamine 3: for one state, without batch.
 
 from collections.abc import Mapping
 import functools
+import inspect
 
 import flax
 import jax
@@ -79,8 +80,9 @@ class FlaxNetwork(keras.Model):
   """A Flax module whose parameters are Keras's, one for each array.
 
   It is called as Dopamine 3's agents did: `module(x)`; with atoms, `module(x,
-  support)`; and where it has a field `quantile_embedding_dim`, `module(x,
-  num_quantiles, key)`, with a key of its own for each state.
+  support)`; where it has a field `quantile_embedding_dim`, `module(x,
+  num_quantiles, key)`, with a key of its own for each state; and with `noisy`,
+  `module(x, support, eval_mode=..., key=...)`.
 
   Args:
     make_module: `make_module(num_actions=...)`, and what else of `num_atoms`,
@@ -93,6 +95,7 @@ class FlaxNetwork(keras.Model):
 
   Attributes:
     module: the Flax module.
+    num_noise: the length of the noise vector that `call` takes, or 0.
   """
 
   def __init__(
@@ -111,6 +114,15 @@ class FlaxNetwork(keras.Model):
     known = module.__dataclass_fields__
     if size is not None:
       fields['num_atoms'] = fields['quantile_embedding_dim'] = size
+    noisy = fields.get('noisy', False)
+    self.num_noise = 2 if noisy else 0  # Their bits are a key.
+    if noisy and not _takes_key(module):
+      raise errors.SettingError(
+        f'{module.__name__} has no noise to explore by. Write def __call__('
+        'self, x, support, eval_mode=False, key=None), with layers of '
+        'networks.feature_layer(key, noisy=True, eval_mode=eval_mode), or set '
+        'JaxFullRainbowAgent.noisy = False'
+      )
     fields = {key: value for key, value in fields.items() if key in known}
     self.module = make_module(num_actions=num_actions, **fields)
     self._draws = 'quantile_embedding_dim' in fields
@@ -158,8 +170,16 @@ class FlaxNetwork(keras.Model):
     """What the module returns for each state of `[B, ...]`.
 
     Of IQN: `quantile_values` `[N * B, A]`, row n * B + b, and `quantiles`.
+
+    Args:
+      state: `[B, ...]`.
+      num_quantiles: N, of IQN.
+      noise: `[2]` or `[B, 2]` normal numbers; None, and a row of zeros, are
+        without noise.
     """
     state, params = jnp.asarray(state), self.params
+    if self.num_noise:
+      return self._noisy(params, state, noise)
     keys = None
     if self._draws:
       key = jnp.asarray(self.seed_generator.next(), jnp.uint32)
@@ -176,7 +196,36 @@ class FlaxNetwork(keras.Model):
       lambda x: jnp.swapaxes(x, 0, 1).reshape(rows, -1), outputs
     )
 
+  def _noisy(self, params, state, noise):
+    def outputs(key=None):
+      apply = functools.partial(
+        self.module.apply, params, eval_mode=key is None
+      )
+      if key is None or key.ndim == 1:
+        return jax.vmap(lambda x: apply(x, self._support, key=key))(state)
+      return jax.vmap(lambda x, key: apply(x, self._support, key=key))(
+        state, key
+      )
+
+    if noise is None:
+      return outputs()
+    noise = jnp.asarray(noise, jnp.float32)
+    found = outputs(jax.lax.bitcast_convert_type(noise, jnp.uint32))
+    if noise.ndim == 1:  # Of an update.
+      return found
+    is_still = jnp.all(noise == 0, axis=-1)  # Of evaluation.
+
+    def chosen(still, noisy):
+      return jax.vmap(jnp.where)(is_still, still, noisy)
+
+    return jax.tree_util.tree_map(chosen, outputs(), found)
+
   def _arguments(self, x, num_quantiles, key):
     if self._draws:
       return x, num_quantiles, key
     return (x,) if self._support is None else (x, self._support)
+
+
+def _takes_key(module):
+  takes = inspect.signature(module.__call__).parameters
+  return {'key', 'eval_mode'} <= set(takes)

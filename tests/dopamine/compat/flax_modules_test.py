@@ -21,7 +21,9 @@ from dopamine.compat import flax_modules
 from dopamine.compat import flax_networks
 from dopamine.jax import networks as jax_networks
 from dopamine.jax.agents.dqn import dqn_agent as jax_dqn_agent
+from dopamine.jax.agents.full_rainbow import full_rainbow_agent
 from dopamine.jax.agents.rainbow import rainbow_agent
+from tests.support import inside
 
 A, N = 3, 5
 SUPPORT = np.linspace(-1, 2, N, dtype=np.float32)
@@ -334,6 +336,64 @@ def test_a_subclass_and_a_partial_go_through_the_adapter():
   assert set(agent.online_params['params']) == {
     *('layers_0', 'layers_1', 'final_layer')
   }
+
+
+class OfVectors(nn.Module):
+  """Full Rainbow on a vector, as a subclass might write it."""
+
+  num_actions: int
+  num_atoms: int
+  noisy: bool = True
+
+  @nn.compact
+  def __call__(self, x, support, eval_mode=False, key=None):
+    net = jax_networks.feature_layer(key, self.noisy, eval_mode=eval_mode)
+    x = nn.relu(net(x.reshape(-1), features=8))
+    logits = net(x, features=self.num_actions * self.num_atoms)
+    logits = logits.reshape(self.num_actions, self.num_atoms)
+    p = nn.softmax(logits)
+    return networks.RainbowNetworkType(p @ support, logits, p)
+
+
+class Deaf(OfVectors):
+  def __call__(self, x, support):
+    return super().__call__(x, support, eval_mode=True)
+
+
+@pytest.mark.usefixtures('small_replay')
+def test_full_rainbow_with_a_flax_network_of_ones_own():
+  cls = full_rainbow_agent.JaxFullRainbowAgent
+  agent = make_agent(cls, OfVectors, num_atoms=N)
+  network, state = agent.online_convnet, np.ones((2, 4, 1), np.float32)
+  params, support = network.params, agent._support
+
+  def wanted(**how):
+    return agent.online_convnet.module.apply(params, state[0], support, **how)
+
+  still, noise = np.zeros(2, np.float32), np.float32([0.5, -1.5])
+  noisy = wanted(key=noise.view(np.uint32)).logits
+  # Of one noise for all; of one each; and none, as in evaluation.
+  for row in network(state, noise=noise).logits:
+    assert_allclose(row, noisy, rtol=1e-5)
+  rows = network(state, noise=np.stack([noise, still])).logits
+  assert_allclose(rows[0], noisy, rtol=1e-5)
+  assert_allclose(rows[1], wanted(eval_mode=True).logits, rtol=1e-5)
+  assert_allclose(network(state).logits[0], rows[1], rtol=1e-5)
+  assert np.abs(rows[0] - rows[1]).max() > 1e-3
+
+  before = jax.tree_util.tree_map(np.array, params)
+  batches = agent._sample_batches
+  for i in range(20):
+    agent._store_transition(np.ones(4), i % A, 1.0, i % 5 == 4)
+  inside.learner(agent).update(batches(1))
+  after = agent.online_params['params']['NoisyNetwork_0']['kernel_sigma']
+  first = before['params']['NoisyNetwork_0']['kernel_sigma']
+  assert np.abs(after - first).max() > 1e-6  # It learns where to explore.
+
+  with pytest.raises(ValueError, match='Deaf has no noise.*noisy = False'):
+    make_agent(cls, Deaf, num_atoms=N)
+  quiet = make_agent(cls, Deaf, num_atoms=N, noisy=False)
+  assert quiet.online_convnet.num_noise == 0
 
 
 def test_the_table_of_twins_goes_both_ways():
