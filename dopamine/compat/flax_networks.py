@@ -166,7 +166,7 @@ class FlaxNetwork(keras.Model):
     for weight, value in zip(self._leaves, leaves, strict=True):
       weight.assign(value)
 
-  def call(self, state, num_quantiles=None):
+  def call(self, state, num_quantiles=None, noise=None):
     """What the module returns for each state of `[B, ...]`.
 
     Of IQN: `quantile_values` `[N * B, A]`, row n * B + b, and `quantiles`.
