@@ -4,10 +4,47 @@ What they override is called as they wrote it, where ours goes another way.
 """
 
 from collections.abc import Callable
+import functools
 import inspect
 from typing import Any
 
 from dopamine.compat import proxy
+from dopamine.settings import errors
+
+# Of a wrapper: they made and named the tensors of a graph.
+_HOOKS = (
+  *('create_sampling_ops', 'unpack_transition'),
+  *('_set_transition_shape', '_set_up_staging'),
+)
+
+
+def admit(replay: Any) -> None:
+  """Refuses a wrapper whose class overrides what nothing calls.
+
+  Raises:
+    InterfaceError: it does, with what to override.
+  """
+  for hook in _HOOKS:
+    if inspect.getattr_static(type(replay), hook, None) is not None:
+      raise errors.InterfaceError(
+        f'{type(replay).__name__}.{hook} is a hook that nothing calls any '
+        'more: override sample_transition_batch and get_transition_elements of the '
+        'memory instead, whose elements are fields of each batch; see the row '
+        'of create_sampling_ops in docs/migrating.md'
+      )
+
+
+def attribute(replay: Any, name: str) -> Any:
+  """What a wrapper has under a public name: of the memory, or what it had."""
+  if name == 'create_sampling_ops':
+    return functools.partial(_create_sampling_ops, replay)
+  return getattr(replay.memory, name)
+
+
+def _create_sampling_ops(replay: Any, use_staging: bool = False) -> None:
+  """Draws a batch, of which `replay.states` and so on are from then on."""
+  del use_staging
+  replay.sample()
 
 
 def _are_ours(owner: Any, *methods: str) -> bool:

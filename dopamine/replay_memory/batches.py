@@ -31,7 +31,8 @@ class NamedBatches(saved_ring.SavedMemory):
     # Only public names, so that a copy that has no memory yet does not loop.
     if name.startswith('_') or name == 'memory':
       raise AttributeError(f'{type(self).__name__} has no attribute {name}')
-    return getattr(self.memory, name)
+    old = seams.compat('old_memories')
+    return old.attribute(self, name) if old else getattr(self.memory, name)
 
   def __repr__(self):
     return f'{type(self).__name__}({self.memory!r})'

@@ -341,6 +341,8 @@ class WrappedReplayBuffer(batches.NamedBatches):
         **{k: v for k, v in sizes.items() if v is not None},
         **kwargs,
       )
+    if old_memories := seams.compat('old_memories', self):
+      old_memories.admit(self)
     if batch_size is None:
       batch_size = self.memory._batch_size
     self.batch_size = batch_size

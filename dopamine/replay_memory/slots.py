@@ -5,6 +5,8 @@ Agents draw batches, for which nothing here but the cursor is needed.
 
 import numpy as np
 
+from dopamine.replay_memory import elements
+
 
 def modulo_range(start: int, length: int, modulo: int):
   """Yields `length` consecutive integers from `start`, modulo `modulo`."""
@@ -35,6 +37,7 @@ class Slots:
   _replay_capacity: int
   _stack_size: int
   _update_horizon: int
+  _gamma: float
   _store: dict[str, np.ndarray]
   add_count: np.ndarray
   _invalid_range: np.ndarray | None = None
@@ -83,6 +86,24 @@ class Slots:
   def get_terminal_stack(self, index: int) -> np.ndarray:
     """Returns the terminal flags of the frames of a state: `[K]`."""
     return self._element_stack(index, 'terminal')
+
+  # For loops over slots that subclasses have: ours goes over whole arrays.
+
+  @property
+  def _cumulative_discount_vector(self) -> np.ndarray:
+    """gamma^j for j below the update horizon: `[N]`."""
+    return (self._gamma ** np.arange(self._update_horizon)).astype(np.float32)
+
+  def _create_batch_arrays(self, batch_size: int) -> tuple[np.ndarray, ...]:
+    """Returns arrays of `get_transition_elements`, to be filled in."""
+    return tuple(
+      np.empty(shape, elements.numpy_dtype(kind))
+      for _, shape, kind in self.get_transition_elements(batch_size)
+    )
+
+  def get_transition_elements(self, batch_size: int | None = None) -> list:
+    """See `Ring`."""
+    raise NotImplementedError
 
   def _element_stack(self, index: int, name: str) -> np.ndarray:
     first = index - self._stack_size + 1

@@ -54,7 +54,7 @@ SEAMS = {
   'jax/agents/dqn/dqn_agent.py': {'flax_networks', 'functional'},
   'optimizers.py': {'old_optimizers'},
   'replay_memory/batches.py': {'old_memories'},
-  'replay_memory/circular_replay_buffer.py': {'adapters'},
+  'replay_memory/circular_replay_buffer.py': {'adapters', 'old_memories'},
   'replay_memory/data_set.py': {'old_records'},
   'replay_memory/prioritized_replay_buffer.py': {'old_records'},
   'replay_memory/ring_reader.py': {'old_records'},
