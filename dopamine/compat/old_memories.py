@@ -28,9 +28,9 @@ def admit(replay: Any) -> None:
     if inspect.getattr_static(type(replay), hook, None) is not None:
       raise errors.InterfaceError(
         f'{type(replay).__name__}.{hook} is a hook that nothing calls any '
-        'more: override sample_transition_batch and get_transition_elements of the '
-        'memory instead, whose elements are fields of each batch; see the row '
-        'of create_sampling_ops in docs/migrating.md'
+        'more: override sample_transition_batch and get_transition_elements of '
+        'the memory, whose elements are fields of each batch; see the row of '
+        'create_sampling_ops in docs/migrating.md'
       )
 
 

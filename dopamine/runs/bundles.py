@@ -84,11 +84,7 @@ def bundle(
       f'bundle_and_checkpoint of {agent.__class__.__name__} returned {data!r}: '
       'it must return a dict, or None to save nothing'
     )
-  run = identity | {
-    'format': checkpointer.FORMAT,
-    'graph_is_written': writer.has_graph,
-    'environment_state': environment_state(environment),
-  }
+  run = run_of(environment, writer, identity)
   if place.nth and state.is_timed:
     run['state'] = state.saved()
     # A subclass that returns a dict of its own leaves out the attributes.
@@ -97,11 +93,26 @@ def bundle(
     )
     if state.in_episode and not is_whole:
       raise NotWithinEpisodesError
-  writer.events.sync()
-  run['event_files'] = event_writer.sizes(writer.events.get_logdir())
   data['current_iteration'] = place.iteration - 1  # The last complete one.
   data |= {'logs': logs, 'run': run}
   return data
+
+
+def run_of(
+  environment: Any, writer: event_writer.SummaryWriter, identity: dict[str, Any]
+) -> dict[str, Any]:
+  """Returns what a checkpoint says of its run, beside the agent.
+
+  Raises:
+    OSError: the event file could not be written.
+  """
+  writer.events.sync()
+  return identity | {
+    'format': checkpointer.FORMAT,
+    'graph_is_written': writer.has_graph,
+    'environment_state': environment_state(environment),
+    'event_files': event_writer.sizes(writer.events.get_logdir()),
+  }
 
 
 class Restored(NamedTuple):

@@ -1,0 +1,128 @@
+"""Runners whose hooks are the whole of what 3.2.1 had in them.
+
+A hook that calls ours is left as it is. Around one that does not, what ours
+does beside is done: the folder, the state of the environment, the event file.
+"""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import functools
+import inspect
+from typing import Any
+
+from dopamine.runs import bundles
+from dopamine.runs import run_state
+
+
+def adapt(cls: type) -> None:
+  """Puts round what a class overrides what is done beside it."""
+  for name, around in _AROUND.items():
+    own = vars(cls).get(name)
+    if own is None:
+      continue
+    code = getattr(inspect.unwrap(own), '__code__', None)
+    if code is not None and name not in code.co_names:
+      setattr(cls, name, _surrounded(own, around))
+
+
+def _surrounded(own: Callable, around: Callable) -> Callable:
+  @functools.wraps(own)
+  def hook(self: Any, *args: Any, **kwargs: Any) -> Any:
+    with around(self):
+      return own(self, *args, **kwargs)
+
+  return hook
+
+
+@contextlib.contextmanager
+def _resuming(runner: Any) -> Iterator[None]:
+  """Has the environment and the event file go on too."""
+  yield
+  saver, start = runner._saver, runner._start_iteration
+  ours, theirs = saver.checkpoints.complete, runner._checkpointer
+  if type(theirs) is type(ours) and theirs._pickle_path(0) == (
+    ours._pickle_path(0)
+  ):
+    runner._checkpointer = ours  # It removes what replay memories share.
+  saver._event_sizes = {}
+  if start == 0:
+    return
+  place = saver.checkpoints.at_end_of(start - 1)
+  data = place.checkpointer.load_checkpoint(place.number) or {}
+  run = data.get('run', {})
+  if run.get('environment_state') is not None:
+    runner._environment.set_state(run['environment_state'])
+  runner._summary_writer.has_graph = bool(run.get('graph_is_written'))
+  runner._live.restore(run.get('live') or {'steps': 0})
+  saver._event_sizes = run.get('event_files')
+  runner._restored = bundles.Restored(start)
+
+
+@contextlib.contextmanager
+def _saving(runner: Any) -> Iterator[None]:
+  """Adds what the run is to the dict that is saved."""
+  keeper = runner._checkpointer
+  save = keeper.save_checkpoint
+
+  def save_checkpoint(iteration_number: int, data: Any) -> None:
+    identity = runner._identity | {'live': runner._live.saved()}
+    place = runner._environment, runner._summary_writer, identity
+    save(iteration_number, {**data, 'run': bundles.run_of(*place)})
+
+  keeper.save_checkpoint = save_checkpoint
+  try:
+    yield
+  finally:
+    del keeper.save_checkpoint
+
+
+@contextlib.contextmanager
+def _looping(runner: Any) -> Iterator[None]:
+  """Begins and ends a run, and does in between what ours does."""
+  if runner._is_used and runner._next_iteration < runner._num_iterations:
+    runner._close()
+    runner._begin()
+  runner._is_used = True
+  run_one_iteration = runner._run_one_iteration
+  checkpoint_experiment = runner._checkpoint_experiment
+  saver = runner._saver
+
+  def run_one(iteration: int) -> Any:
+    if not runner._resumed_phases:
+      runner._state = run_state.RunState(iteration=iteration)
+    saver.begin_writing()
+    saver.start_clock()
+    statistics = run_one_iteration(iteration)
+    runner._resumed_phases = {}
+    return statistics
+
+  def checkpoint(iteration: int) -> None:
+    is_last = iteration >= runner._num_iterations - 1
+    saver.save_iteration(
+      iteration,
+      lambda: None,  # It has been logged.
+      lambda: checkpoint_experiment(iteration),
+      runner._checkpointer,
+      is_last,
+    )
+    runner._next_iteration = iteration + 1
+    runner._film(iteration)
+    if not is_last:
+      saver.stop_after(iteration, runner._state, runner._checkpointer)
+
+  own = {'_run_one_iteration': run_one, '_checkpoint_experiment': checkpoint}
+  vars(runner).update(own)
+  try:
+    yield
+  finally:
+    for name in own:
+      del vars(runner)[name]
+    runner._stop_request.since = None
+    runner._close()
+
+
+_AROUND = {
+  'run_experiment': _looping,
+  '_initialize_checkpointer_and_maybe_resume': _resuming,
+  '_checkpoint_experiment': _saving,
+}

@@ -1,0 +1,327 @@
+"""Runners that override every hook, with all of what 3.2.1 did in it.
+
+They train two iterations, are killed in the third, and go on bit by bit.
+"""
+
+import functools
+import os
+import sys
+import time
+
+from absl import logging
+import keras
+import numpy as np
+import pytest
+
+from dopamine.agents.dqn import dqn_agent
+from dopamine.discrete_domains import checkpointer
+from dopamine.discrete_domains import gym_lib
+from dopamine.discrete_domains import iteration_statistics
+from dopamine.discrete_domains import run_experiment
+from dopamine.files import lock
+from tests.support import inside
+from tests.support import research_code
+from tests.support import runs
+from tests.support import small
+
+tf = pytest.importorskip('tensorflow')  # Old code makes its summaries.
+pytestmark = pytest.mark.usefixtures('small_replay')
+
+AGENT = dqn_agent.DQNAgent
+if keras.config.backend() == 'jax':
+  from dopamine.jax.agents.dqn import dqn_agent as jax_dqn_agent
+
+  AGENT = jax_dqn_agent.JaxDQNAgent
+
+
+class Killed(BaseException):
+  """In the place of a signal."""
+
+
+class OldLoop(run_experiment.Runner):
+  """A loop of its own, and figures of its own."""
+
+  dies_at = None
+  steps = 0
+
+  def _run_one_step(self, action):
+    self.steps += 1
+    if self.steps == self.dies_at:
+      raise Killed
+    return super()._run_one_step(action)
+
+  def _save_tensorboard_summaries(
+    self,
+    iteration,
+    num_episodes_train,
+    average_reward_train,
+    num_episodes_eval,
+    average_reward_eval,
+    average_steps_per_second,
+  ):
+    value = tf.compat.v1.Summary.Value
+    summary = tf.compat.v1.Summary(
+      value=[
+        value(tag='Train/NumEpisodes', simple_value=num_episodes_train),
+        value(tag='Train/AverageReturns', simple_value=average_reward_train),
+        value(tag='Eval/NumEpisodes', simple_value=num_episodes_eval),
+        value(tag='Eval/AverageReturns', simple_value=average_reward_eval),
+      ]
+    )
+    self._summary_writer.add_summary(summary, iteration)
+
+  def run_experiment(self):
+    logging.info('Beginning training...')
+    if self._num_iterations <= self._start_iteration:
+      logging.warning('Nothing is left to run.')
+      return
+    for iteration in range(self._start_iteration, self._num_iterations):
+      statistics = self._run_one_iteration(iteration)
+      self._log_experiment(iteration, statistics)
+      self._checkpoint_experiment(iteration)
+    self._summary_writer.flush()
+
+
+class OldRunner(OldLoop):
+  """All hooks."""
+
+  def _initialize_checkpointer_and_maybe_resume(self, checkpoint_file_prefix):
+    self._checkpointer = checkpointer.Checkpointer(
+      self._checkpoint_dir, checkpoint_file_prefix
+    )
+    self._start_iteration = 0
+    latest = checkpointer.get_latest_checkpoint_number(self._checkpoint_dir)
+    if latest < 0:
+      return
+    data = self._checkpointer.load_checkpoint(latest)
+    if self._agent.unbundle(self._checkpoint_dir, latest, data):
+      if data is not None:
+        assert 'logs' in data
+        assert 'current_iteration' in data
+        self._logger.data = data['logs']
+        self._start_iteration = data['current_iteration'] + 1
+
+  def _initialize_episode(self):
+    return self._agent.begin_episode(self._environment.reset())
+
+  def _run_one_step(self, action):
+    self.steps += 1
+    if self.steps == self.dies_at:
+      raise Killed
+    observation, reward, is_terminal, _ = self._environment.step(action)
+    return observation, reward, is_terminal
+
+  def _end_episode(self, reward, terminal=True):
+    if isinstance(self._agent, AGENT) and 'Jax' in AGENT.__name__:
+      self._agent.end_episode(reward, terminal)
+    else:
+      self._agent.end_episode(reward)
+
+  def _run_one_episode(self):
+    step_number, total_reward = 0, 0.0
+    action = self._initialize_episode()
+    is_terminal = False
+    while True:
+      observation, reward, is_terminal = self._run_one_step(action)
+      total_reward += reward
+      step_number += 1
+      if self._clip_rewards:
+        reward = np.clip(reward, -1, 1)
+      if (
+        self._environment.game_over
+        or step_number == self._max_steps_per_episode
+      ):
+        break
+      elif is_terminal:
+        self._end_episode(reward, is_terminal)
+        action = self._agent.begin_episode(observation)
+      else:
+        action = self._agent.step(reward, observation)
+    self._end_episode(reward, is_terminal)
+    return step_number, total_reward
+
+  def _run_one_phase(self, min_steps, statistics, run_mode_str):
+    step_count, num_episodes, sum_returns = 0, 0, 0.0
+    while step_count < min_steps:
+      length, episode_return = self._run_one_episode()
+      statistics.append(
+        {
+          f'{run_mode_str}_episode_lengths': length,
+          f'{run_mode_str}_episode_returns': episode_return,
+        }
+      )
+      step_count += length
+      sum_returns += episode_return
+      num_episodes += 1
+      sys.stdout.write(f'Steps executed: {step_count} Return: {sum_returns}\r')
+      sys.stdout.flush()
+    return step_count, sum_returns, num_episodes
+
+  def _run_train_phase(self, statistics):
+    self._agent.eval_mode = False
+    start = time.time()
+    steps, sum_returns, num_episodes = self._run_one_phase(
+      self._training_steps, statistics, 'train'
+    )
+    average = sum_returns / num_episodes if num_episodes > 0 else 0.0
+    statistics.append({'train_average_return': average})
+    rate = steps / (time.time() - start)
+    statistics.append({'train_average_steps_per_second': rate})
+    return num_episodes, average, rate
+
+  def _run_eval_phase(self, statistics):
+    self._agent.eval_mode = True
+    _, sum_returns, num_episodes = self._run_one_phase(
+      self._evaluation_steps, statistics, 'eval'
+    )
+    average = sum_returns / num_episodes if num_episodes > 0 else 0.0
+    statistics.append({'eval_average_return': average})
+    return num_episodes, average
+
+  def _run_one_iteration(self, iteration):
+    statistics = iteration_statistics.IterationStatistics()
+    train = self._run_train_phase(statistics)
+    evaluation = self._run_eval_phase(statistics)
+    self._save_tensorboard_summaries(
+      iteration, *train[:2], *evaluation, train[2]
+    )
+    return statistics.data_lists
+
+  def _log_experiment(self, iteration, statistics):
+    self._logger[f'iteration_{iteration:d}'] = statistics
+    if iteration % self._log_every_n == 0:
+      self._logger.log_to_file(self._logging_file_prefix, iteration)
+
+  def _checkpoint_experiment(self, iteration):
+    data = self._agent.bundle_and_checkpoint(self._checkpoint_dir, iteration)
+    if data:
+      data['current_iteration'] = iteration
+      data['logs'] = self._logger.data
+      self._checkpointer.save_checkpoint(iteration, data)
+
+
+def create(sess, environment, summary_writer=None):
+  return AGENT(
+    **dict(num_actions=2, seed=3, network=small.Perceptron),
+    **research_code.CARTPOLE,
+    target_update_period=30,
+    summary_writer=summary_writer,
+  )
+
+
+def start(base_dir, cls, **kwargs):
+  settings = dict(
+    seed=5,
+    num_iterations=3,
+    training_steps=30,
+    evaluation_steps=10,
+    max_steps_per_episode=12,
+    checkpoint_minutes=None,
+  )
+  return cls(
+    str(base_dir),
+    create,
+    functools.partial(gym_lib.create_gym_environment, 'CartPole'),
+    **settings | kwargs,
+  )
+
+
+def assert_is_over(runner, base_dir, last):
+  """Nothing is half-written, and the folder is free."""
+  names = os.listdir(base_dir / 'checkpoints')
+  assert f'sentinel_checkpoint_complete.{last}' in names
+  assert not any(name.endswith('.tmp') for name in names)
+  assert inside.checkpoints(runner).complete.manifest(last)['files']
+  free = lock.Lock(str(base_dir))
+  assert free.is_alone
+  free.release()
+
+
+@pytest.mark.parametrize('cls', [OldLoop, OldRunner])
+def test_it_is_killed_and_goes_on_bit_by_bit(tmp_path, cls):
+  whole = start(tmp_path / 'whole', cls)
+  whole.run_experiment()
+  assert_is_over(whole, tmp_path / 'whole', 2)
+  expected = runs.figures(whole)
+  dying = start(tmp_path / 'killed', cls)
+  dying.dies_at = whole.steps - 8
+  with pytest.raises(Killed):
+    dying.run_experiment()
+  assert_is_over(dying, tmp_path / 'killed', 1)
+  again = start(tmp_path / 'killed', cls)
+  assert inside.start_iteration(again) == 2
+  again.run_experiment()
+  assert_is_over(again, tmp_path / 'killed', 2)
+  runs.assert_equal(runs.figures(again), expected)
+  assert expected['tensorboard/Eval/AverageReturns'][:3] == [0, 1, 2]
+
+
+def test_it_goes_on_within_an_iteration(tmp_path):
+  class Stopping(OldLoop):
+    def _run_one_step(self, action):
+      if self.steps == 60:
+        self.request_stop()
+      return super()._run_one_step(action)
+
+  whole = start(tmp_path / 'whole', OldLoop, num_iterations=2)
+  whole.run_experiment()
+  stopped = start(tmp_path / 'stopped', Stopping, num_iterations=2)
+  with pytest.raises(run_experiment.Stopped, match='iteration 1, step'):
+    stopped.run_experiment()
+  again = start(tmp_path / 'stopped', OldLoop, num_iterations=2)
+  assert inside.start_iteration(again) == 1
+  again.run_experiment()
+  runs.assert_equal(runs.figures(again), runs.figures(whole))
+
+
+def test_it_may_be_called_again(tmp_path):
+  runner = start(tmp_path, OldRunner, num_iterations=1)
+  runner.run_experiment()
+  steps = inside.agent(runner).training_steps
+  runner.run_experiment()  # Nothing is left.
+  runner.num_iterations = 2
+  runner.run_experiment()
+  assert inside.agent(runner).training_steps > steps >= 30
+  assert sorted(inside.logs(runner)) == ['iteration_0', 'iteration_1']
+  assert_is_over(runner, tmp_path, 1)
+
+
+def test_it_stops_where_that_is_asked_for(tmp_path):
+  class Stopping(OldLoop):
+    def _log_experiment(self, iteration, statistics):
+      super()._log_experiment(iteration, statistics)
+      self.request_stop()
+
+  runner = start(tmp_path, Stopping)
+  with pytest.raises(
+    run_experiment.Stopped, match='end of iteration 0'
+  ) as stop:
+    runner.run_experiment()
+  assert stop.value.is_saved
+  assert_is_over(runner, tmp_path, 0)
+
+
+def test_a_loop_that_calls_ours_is_left_as_it_is(tmp_path):
+  class Around(run_experiment.Runner):
+    dies_at = steps = None
+
+    def run_experiment(self):
+      self.before = vars(type(self))['run_experiment']
+      super().run_experiment()
+
+  assert not hasattr(vars(Around)['run_experiment'], '__wrapped__')
+  runner = start(tmp_path, Around, num_iterations=1)
+  runner.run_experiment()
+  assert_is_over(runner, tmp_path, 0)
+
+
+def test_a_last_checkpoint_that_fails_is_an_error(tmp_path, monkeypatch):
+  runner = start(tmp_path, OldLoop, num_iterations=1)
+
+  def fail(*args, **kwargs):
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(time, 'sleep', lambda seconds: None)
+  monkeypatch.setattr(checkpointer.Checkpointer, 'write', fail)
+  with pytest.raises(OSError, match='iteration 0 could not be saved'):
+    runner.run_experiment()
