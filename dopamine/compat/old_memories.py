@@ -8,6 +8,7 @@ import functools
 import inspect
 from typing import Any
 
+from dopamine.compat import adapters
 from dopamine.compat import proxy
 from dopamine.settings import errors
 
@@ -18,11 +19,11 @@ _HOOKS = (
 )
 
 
-def admit(replay: Any) -> None:
-  """Refuses a wrapper whose class overrides what nothing calls.
+def admitted(replay: Any, update_horizon: int) -> Any:
+  """Returns the memory of a wrapper, with all that is asked of one.
 
   Raises:
-    InterfaceError: it does, with what to override.
+    InterfaceError: its class overrides what nothing calls.
   """
   for hook in _HOOKS:
     if inspect.getattr_static(type(replay), hook, None) is not None:
@@ -32,6 +33,7 @@ def admit(replay: Any) -> None:
         'the memory, whose elements are fields of each batch; see the row of '
         'create_sampling_ops in docs/migrating.md'
       )
+  return adapters.memory(replay.memory, update_horizon)
 
 
 def attribute(replay: Any, name: str) -> Any:

@@ -13,7 +13,6 @@ import gin
 import numpy as np
 
 from dopamine import interfaces
-from dopamine import seams
 from dopamine.discrete_domains import agent_factory
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import iteration_statistics
@@ -79,9 +78,6 @@ class Runner(run.Run):
     hooks = '_initialize_episode', '_run_one_step', '_end_episode'
     if interfaces.overrides(cls, *hooks):
       cls.saves_mid_episode = False
-    is_ours = cls.__module__ == __name__
-    if old_runners := None if is_ours else seams.compat('old_runners'):
-      old_runners.adapt(cls)
 
   # One episode ----------------------------------------------------------------
 

@@ -309,8 +309,7 @@ class WrappedReplayBuffer(batches.NamedBatches):
       batch_size: the memory's default is 32.
       update_horizon: N, the steps of a transition.
       gamma: discount of one step.
-      wrapped_memory: the memory; if given, what would build it is not read. One
-        that is no `OutOfGraphReplayBuffer` is taken by its public methods.
+      wrapped_memory: the memory; if given, what would build it is not read.
       **kwargs: further arguments of `OutOfGraphReplayBuffer`, from
         `max_sample_attempts` to `seed`.
     """
@@ -329,8 +328,6 @@ class WrappedReplayBuffer(batches.NamedBatches):
 
     if wrapped_memory is not None:
       self.memory = wrapped_memory
-      if adapters := seams.compat('adapters', wrapped_memory):
-        self.memory = adapters.memory(wrapped_memory, update_horizon)
     else:
       sizes = {'replay_capacity': replay_capacity, 'batch_size': batch_size}
       self.memory = self._build_memory(
@@ -341,8 +338,8 @@ class WrappedReplayBuffer(batches.NamedBatches):
         **{k: v for k, v in sizes.items() if v is not None},
         **kwargs,
       )
-    if old_memories := seams.compat('old_memories', self):
-      old_memories.admit(self)
+    if old_memories := seams.compat('old_memories', self, self.memory):
+      self.memory = old_memories.admitted(self, update_horizon)
     if batch_size is None:
       batch_size = self.memory._batch_size
     self.batch_size = batch_size

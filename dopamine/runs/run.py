@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from absl import logging
 
+from dopamine import seams
 from dopamine import seeding
 from dopamine.discrete_domains import atari_lib
 from dopamine.discrete_domains import logger
@@ -83,6 +84,12 @@ class Run:
     'record_video_every': checks.optional(checks.integer(1)),
     'keep_videos': checks.optional(checks.integer(1)),
   }
+
+  def __init_subclass__(cls, **kwargs: Any):
+    super().__init_subclass__(**kwargs)
+    is_ours = cls.__module__ == 'dopamine.discrete_domains.run_experiment'
+    if old_runners := None if is_ours else seams.compat('old_runners'):
+      old_runners.adapt(cls)
 
   def __init__(
     self,
