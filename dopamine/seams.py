@@ -4,11 +4,13 @@ Nothing of the core needs it. Where `dopamine.compat` is missing, old files, old
 code and what speaks another interface are refused, and the rest works.
 """
 
+from functools import partial
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
+from types import FunctionType
 from types import ModuleType
 from typing import Any
 
@@ -71,6 +73,19 @@ def compat(name: str, *partners: Any) -> Any:
     if not (error.name or '').startswith('dopamine.compat'):
       raise
     return None
+
+
+def check_code(made: Any) -> None:
+  """Refuses what a user's class made that was written for what is gone."""
+  if old_code := compat('old_code', made):
+    old_code.check(made)
+
+
+def check_network(agent: Any) -> None:
+  """Refuses a network that is a function of a state, as in Dopamine 2."""
+  if isinstance(agent.network, FunctionType | partial):
+    if old_code := compat('old_code'):
+      old_code.refuse_function(agent)
 
 
 def dtype(kind: Any) -> Any:

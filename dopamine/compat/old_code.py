@@ -1,47 +1,26 @@
-"""Refuses subclasses of Dopamine 3's agents that cannot work any more.
+"""Refuses subclasses of Dopamine's classes that cannot work any more.
 
 What nothing would call, or what reads attributes that there are no more, must
-fail when the agent is made, and say what to write instead: not in the middle
-of a run, and never by being left out silently.
+fail when an object is made, and say what to write instead: not in the middle
+of a run, and never by being left out silently. `gone` has the names.
 """
 
+from collections.abc import Iterable, Iterator
 import functools
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import logging
 
 from dopamine import interfaces
+from dopamine import seams
 from dopamine.compat import adapters
+from dopamine.compat import gone
 from dopamine.compat import own_code
 from dopamine.settings import errors
 
-# Hooks that nothing calls -> what took their place. As every name here, they
-# are in a row of docs/migrating.md.
-HOOKS = {
-  '_build_train_op': '_loss(batch)',
-  '_build_sync_op': '_sync_weights()',
-  '_build_networks_and_optimizer': '_build_networks()',
-  '_sample_from_replay_buffer': '_sample_batches(num_batches)',
-  '_training_step_update': '_update(num_updates, num_steps)',
-}
-
-# Attributes that there are no more -> what to use.
-ATTRIBUTES = {
-  '_sess.run': '_q_values(state) to act, _loss(batch) to learn',
-  'state_ph': 'self.state',
-  '_q_argmax': '_q_values(state), or super()._select_action()',
-  '_net_outputs': 'self.online_convnet(state)',
-  '_replay_net_outputs': 'self.online_convnet(batch.state)',
-  '_replay_next_target_net_outputs': 'self.target_convnet(batch.next_state)',
-  '_train_op': '_loss(batch)',
-  '_sync_qt_ops': '_sync_weights()',
-  '_merged_summaries': '_loss(batch), which may return figures to log',
-  '_saver': 'bundle_and_checkpoint and unbundle',
-  'network_def': 'self.online_convnet',
-  'target_network_params': 'self.target_convnet',
-  'optimizer_state': '_loss(batch), whose gradient the learner takes',
-}
+# What is compiled calls these, and what they call.
+_TRACED = '_loss', '_loss_weights', '_priorities', '_q_values', '_sync_weights'
 
 
 @functools.cache  # Once.
@@ -51,35 +30,6 @@ def _warn_of_sessions() -> None:
     'the session out of your program, and global_variables_initializer() with '
     'it, which finds no variables; see the row of sess in docs/migrating.md'
   )
-
-
-def admit(agent, sess) -> interfaces.Signatures:
-  """Returns what the hooks of an agent take.
-
-  Args:
-    agent: that is being made.
-    sess: what it was given; a session may be, as long as nobody uses it.
-
-  Raises:
-    InterfaceError: its class is one that cannot work.
-  """
-  if type(sess).__module__.startswith('tensorflow.'):
-    _warn_of_sessions()
-  cls: Any = type(agent)
-  splits_rng = _admit(cls)
-  return interfaces.Signatures(
-    adapters.takes(agent._store_transition, 'episode_end'),
-    bool(inspect.signature(agent._build_replay_buffer).parameters),
-    splits_rng,
-  )
-
-
-@functools.cache  # Disassembling takes milliseconds.
-def _admit(cls: Any) -> bool:
-  """Refuses a class that cannot work; returns whether it splits `_rng`."""
-  if not is_functional(cls):
-    _refuse(cls)
-  return draws_by_key(cls)
 
 
 @functools.cache  # Once.
@@ -92,90 +42,163 @@ def warn_of_cuts(cls: type) -> None:
   )
 
 
-def _refuse(cls: Any) -> None:
-  """Raises InterfaceError for a subclass that cannot work."""
-  name = cls.__name__
-  for hook, replacement in HOOKS.items():
-    if inspect.getattr_static(cls, hook, None) is not None:
-      raise errors.InterfaceError(
-        f'{name}.{hook} is a hook that nothing calls any more: override '
-        f'{replacement} instead, see the row of {hook} in docs/migrating.md'
-      )
-  for hook in dir(cls):
-    if hook.startswith('_build_target_') and not _takes_a_batch(cls, hook):
-      raise errors.InterfaceError(
-        f'{name}.{hook}() must take a batch: {hook}(self, batch), see the row '
-        f'of {hook} in docs/migrating.md'
-      )
-  uses = own_code.uses(cls)
-  given = uses.stored | uses.texts | own_code.defined(cls)
-  for method, uses in own_code.methods(cls).items():
-    if '_rng' in uses.split and not hasattr(cls, 'online_params'):
-      raise errors.InterfaceError(
-        f'{method} splits self._rng, which is a NumPy generator and a key of '
-        'JAX in Jax agents alone: see the row of _rng in docs/migrating.md'
-      )
-    for attribute, replacement in ATTRIBUTES.items():
-      if attribute in uses.read - given:
-        raise errors.InterfaceError(
-          f'{method} uses self.{attribute}, which is no more: use '
-          f'{replacement} instead, see the row of {attribute} in '
-          'docs/migrating.md'
-        )
+def admit(agent: Any, sess: Any) -> interfaces.Signatures:
+  """Returns what the hooks of an agent take.
+
+  Args:
+    agent: that is being made.
+    sess: what it was given; a session may be, as long as nobody uses it.
+
+  Raises:
+    InterfaceError: its class is one that cannot work.
+  """
+  if type(sess).__module__.startswith('tensorflow.'):
+    _warn_of_sessions()
+  cls: Any = type(agent)
+  check(agent)
+  return interfaces.Signatures(
+    adapters.takes(agent._store_transition, 'episode_end'),
+    bool(inspect.signature(agent._build_replay_buffer).parameters),
+    draws_by_key(cls),
+  )
 
 
-# Who overrides one of these, or uses one of those, is written for the
-# functional interface of the JAX agents (Dopamine 3.3 to 4.0).
-_FUNCTIONAL_HOOKS = {
-  *('_build_networks_and_optimizer', '_sample_from_replay_buffer'),
-  '_training_step_update',
-}
-_FUNCTIONAL_ATTRIBUTES = {
-  *('network_def', 'target_network_params', 'optimizer_state'),
-  'replay_elements',
-}
+class _Finding(NamedTuple):
+  """What of a class cannot work.
 
-# What only an agent of hooks has; the functional update calls none of it.
-_HOOKS_OF_TODAY = {
-  *('_loss', '_loss_weights', '_priorities', '_td_loss', '_next_action'),
-  *('_q_values', '_trainable', '_create_network', '_build_networks'),
-  *('_sample_batches', '_acting_draws', '_update', '_online', '_target'),
-  '_online_next',
-}
+  Attributes:
+    attribute: which an object that has it has no need of ours for.
+    row: the name in docs/migrating.md.
+    text: what it is, and what to write.
+  """
+
+  attribute: str
+  row: str
+  text: str
+
+
+def check(made: Any) -> None:
+  """Refuses an object of a user's class that cannot work.
+
+  Args:
+    made: an agent, a Runner, a memory, ..., as far as it is made.
+
+  Raises:
+    InterfaceError: naming all that is wrong.
+  """
+  cls: Any = type(made)
+  found = [f for f in _findings(cls) if f.attribute not in vars(made)]
+  found += _findings_of_partners(made)
+  if not found:
+    return
+  texts = [
+    f'{finding.text}, see the row of {finding.row} in docs/migrating.md'
+    for finding in found
+  ]
+  if len(texts) > 1:
+    texts = [
+      f'{cls.__name__} cannot work as it is:',
+      *(f'- {text}' for text in texts),
+    ]
+  raise errors.InterfaceError('\n'.join(texts))
 
 
 @functools.cache
-def is_functional(cls: type) -> bool:
-  """Whether a class is a JAX agent of the functional interface.
-
-  It is by what its methods, and those of its parents outside of this package,
-  override, read and set. Parameters are settable in agents of hooks too: one
-  that overrides `_loss` may do so.
-  """
-  if not any(
-    (parent.__module__, parent.__name__)
-    == ('dopamine.jax.agents.dqn.dqn_agent', 'JaxDQNAgent')
-    for parent in cls.__mro__
-  ):
-    return False
-  defined = own_code.defined(cls)
-  if defined & _FUNCTIONAL_HOOKS:
-    return True
-  uses = own_code.uses(cls)
-  used = _FUNCTIONAL_ATTRIBUTES & (uses.read | uses.stored | uses.inherited)
-  used |= {'online_params'} & uses.stored
-  if defined & _HOOKS_OF_TODAY or _targets(cls):
-    used -= uses.stored
-  return bool(used - defined - uses.asked)
+def _findings(cls: type) -> tuple[_Finding, ...]:
+  return tuple(_find(cls)) if own_code.classes(cls) else ()
 
 
-def _targets(cls: type) -> list[str]:
-  """Hooks for targets that a class overrides, with a batch as of today."""
-  return [
-    name
-    for name in own_code.defined(cls)
-    if name.startswith('_build_target_') and _takes_a_batch(cls, name)
+def _find(cls: type) -> Iterator[_Finding]:
+  tables = [
+    table for name, table in gone.BY_CLASS.items() if name in _ours(cls)
   ]
+  is_agent = 'DQNAgent' in _ours(cls)
+  overridden = {k: v for table in tables for k, v in table.overridden.items()}
+  used = {k: v for table in tables for k, v in table.used.items()}
+  used |= {k: v for k, v in overridden.items() if not _has(cls, k)}
+  stored = {k: v for table in tables for k, v in table.stored.items()}
+  if is_functional(cls):
+    legal = gone.FUNCTIONAL | gone.FUNCTIONAL_ATTRIBUTES
+    overridden = {k: v for k, v in overridden.items() if k not in legal}
+    used = {
+      k: v for k, v in used.items() if k not in legal | _SET_BY_FUNCTIONAL
+    }
+    stored = {}
+    yield from _find_mixtures(cls)
+  yield from _find_overridden(cls, overridden)
+  yield from _find_used(cls, used)
+  for name, way in stored.items():
+    if name in own_code.uses(cls).stored - own_code.defined(cls):
+      text = (
+        f'{_who(cls, name, "stored")} sets self.{name}, which cannot be set'
+      )
+      yield _Finding('', name, f'{text}: set {way}')
+  if is_agent:
+    yield from _find_targets(cls)
+    yield from _find_keys(cls)
+    yield from _find_traced(cls)
+
+
+# Of functional agents alone.
+_SET_BY_FUNCTIONAL = dict.fromkeys(('_optimizer_name', '_double_dqn'))
+
+
+def _ours(cls: type) -> set[str]:
+  """The names of the classes of this package that a class derives from."""
+  return {p.__name__ for p in cls.__mro__ if seams.is_ours(p.__module__)}
+
+
+def _has(cls: type, name: str) -> bool:
+  return inspect.getattr_static(cls, name, None) is not None
+
+
+def _find_overridden(cls: type, names: dict[str, str]) -> Iterator[_Finding]:
+  """Hooks that nothing calls, not even the class itself."""
+  for name in _uncalled(cls, names):
+    text = f'{cls.__name__}.{name} is a hook that nothing calls any more'
+    yield _Finding('', name, f'{text}: override {names[name]} instead')
+
+
+def _uncalled(cls: type, names: Iterable[str]) -> list[str]:
+  """Which of some hooks a class overrides, and no other method of it calls."""
+  callers = {
+    name
+    for method, uses in own_code.methods(cls).items()
+    for name in uses.read
+    if method.partition('.')[2] not in {*names, name}
+  }
+  return [n for n in names if n in own_code.defined(cls) and n not in callers]
+
+
+def _find_used(cls: type, names: dict[str, str]) -> Iterator[_Finding]:
+  """What is read or called, and neither there nor of the class itself."""
+  uses = own_code.uses(cls)
+  given = uses.stored | uses.asked | uses.texts | own_code.defined(cls)
+  for path, way in names.items():
+    root = path.partition('.')[0]
+    if path in uses.read | uses.inherited and not {path, root} & given:
+      text = f'{_who(cls, path)} uses self.{path}, which is no more'
+      yield _Finding(root, path, f'{text}: use {way} instead')
+
+
+def _who(cls: type, path: str, *verbs: str) -> str:
+  """The methods of a class that use a path, as 'A.f and A.g'."""
+  return ' and '.join(
+    method
+    for method, uses in own_code.methods(cls).items()
+    if any(path in getattr(uses, v) for v in verbs or ('read', 'inherited'))
+  )
+
+
+# Agents -----------------------------------------------------------------------
+
+
+def _find_targets(cls: type) -> Iterator[_Finding]:
+  """Targets that take no batch."""
+  for name in dir(cls):
+    if name.startswith('_build_target_') and not _takes_a_batch(cls, name):
+      text = f'{cls.__name__}.{name}() must take a batch: {name}(self, batch)'
+      yield _Finding('', name, text)
 
 
 def _takes_a_batch(cls: type, name: str) -> bool:
@@ -183,6 +206,17 @@ def _takes_a_batch(cls: type, name: str) -> bool:
   if not inspect.isfunction(method):
     return True
   return len(inspect.signature(method).parameters) >= 2
+
+
+def _find_keys(cls: type) -> Iterator[_Finding]:
+  """Keys of JAX in an agent that has none."""
+  if not hasattr(cls, 'online_params') and '_rng' in own_code.uses(cls).split:
+    yield _Finding(
+      '',
+      '_rng',
+      f'{_who(cls, "_rng", "split")} splits self._rng, which is a NumPy '
+      'generator and a key of JAX in Jax agents alone',
+    )
 
 
 @functools.cache
@@ -200,3 +234,118 @@ def draws_by_key(cls: type) -> bool:
 def _hands_on_rng(read: frozenset[str]) -> bool:
   """Whether `self._rng` is read, and not only a method of it."""
   return '_rng' in read and not any(name.startswith('_rng.') for name in read)
+
+
+def _find_traced(cls: type) -> Iterator[_Finding]:
+  """Arrays of the batch drawn last, in what is compiled once."""
+  methods = own_code.methods(cls)
+  names = {n for n in own_code.defined(cls) if n.startswith('_build_target_')}
+  names |= {*_TRACED, *gone.HOOKS} - {'_update', '_sample_batches'}
+  while True:
+    traced = {m: u for m, u in methods.items() if m.partition('.')[2] in names}
+    called = {name for uses in traced.values() for name in uses.read}
+    if called <= names:
+      break
+    names |= called
+  for path, way in gone.TRACED.items():
+    who = ' and '.join(m for m, uses in traced.items() if path in uses.read)
+    if who:
+      text = f'{who} uses self.{path}, which stays what it was when that was'
+      yield _Finding('', path, f'{text} compiled: use {way} instead')
+
+
+def refuse_function(agent: Any) -> None:
+  """Refuses a network of Dopamine 2, which is a function of a state.
+
+  Args:
+    agent: whose `network` is a function.
+
+  Raises:
+    InterfaceError: it is one of a state.
+  """
+  network = agent.network
+  taken = inspect.signature(network).parameters
+  if 'state' in taken or 'network_type' in taken:
+    name = getattr(network, '__name__', 'network')
+    raise errors.InterfaceError(
+      f'{type(agent).__name__}.network is a function of a state, {name}('
+      f'{", ".join(taken)}), as in Dopamine 2: give a function of num_actions '
+      'that returns a keras.Model, see the row of network_type in '
+      'docs/migrating.md'
+    )
+
+
+# Functional agents ------------------------------------------------------------
+
+
+@functools.cache
+def is_functional(cls: type) -> bool:
+  """Whether a class is a JAX agent of the functional interface (3.3 to 4.0).
+
+  It is by what its methods, and those of its parents outside of this package,
+  override, call, read and set. Parameters are settable in agents of hooks too:
+  one that overrides `_loss` may do so.
+  """
+  if 'JaxDQNAgent' not in _ours(cls):
+    return False
+  defined = own_code.defined(cls)
+  if defined & gone.FUNCTIONAL.keys():
+    return True
+  uses = own_code.uses(cls)
+  used = gone.FUNCTIONAL.keys() & (uses.read | uses.inherited)
+  used |= gone.FUNCTIONAL_ATTRIBUTES.keys() & (uses.read | uses.stored)
+  if 'online_params' not in uses.stored:  # All may read it.
+    used -= {'online_params'}
+  if defined & gone.HOOKS or any(map(_is_target, defined)):
+    used -= uses.stored
+  return bool(used - defined - uses.asked)
+
+
+def _is_target(name: str) -> bool:
+  return name.startswith('_build_target_')
+
+
+def _find_mixtures(cls: type) -> Iterator[_Finding]:
+  """Hooks of today, which a functional update calls none of."""
+  hooks = sorted(gone.HOOKS | set(filter(_is_target, own_code.defined(cls))))
+  if wrong := _uncalled(cls, hooks):
+    yield _Finding(
+      '',
+      '_training_step_update',
+      f'{cls.__name__} is functional, by what it uses of JaxDQNAgent, and '
+      f'nothing calls its {", ".join(wrong)}: compute that in '
+      '_training_step_update(), or leave network_def, optimizer_state and the '
+      'like to an agent of hooks',
+    )
+
+
+# Partners ---------------------------------------------------------------------
+
+
+def _findings_of_partners(made: Any) -> list[_Finding]:
+  """What a class uses of others that it has, and they have no more."""
+  cls: Any = type(made)
+  uses = own_code.uses(cls)
+  found = []
+  for name in (n for c in _ours(cls) for n in gone.PARTNERS.get(c, ())):
+    partner = getattr(made, name, None)  # Not yet, for the first time.
+    for path in sorted(uses.read - uses.asked - uses.stored):
+      root, _, rest = path.partition('.')
+      if root != name or not rest or partner is None:
+        continue
+      if lost := _lost(partner, rest):
+        text = f'{_who(cls, path)} uses self.{path}, which is no more'
+        way = gone.OF_PARTNERS[lost]
+        found.append(_Finding('', lost, f'{text}: use {way} instead'))
+  return found
+
+
+def _lost(partner: Any, path: str) -> str | None:
+  """The attribute of a path that there is no more; only known ones are."""
+  *steps, last = path.split('.')
+  for step in steps:
+    if step not in gone.STEPS or not hasattr(partner, step):
+      return None
+    partner = getattr(partner, step)
+  is_known = last in gone.OF_PARTNERS
+  return last if is_known and not hasattr(partner, last) else None

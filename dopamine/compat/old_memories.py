@@ -8,6 +8,7 @@ import functools
 import inspect
 from typing import Any
 
+from dopamine import seams
 from dopamine.compat import adapters
 from dopamine.compat import proxy
 from dopamine.settings import errors
@@ -52,9 +53,7 @@ def _create_sampling_ops(replay: Any, use_staging: bool = False) -> None:
 def _are_ours(owner: Any, *methods: str) -> bool:
   """Whether methods are of this package, none of a subclass's."""
   return all(
-    getattr(getattr(owner, name, None), '__module__', '').startswith(
-      'dopamine.'
-    )
+    seams.is_ours(getattr(getattr(owner, name, None), '__module__', None))
     for name in methods
   )
 

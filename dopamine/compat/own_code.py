@@ -14,6 +14,7 @@ from dopamine import seams
 
 _SILENT = 'CACHE', 'EXTENDED_ARG', 'PRECALL', 'PUSH_NULL', 'COPY_FREE_VARS'
 _ASKING = 'getattr', 'setattr', 'hasattr'
+_SETTING = {'setattr', 'vars', '__dict__'}
 
 
 class Uses(NamedTuple):
@@ -25,7 +26,7 @@ class Uses(NamedTuple):
     asked: those that `hasattr(self, name)` asks for.
     inherited: those of `super()`.
     split: those that are the first argument of a `split`.
-    texts: all strings, which may be names of attributes.
+    texts: strings beside a `setattr`, which may be names of attributes.
   """
 
   read: frozenset[str] = frozenset()
@@ -73,6 +74,7 @@ def methods(cls: type) -> dict[str, Uses]:
   return {'.'.join(names): uses for names, uses in found.items()}
 
 
+@functools.cache
 def uses(cls: type) -> Uses:
   """What all methods of a class do."""
   return functools.reduce(Uses.__or__, methods(cls).values(), Uses())
@@ -120,6 +122,8 @@ def _uses(code: types.CodeType, owner: str, aliases: dict[str, str]) -> Uses:
   reader = _Reader(aliases | {owner: ''})
   for instruction in dis.get_instructions(code):
     reader.take(instruction.opname, instruction.argval)
+  if not _SETTING.intersection(code.co_names):
+    reader.found['texts'].clear()
   found = Uses(*map(frozenset, reader.found.values()))
   for constant in code.co_consts:
     if isinstance(constant, types.CodeType):

@@ -104,6 +104,7 @@ class Preprocessing(interfaces.Environment):
   def environment(self, environment: Any) -> None:
     self._handed_in = environment
     self._gymnasium = self._with_gymnasiums_interface(environment)
+    seams.check_code(self)
 
   def _with_gymnasiums_interface(self, environment: Any) -> Any:
     """Returns it as it is, if it has that; compat wraps any other."""

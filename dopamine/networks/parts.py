@@ -7,6 +7,7 @@ import keras
 from keras import layers
 from keras import ops
 
+from dopamine import seams
 from dopamine.settings import gin_files
 
 
@@ -78,6 +79,7 @@ class Network(Saved, keras.Model):
   """A model in float32 that knows its number of actions."""
 
   def __init__(self, num_actions=None, **kwargs):
+    seams.check_code(self)
     super().__init__(dtype='float32', **kwargs)
     self.num_actions = num_actions
 

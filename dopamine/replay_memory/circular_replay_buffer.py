@@ -347,6 +347,7 @@ class WrappedReplayBuffer(batches.NamedBatches):
     # An agent sets its own: a memory of one step need not know it.
     is_ours = isinstance(self.memory, OutOfGraphReplayBuffer)
     self.gamma = self.memory._gamma if is_ours else gamma
+    seams.check_code(self)
 
   def _build_memory(self, **kwargs) -> OutOfGraphReplayBuffer:
     """Returns the memory; a wrapper of another kind of memory overrides it."""

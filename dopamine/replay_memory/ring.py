@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from dopamine import memory
+from dopamine import seams
 from dopamine import seeding
 from dopamine.replay_memory import elements
 from dopamine.replay_memory import ring_files
@@ -82,6 +83,7 @@ class Ring(slots.Slots):
       reward_dtype: of rewards, and of the n-step sum that is returned.
       seed: of what is sampled; by default the run's seed, or a fresh one.
     """
+    seams.check_code(self)
     assert isinstance(observation_shape, tuple), (
       f'observation_shape={observation_shape!r} must be a tuple'
     )

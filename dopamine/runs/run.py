@@ -146,6 +146,7 @@ class Run:
     # Whether `run_experiment` was called, which makes all anew the next time.
     self._is_used = False
     self._stop_request = saver.StopRequest()
+    seams.check_code(self)
     self._begin()
 
   __init__.__qualname__ = 'Runner.__init__'  # What users know, for messages.
@@ -168,6 +169,7 @@ class Run:
       self._initialize_checkpointer_and_maybe_resume(
         self._checkpoint_file_prefix
       )
+      seams.check_code(self)
       self._saver.sweep()
       self._videos: Any = None
       if self._record_video_every and self._summary_writer is not None:

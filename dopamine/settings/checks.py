@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from dopamine import seams
 from dopamine.settings import errors
 
 # Nobody counts further: it is a mistake that later fails less clearly.
@@ -64,7 +65,7 @@ def settings(cls: type) -> dict[str, Kind]:
   """
   found: dict[str, Kind] = {}
   for base in reversed(cls.__mro__):
-    if base.__module__.startswith('dopamine.'):
+    if seams.is_ours(base.__module__):
       found |= vars(base).get('SETTINGS', {})
   return found
 

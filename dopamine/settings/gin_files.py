@@ -18,6 +18,7 @@ from typing import Any
 
 import gin
 
+from dopamine import seams
 from dopamine.settings import errors
 
 # Of the package `dopamine`.
@@ -189,7 +190,7 @@ def parameters(target: Any) -> tuple[set[str], bool]:
     }
     if not any(p.kind == p.VAR_KEYWORD for p in parameters):
       return names, False
-    if not getattr(function, '__module__', '').startswith('dopamine.'):
+    if not seams.is_ours(getattr(function, '__module__', None)):
       break
   return names, True
 

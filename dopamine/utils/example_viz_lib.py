@@ -127,7 +127,9 @@ def recording(agent_class: type) -> type:
     if ours.__bases__ == (Recording, agent_class):
       return ours
   name = f'My{agent_class.__name__}'
-  return type(name, (Recording, agent_class), {'__module__': __name__})
+  return type(
+    name, (Recording, agent_class), {'__module__': agent_class.__module__}
+  )
 
 
 class _ActionsPlotter(figures.FigurePlotter):

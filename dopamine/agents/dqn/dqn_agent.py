@@ -286,6 +286,7 @@ class DQNAgent(replay_agent.ReplayAgent):
     with seeding.run_seed(self.seed):
       self._replay = self._make_replay(use_staging)
     self._replay.gamma = self.gamma
+    seams.check_code(self)  # What it uses of its memory.
     with (
       learners.on_device(tf_device),
       learners.keras_defaults(),
@@ -312,9 +313,10 @@ class DQNAgent(replay_agent.ReplayAgent):
           *(self, 'epsilon_decay_period', 0), 'an integer of at least 1'
         )
     # An agent that makes its networks itself needs none.
-    makes_its_own = not self._create_network.__module__.startswith('dopamine.')
-    if self.network is not None or not makes_its_own:
+    is_needed = seams.is_ours(self._create_network.__module__)
+    if self.network is not None or is_needed:
       checks.function(self, 'network', self.network)
+      seams.check_network(self)
 
   @property
   def gamma(self):

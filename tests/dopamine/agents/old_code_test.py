@@ -96,11 +96,6 @@ def assert_has_row(name):
   assert any(name in cell for cell in cells), f'{name} has no row'
 
 
-@pytest.mark.parametrize('name', [*old_code.HOOKS, *old_code.ATTRIBUTES])
-def test_every_name_has_its_row(name):
-  assert_has_row(name)
-
-
 def test_an_attribute_that_the_agent_sets_is_its_own():
   class Agent(research_code.ExtraStorageAgent):
     _saver = None

@@ -139,7 +139,7 @@ def test_a_gymnasium_environment_that_returns_as_gym_did(
 
 
 def test_without_compat_the_base_class_is_named(monkeypatch):
-  monkeypatch.setattr(seams, 'compat', lambda name: None)
+  monkeypatch.setattr(seams, 'compat', lambda *_: None)
   with pytest.raises(ValueError, match='no gymnasium.Env: derive'):
     gym_lib.GymPreprocessing(Duck())
   environment = gym_lib.GymPreprocessing(Modern())
