@@ -174,6 +174,7 @@ _WRAPPED = Gone(
     '_set_up_staging': 'nothing: sampling needs no staging',
     'unpack_transition': 'sample(num_batches), which returns a named tuple',
   },
+  used={'_store': 'self.memory._store'},
 )
 _WRAPPED_PRIORITIZED = Gone(
   overridden={
@@ -237,4 +238,6 @@ PARTNERS = {
   'WrappedReplayBuffer': ('memory',),
   'Preprocessing': ('environment',),
 }
+# Those that a Runner only calls in its own ways.
+UNASKED = '_logger', '_checkpointer'
 STEPS = {'memory', '_replay', 'sum_tree', 'environment', '_sess'}

@@ -178,7 +178,8 @@ def _find_used(cls: type, names: dict[str, str]) -> Iterator[_Finding]:
     root = path.partition('.')[0]
     if path in uses.read | uses.inherited and not {path, root} & given:
       text = f'{_who(cls, path)} uses self.{path}, which is no more'
-      yield _Finding(root, path, f'{text}: use {way} instead')
+      own = path if path == root else ''
+      yield _Finding(own, path, f'{text}: use {way} instead')
 
 
 def _who(cls: type, path: str, *verbs: str) -> str:
@@ -269,8 +270,8 @@ def refuse_function(agent: Any) -> None:
     name = getattr(network, '__name__', 'network')
     raise errors.InterfaceError(
       f'{type(agent).__name__}.network is a function of a state, {name}('
-      f'{", ".join(taken)}), as in Dopamine 2: give a function of num_actions '
-      'that returns a keras.Model, see the row of network_type in '
+      f'{", ".join(taken)}), as in Dopamine 2: give a class of keras.Model '
+      'whose call(state) returns the tuple, see the row of network_type in '
       'docs/migrating.md'
     )
 
@@ -329,6 +330,10 @@ def _findings_of_partners(made: Any) -> list[_Finding]:
   found = []
   for name in (n for c in _ours(cls) for n in gone.PARTNERS.get(c, ())):
     partner = getattr(made, name, None)  # Not yet, for the first time.
+    if name in gone.UNASKED:
+      kind: Any = type(partner)
+      used = {path.removeprefix(f'{name}.') for path in uses.read}
+      found += [f for f in _findings(kind) if f.row not in used]
     for path in sorted(uses.read - uses.asked - uses.stored):
       root, _, rest = path.partition('.')
       if root != name or not rest or partner is None:

@@ -34,6 +34,14 @@ MOVED |= {
 MOVED[
   'dopamine.discrete_domains.atari_lib', 'maybe_transform_variable_names'
 ] = __name__
+MOVED |= {
+  ('dopamine.discrete_domains.atari_lib', name): (
+    'dopamine.discrete_domains.legacy_networks'
+  )
+  for name in (
+    *('nature_dqn_network', 'rainbow_network', 'implicit_quantile_network'),
+  )
+}
 MOVED['dopamine.optimizers', 'adam'] = 'dopamine.compat.old_optimizers'
 
 # What research code of Dopamine 3.3 to 4.0 is made of: Flax modules, and
