@@ -34,13 +34,24 @@ MOVED |= {
 MOVED[
   'dopamine.discrete_domains.atari_lib', 'maybe_transform_variable_names'
 ] = __name__
+# Until 2.0 they were functions of a state.
+_OLDER_NETWORKS = {
+  'atari_lib': """
+    implicit_quantile_network nature_dqn_network rainbow_network
+  """,
+  'gym_lib': """
+    _basic_discrete_domain_network acrobot_dqn_network
+    acrobot_fourier_dqn_network acrobot_rainbow_network
+    cartpole_dqn_network cartpole_fourier_dqn_network cartpole_rainbow_network
+    fourier_dqn_network
+  """,
+}
 MOVED |= {
-  ('dopamine.discrete_domains.atari_lib', name): (
+  (f'dopamine.discrete_domains.{module}', name): (
     'dopamine.discrete_domains.legacy_networks'
   )
-  for name in (
-    *('nature_dqn_network', 'rainbow_network', 'implicit_quantile_network'),
-  )
+  for module, names in _OLDER_NETWORKS.items()
+  for name in names.split()
 }
 MOVED['dopamine.optimizers', 'adam'] = 'dopamine.compat.old_optimizers'
 

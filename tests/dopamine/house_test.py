@@ -65,11 +65,9 @@ SEAMS = {
   'runs/run_checks.py': {'adapters'},
   'runs/run_folder.py': {'old_folders'},
   'runs/trained.py': {'old_weights'},
-<<<<<<< HEAD
-  'seams.py': {'dtypes', 'gin_paths', 'gin_tf', 'old_modules', 'old_names'},
-=======
-  'seams.py': {'dtypes', 'gin_tf', 'old_code', 'old_names'},
->>>>>>> a77de47 (What classes of users lost is refused by one mechanism, all of it at once)
+  'seams.py': {
+    *('dtypes', 'gin_paths', 'gin_tf', 'old_code', 'old_modules', 'old_names'),
+  },
 }
 
 REFLECTION = re.compile(r'\b(?:hasattr|getattr|vars)\(|inspect\.[a-z]')
