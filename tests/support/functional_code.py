@@ -470,6 +470,273 @@ class OwnBundleAgent(dqn_agent.JaxDQNAgent):
     return True
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3, 11, 12))
+def train_weighted(
+  network_def,
+  online_params,
+  target_params,
+  optimizer,
+  optimizer_state,
+  states,
+  actions,
+  next_states,
+  rewards,
+  terminals,
+  loss_weights,
+  cumulative_gamma,
+  double_dqn,
+):
+  def loss_fn(params, target):
+    q = jax.vmap(lambda s: network_def.apply(params, s).q_values)(states)
+    chosen = jax.vmap(lambda x, y: x[y])(jnp.squeeze(q), actions)
+    loss = jax.vmap(losses.mse_loss)(target, chosen)
+    return jnp.mean(loss_weights * loss), loss
+
+  def values(params):
+    return jax.vmap(lambda s: network_def.apply(params, s).q_values)(
+      next_states
+    )
+
+  next_q = jnp.squeeze(values(target_params))
+  choice = jnp.squeeze(values(online_params)) if double_dqn else next_q
+  best = jax.vmap(lambda q, c: q[jnp.argmax(c)])(next_q, choice)
+  target = jax.lax.stop_gradient(
+    rewards + cumulative_gamma * best * (1.0 - terminals)
+  )
+  grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+  (mean_loss, loss), grad = grad_fn(online_params, target)
+  updates, optimizer_state = optimizer.update(grad, optimizer_state)
+  online_params = optax.apply_updates(online_params, updates)
+  return optimizer_state, online_params, loss, mean_loss
+
+
+class PrioritizedDoubleAgent(dqn_agent.JaxDQNAgent):
+  """Double DQN on a prioritised memory, with all methods of its own."""
+
+  def __init__(
+    self,
+    num_actions,
+    double_dqn=True,
+    replay_scheme='prioritized',
+    optimizer='adam',
+    seed=None,
+    **kwargs,
+  ):
+    self._double_dqn = double_dqn
+    self._replay_scheme = replay_scheme
+    self.writes = []
+    super().__init__(
+      num_actions,
+      network=functools.partial(Encoder, units=8),
+      optimizer=optimizer,
+      seed=seed,
+      **kwargs,
+    )
+
+  def _build_replay_buffer(self):
+    if self._replay_scheme not in ['uniform', 'prioritized']:
+      raise ValueError(f'Invalid replay scheme: {self._replay_scheme}')
+    return prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer(
+      observation_shape=self.observation_shape,
+      stack_size=self.stack_size,
+      update_horizon=self.update_horizon,
+      gamma=self.gamma,
+      observation_dtype=self.observation_dtype,
+    )
+
+  def _store_transition(
+    self,
+    last_observation,
+    action,
+    reward,
+    is_terminal,
+    *args,
+    priority=None,
+    episode_end=False,
+  ):
+    is_prioritized = isinstance(
+      self._replay,
+      prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer,
+    )
+    if is_prioritized and priority is None:
+      if self._replay_scheme == 'uniform':
+        priority = 1.0
+      else:
+        priority = self._replay.sum_tree.max_recorded_priority
+    if not self.eval_mode:
+      self._replay.add(
+        last_observation,
+        action,
+        reward,
+        is_terminal,
+        *args,
+        priority=priority,
+        episode_end=episode_end,
+      )
+
+  def _train_step(self):
+    if self._replay.add_count > self.min_replay_history:
+      if self.training_steps % self.update_period == 0:
+        self._sample_from_replay_buffer()
+        if self._replay_scheme == 'prioritized':
+          probs = self.replay_elements['sampling_probabilities']
+          loss_weights = 1.0 / jnp.sqrt(probs + 1e-10)
+          loss_weights /= jnp.max(loss_weights)
+        else:
+          loss_weights = jnp.ones(self.replay_elements['state'].shape[0])
+        self.optimizer_state, self.online_params, loss, _ = train_weighted(
+          self.network_def,
+          self.online_params,
+          self.target_network_params,
+          self.optimizer,
+          self.optimizer_state,
+          self.preprocess_fn(self.replay_elements['state']),
+          self.replay_elements['action'],
+          self.preprocess_fn(self.replay_elements['next_state']),
+          self.replay_elements['reward'],
+          self.replay_elements['terminal'],
+          loss_weights,
+          self.cumulative_gamma,
+          self._double_dqn,
+        )
+        if self._replay_scheme == 'prioritized':
+          self._replay.set_priority(
+            self.replay_elements['indices'], jnp.sqrt(loss + 1e-10)
+          )
+      if self.training_steps % self.target_update_period == 0:
+        self._sync_weights()
+    self.training_steps += 1
+
+
+class FixedBuffer:
+  """Buffers that were read from files, of which one is drawn from at a time."""
+
+  add_count = onp.array(1000)
+
+  def __init__(self, observation_shape, stack_size, update_horizon, gamma):
+    self._random = onp.random.default_rng(0)
+    self._buffers = []
+    for i in range(2):
+      buffer = circular_replay_buffer.OutOfGraphReplayBuffer(
+        observation_shape=observation_shape,
+        stack_size=stack_size,
+        replay_capacity=100,
+        batch_size=8,
+        update_horizon=update_horizon,
+        gamma=gamma,
+        observation_dtype=onp.float32,
+      )
+      rng = onp.random.RandomState(i)
+      for t in range(60):
+        observation = rng.normal(size=observation_shape).astype(onp.float32)
+        buffer.add(observation, rng.randint(2), 1.0, t % 9 == 8)
+      self._buffers.append(buffer)
+
+  def __getattr__(self, name):
+    return getattr(self._buffers[0], name)
+
+  def sample_transition_batch(self, batch_size=None, indices=None):
+    buffer = self._buffers[self._random.integers(2)]
+    return buffer.sample_transition_batch(batch_size, indices)
+
+  def get_transition_elements(self, batch_size=None):
+    return self._buffers[0].get_transition_elements(batch_size)
+
+  @property
+  def generator_state(self):
+    states = [buffer.generator_state for buffer in self._buffers]
+    return {'which': self._random.bit_generator.state, 'buffers': states}
+
+  @generator_state.setter
+  def generator_state(self, state):
+    self._random.bit_generator.state = state['which']
+    for buffer, of_buffer in zip(self._buffers, state['buffers'], strict=True):
+      buffer.generator_state = of_buffer
+
+  def add(self, *args, **kwargs):
+    pass
+
+  def save(self, *args, **kwargs):
+    pass
+
+  def load(self, *args, **kwargs):
+    pass
+
+
+class OfflineAgent(dqn_agent.JaxDQNAgent):
+  """Learns from what others played; nothing is stored."""
+
+  def __init__(self, num_actions, **kwargs):
+    super().__init__(num_actions, network=Encoder, **kwargs)
+
+  def _build_replay_buffer(self):
+    return FixedBuffer(
+      self.observation_shape, self.stack_size, self.update_horizon, self.gamma
+    )
+
+  def _sample_from_replay_buffer(self):
+    samples = self._replay.sample_transition_batch()
+    types = self._replay.get_transition_elements()
+    self.replay_elements = collections.OrderedDict(
+      (t.name, s) for t, s in zip(types, samples, strict=True)
+    )
+
+  def _store_transition(self, *args, **kwargs):
+    pass
+
+
+class Critic(ResettingAgent):
+  """Learns beside another agent, from the memory of that."""
+
+  def __init__(self, num_actions, memory, **kwargs):
+    self._memory = memory
+    super().__init__(num_actions, **kwargs)
+
+  def _build_replay_buffer(self):
+    return self._memory
+
+
+class PairAgent(ResettingAgent):
+  """Acts with one agent, and trains another one on the same memory."""
+
+  def __init__(self, num_actions, **kwargs):
+    super().__init__(num_actions, **kwargs)
+    kwargs['summary_writer'] = None
+    self.critic = Critic(num_actions, self._replay, gamma=0.9, **kwargs)
+
+  def _train_step(self):
+    super()._train_step()
+    self.critic._train_step()
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+    bundle = super().bundle_and_checkpoint(checkpoint_dir, iteration_number)
+    if bundle is not None:
+      bundle['critic'] = {
+        'trees': (
+          self.critic.online_params,
+          [self.critic.target_network_params, self.critic.optimizer_state],
+        ),
+        'rng': self.critic._rng,
+        'training_steps': self.critic.training_steps,
+        'num_resets': self.critic.num_resets,
+        'name': 'critic',
+      }
+    return bundle
+
+  def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):
+    is_done = super().unbundle(
+      checkpoint_dir, iteration_number, bundle_dictionary
+    )
+    if is_done and bundle_dictionary is not None:
+      saved = bundle_dictionary['critic']
+      self.critic.online_params, others = saved['trees']
+      self.critic.target_network_params, self.critic.optimizer_state = others
+      self.critic._rng = saved['rng']
+      self.critic.training_steps = saved['training_steps']
+      self.critic.num_resets = saved['num_resets']
+    return is_done
+
+
 class NormedNetwork(networks.ClassicControlDQNNetwork):
   """A subclass of a Flax network of ours."""
 
@@ -545,5 +812,6 @@ AGENTS = {
     *(AuxiliaryAgent, CallingAgent, SoftmaxRainbowAgent, WorldModelAgent),
     *(ResettingAgent, ReloadingAgent, OwnBundleAgent, OfOurNetworkAgent),
     *(FullRainbowAgent, QuantileAgent, ImplicitQuantileAgent, RainbowAgent),
+    *(PrioritizedDoubleAgent, OfflineAgent, PairAgent),
   )
 }

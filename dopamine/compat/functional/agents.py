@@ -22,6 +22,8 @@ from dopamine import optimizers
 from dopamine import seeding
 from dopamine.agents import saving
 from dopamine.compat import flax_modules
+from dopamine.compat import own_code
+from dopamine.compat.functional import bare
 from dopamine.compat.functional import dqn
 from dopamine.compat.functional import full_rainbow
 from dopamine.compat.functional import implicit_quantile
@@ -74,6 +76,10 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 
   # What the network is made with beside `num_actions`.
   _fields: tuple[str, ...] = ()
+
+  # Attributes that the original left alone, so that subclasses have their own,
+  # set before all else.
+  _of_subclasses: tuple[str, ...] = ('_replay_scheme', 'double_dqn')
 
   # Plain attributes here, that belong to no network.
   online_params: Any = None
@@ -164,7 +170,13 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 
   # Building ------------------------------------------------------------------
 
+  def __init__(self, *args, **kwargs):
+    names = vars(self).keys() & set(self._of_subclasses)
+    self._set_before = {name: vars(self)[name] for name in names}
+    super().__init__(*args, **kwargs)
+
   def _begin(self):
+    vars(self).update(vars(self).pop('_set_before'))
     super()._begin()
     self.state = self.state[0]
     if self._rng is None:
@@ -196,6 +208,9 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     """Makes the replay memory."""
     return super()._build_replay_buffer(False)
 
+  def _make_replay(self, use_staging):
+    return bare.BareMemory(super()._make_replay(use_staging))
+
   def _make_learner(self):
     self._check_update()
     vars(self).setdefault('_optimizer_name', self.optimizer)
@@ -209,8 +224,12 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 
   def _check_update(self):
     """Refuses settings that the update here would leave out."""
+    cls = type(self)
     mine = FunctionalDQNAgent._training_step_update
-    if type(self)._training_step_update is not mine:
+    is_left_out = '_train_step' in own_code.defined(cls) and (
+      '_train_step' not in own_code.uses(cls).inherited
+    )
+    if cls._training_step_update is not mine or is_left_out:
       return
     for setting, value, is_set in (
       ('double_dqn', True, self.double_dqn),
@@ -306,20 +325,19 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     self._restore(record)
 
   def _restore(self, bundle):
-    bundle = dict(bundle)
-    if 'target_params' in bundle:
-      bundle['target_network_params'] = bundle.pop('target_params')
-    for name in ('online_params', 'target_network_params', 'optimizer_state'):
-      if name in bundle:
-        bundle[name] = trees.from_pickle(
-          getattr(self, name), bundle[name], name
-        )
-    attributes = dict(bundle.get('attributes', {}))
-    for name, value in attributes.items():
+    names = 'generators', 'state', 'training_steps'
+    taken = {k: bundle[k] for k in names if k in bundle}
+    for key in 'online_params', 'target_params', 'optimizer_state':
+      if key in bundle:
+        name = trees.attribute(key)
+        template = getattr(self, name)
+        taken[name] = trees.from_pickle(template, bundle[key], name)
+    taken['attributes'] = {}
+    for name, value in bundle.get('attributes', {}).items():
       if isinstance(value, dict) and value.keys() == {_ARRAYS}:
         value = jax.tree_util.tree_map(jnp.asarray, value[_ARRAYS])
-        attributes[name] = value
-    super()._restore({**bundle, 'attributes': attributes})
+      taken['attributes'][name] = value
+    super()._restore(taken)
 
   def load_weights(self, path):
     path = os.fspath(path)
@@ -361,6 +379,8 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 class FunctionalRainbowAgent(FunctionalDQNAgent, rainbow_agent.JaxRainbowAgent):
   """C51 and Rainbow, with `_support`, the atoms."""
 
+  _of_subclasses = ('double_dqn',)
+
   _fields = ('num_atoms',)
 
   def _training_step_update(self):
@@ -389,6 +409,8 @@ class FunctionalQuantileAgent(
 ):
   """QR-DQN."""
 
+  _of_subclasses = ('double_dqn',)
+
   _fields = ('num_atoms',)
 
   def _training_step_update(self):
@@ -409,6 +431,8 @@ class FunctionalImplicitQuantileAgent(
   FunctionalDQNAgent, implicit_quantile_agent.JaxImplicitQuantileAgent
 ):
   """IQN, whose network draws its quantile levels from a key."""
+
+  _of_subclasses = ('_replay_scheme',)
 
   _fields = ('quantile_embedding_dim',)
   _quantile_embedding_dim = _Default(lambda agent: agent.quantile_embedding_dim)
@@ -454,6 +478,8 @@ class FunctionalFullRainbowAgent(
   FunctionalDQNAgent, full_rainbow_agent.JaxFullRainbowAgent
 ):
   """Rainbow with all its parts; noise comes from a key."""
+
+  _of_subclasses = ()
 
   _fields = ('num_atoms', 'noisy', 'dueling', 'distributional')
 

@@ -104,7 +104,7 @@ def pack(agent: Any, bundle: dict[str, Any]) -> dict[str, Any]:
   Raises:
     RefusedError: an entry is a tree as the agent has none.
   """
-  own = trees_of(agent)
+  own = _templates(agent)
   is_in_file = 'generators' in bundle  # As of `super().bundle_and_checkpoint`.
   return {
     key: _packed(value, own, attribute(key), is_in_file)
@@ -112,20 +112,32 @@ def pack(agent: Any, bundle: dict[str, Any]) -> dict[str, Any]:
   }
 
 
+def _templates(agent):
+  """Its trees by attribute; those of agents that it has, with a dot."""
+  found = trees_of(agent)
+  for name, value in vars(agent).items():
+    if getattr(value, 'bundles_trees', False) is True:
+      found |= {f'{name}.{k}': tree for k, tree in trees_of(value).items()}
+  return found
+
+
 def _packed(value, own, name, is_in_file):
-  if not is_tree(value):
+  if safe_pickle.is_plain(value):
     return value
   if isinstance(value, jax.Array):
     return {_LIKE: None, _LEAVES: arrays(value)}
-  kind = _kind(value)
-  for n in (name, *own):
-    if n in own and _kind(own[n]) == kind:
-      is_kept = is_in_file and value is own[n]
-      return {_LIKE: n, _LEAVES: None if is_kept else arrays(value)}
+  if is_tree(value):
+    kind = _kind(value)
+    for n in (name, *own):
+      if n in own and _kind(own[n]) == kind:
+        is_kept = is_in_file and '.' not in n and value is own[n]
+        return {_LIKE: n, _LEAVES: None if is_kept else arrays(value)}
   if type(value) is dict:
     return {k: _packed(part, own, k, is_in_file) for k, part in value.items()}
   if type(value) in (list, tuple):
     return type(value)(_packed(part, own, '', is_in_file) for part in value)
+  if not is_tree(value):
+    return value  # It may be allowed.
   raise safe_pickle.RefusedError(
     f'the bundle has {name or "a tree"} of {type(value).__name__}, as of which '
     'the agent has no attribute, so that nothing could make it again: keep one '
@@ -159,7 +171,7 @@ def unpack(agent: Any, value: Any, read: Callable[[], Mapping]) -> Any:
   name, leaves = value[_LIKE], value[_LEAVES]
   if name is None:
     return jnp.asarray(leaves[0])
-  own = trees_of(agent)
+  own = _templates(agent)
   if name not in own:
     raise errors.SettingError(
       f'the checkpoint has a tree as {type(agent).__name__}.{name}, of which '

@@ -110,6 +110,11 @@ def test_an_agent_trains_is_killed_and_resumes(tmp_path, name):
   assert inside.start_iteration(resumed) == 1
   resumed.run_experiment()
   runs.assert_equal(runs.figures(resumed), runs.figures(straight))
+  if name == 'PairAgent':
+    critics = [inside.agent(runner).critic for runner in (resumed, straight)]
+    assert critics[0].num_resets > 3
+    assert_same(critics[0].online_params, critics[1].online_params)
+    assert_same(critics[0].optimizer_state, critics[1].optimizer_state)
 
 
 def test_an_agent_is_stopped_in_the_middle_of_an_episode(tmp_path):
