@@ -34,16 +34,19 @@ def _bindable(cls: Any) -> Any:
   Names in gin are of the Keras twin: two of one name would be ambiguous.
   """
   init = cls.__init__
+  selector = f'dopamine.jax.networks.{cls.__name__}'
   signature = inspect.signature(cls)
   bindable = set(cls.__dataclass_fields__) - {'name', 'parent'}
 
   @functools.wraps(init)
   def bound_init(self, *args, **kwargs):
     given = signature.bind_partial(*args, **kwargs).arguments
-    bound = gin.get_bindings(f'dopamine.jax.networks.{cls.__name__}')
-    for name in bindable & (bound.keys() - given.keys()):
-      kwargs[name] = bound[name]
-    init(self, *args, **kwargs)
+    bound = gin.get_bindings(selector)
+    bound = {k: bound[k] for k in bindable & (bound.keys() - given.keys())}
+    # Which a run's record has.
+    scope = gin.current_scope_str(), selector
+    gin.config._OPERATIVE_CONFIG.setdefault(scope, {}).update(bound)
+    init(self, *args, **kwargs, **bound)
 
   cls.__init__ = bound_init
   return cls

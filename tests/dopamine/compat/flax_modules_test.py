@@ -186,6 +186,7 @@ def test_what_gin_binds_reaches_a_module_that_is_made_directly():
   with gin.config_scope('of_target'):
     assert jax_networks.ClassicControlDQNNetwork(2).hidden_units == 9
   assert jax_networks.RainbowNetwork(2).num_atoms == 11
+  assert 'RainbowNetwork.num_atoms = 11' in gin.operative_config_str()
 
 
 def test_arrays_as_ranges_are_no_hindrance_to_compiling():

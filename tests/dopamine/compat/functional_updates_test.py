@@ -256,12 +256,7 @@ def train_full(case):
 
 @pytest.mark.parametrize(
   'settings',
-  [
-    {},
-    {'double_dqn': False},
-    {'dueling': False},
-    {'distributional': False},
-  ],
+  [{}, {'double_dqn': False, 'dueling': False}, {'distributional': False}],
   ids=str,
 )
 def test_full_rainbow_without_noise(settings):
