@@ -83,8 +83,9 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
 
   def _create_network(self, name):
     original = self.network
-    if _is_flax(original):
-      self.network = seams.compat('flax_networks').keras_network(original)
+    flax_networks = _is_flax(original) and seams.compat('flax_networks')
+    if flax_networks:
+      self.network = flax_networks.keras_network(original)
     if self._preprocesses:
       self.network = functools.partial(self.network, inputs_preprocessed=True)
     try:
