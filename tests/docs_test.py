@@ -55,6 +55,9 @@ PYTHON_NOT_RUN = {
   'from dopamine.colab import utils': 'needs the runs of a sweep',
   'from tensorboard.backend': 'needs wandb and mlflow',
   'from dopamine.utils import agent_visualizer': 'needs weights',
+  'import functools\n\nfrom dopamine.jax.agents.dqn': (
+    'needs JAX; tests/dopamine/compat/old_ways_test.py trains it'
+  ),
 }
 
 

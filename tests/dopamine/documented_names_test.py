@@ -11,9 +11,13 @@ ROOT = pathlib.Path(__file__).parents[2]
 PATTERN = re.compile(r'(?<![\w./])dopamine(?:\.[A-Za-z_]\w*)+')
 
 
+# Of the rows of docs/migrating.md, what was.
+BEFORE = re.compile(r'^\|[^|]*\|(?=[^|]*\|$)', re.MULTILINE)
+
+
 def names():
   texts = [
-    path.read_text(encoding='utf-8')
+    BEFORE.sub('', path.read_text(encoding='utf-8'))
     for pattern in ('*.md', 'docs/*.md', 'docs/algorithms/*.md', 'examples/*')
     for path in ROOT.glob(pattern)
     if path.is_file() and path.suffix in ('.md', '.py', '.gin')

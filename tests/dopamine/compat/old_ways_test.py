@@ -8,6 +8,7 @@ and its row of docs/migrating.md; none is that brings what it uses along.
 import functools
 import pathlib
 import random
+import re
 import sys
 
 import gin
@@ -881,3 +882,65 @@ def test_a_class_that_followed_the_messages_trains(tmp_path):
     for network in (agent.online_convnet, agent.target_convnet)
   )
   assert 0 < np.abs(online - target).max() < 1
+
+
+# The page ---------------------------------------------------------------------
+
+
+def examples():
+  """What the blocks of docs/migrating.md define, those of JAX on JAX."""
+  text = (ROOT / 'docs/migrating.md').read_text()
+  blocks = re.findall(r'^```python.*?\n(.*?)^```$', text, re.DOTALL | re.M)
+  assert len(blocks) == 4
+  found = {}
+  for code in blocks:
+    if IS_JAX or 'jax' not in code:
+      exec(code, found)
+  return found
+
+
+@pytest.fixture(scope='module')
+def page():
+  return examples()
+
+
+@pytest.mark.parametrize(
+  'name', ['MunchausenAgent', pytest.param('PenalizedAgent', marks=only_jax)]
+)
+def test_agents_of_the_page_train(name, page):
+  settings = CARTPOLE | {'update_period': 1, 'target_update_period': 2}
+  if name == 'PenalizedAgent':
+    from dopamine.jax import networks as flax_networks
+
+    settings['network'] = flax_networks.ClassicControlDQNNetwork
+  agent = page[name](num_actions=2, **settings)
+  before = weights(agent)
+  agent.begin_episode(np.zeros((4, 1)))
+  for i in range(30):
+    agent.step(1.0, np.full((4, 1), i / 30))
+  pairs = zip(before, weights(agent), strict=True)
+  assert any((a != b).any() for a, b in pairs)
+
+
+def weights(agent):
+  if not hasattr(agent, 'network_def'):
+    return agent.online_convnet.get_weights()
+  import jax
+
+  return jax.tree_util.tree_leaves(agent.online_params)
+
+
+def test_the_network_of_the_page_acts(page):
+  agent = dqn_agent.DQNAgent(
+    num_actions=2, **CARTPOLE | {'network': page['MyNetwork']}
+  )
+  assert agent.begin_episode(np.zeros((4, 1))) in (0, 1)
+
+
+def test_the_memory_of_the_page_shifts(page):
+  memory = page['ShiftingBuffer']((9,), 1, 20, 2)
+  for _ in range(10):
+    memory.add(np.arange(9), 0, 0.0, False)
+  states = [memory.sample_transition_batch(1)[0][0, :, 0] for _ in range(50)]
+  assert len({tuple(state) for state in states}) > 3
+  assert {tuple(sorted(state)) for state in states} == {tuple(range(9))}
