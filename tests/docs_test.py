@@ -42,6 +42,7 @@ NOT_RUN = {
   'python benchmarks/throughput.py --backend jax': MEASURES,
   'python benchmarks/throughput.py --profile': MEASURES,
 }
+FUNCTIONAL = 'needs JAX; tests/dopamine/compat/old_ways_test.py trains it'
 PYTHON_NOT_RUN = {
   'import gin\nfrom keras import ops\n\nfrom dopamine import losses': (
     'is examples/double_dqn.py'
@@ -55,9 +56,8 @@ PYTHON_NOT_RUN = {
   'from dopamine.colab import utils': 'needs the runs of a sweep',
   'from tensorboard.backend': 'needs wandb and mlflow',
   'from dopamine.utils import agent_visualizer': 'needs weights',
-  'import functools\n\nfrom dopamine.jax.agents.dqn': (
-    'needs JAX; tests/dopamine/compat/old_ways_test.py trains it'
-  ),
+  'import functools\n\nfrom dopamine.jax.agents.dqn': FUNCTIONAL,
+  'from dopamine.jax.agents.dqn': FUNCTIONAL,
 }
 
 

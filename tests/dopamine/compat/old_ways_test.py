@@ -888,10 +888,14 @@ def test_a_class_that_followed_the_messages_trains(tmp_path):
 
 
 def examples():
-  """What the blocks of docs/migrating.md define, those of JAX on JAX."""
-  text = (ROOT / 'docs/migrating.md').read_text()
-  blocks = re.findall(r'^```python.*?\n(.*?)^```$', text, re.DOTALL | re.M)
+  """What the pages define, JAX's on JAX."""
+  texts = [
+    (ROOT / f'docs/{n}.md').read_text() for n in ('migrating', 'extending')
+  ]
+  block = re.compile(r'^```python.*?\n(.*?)^```$', re.DOTALL | re.M)
+  blocks = block.findall(texts[0])
   assert len(blocks) == 4
+  blocks += [code for code in block.findall(texts[1]) if 'SignAgent' in code]
   found = {}
   for code in blocks:
     if IS_JAX or 'jax' not in code:
@@ -905,11 +909,16 @@ def page():
 
 
 @pytest.mark.parametrize(
-  'name', ['MunchausenAgent', pytest.param('PenalizedAgent', marks=only_jax)]
+  'name',
+  [
+    'MunchausenAgent',
+    pytest.param('PenalizedAgent', marks=only_jax),
+    pytest.param('SignAgent', marks=only_jax),
+  ],
 )
 def test_agents_of_the_page_train(name, page):
   settings = CARTPOLE | {'update_period': 1, 'target_update_period': 2}
-  if name == 'PenalizedAgent':
+  if name != 'MunchausenAgent':
     from dopamine.jax import networks as flax_networks
 
     settings['network'] = flax_networks.ClassicControlDQNNetwork
