@@ -27,6 +27,12 @@ from dopamine.runs import saver
 from dopamine.settings import checks
 from dopamine.settings import errors
 
+# Whose Runners are ours: users have theirs in this package too.
+_OURS = (
+  'dopamine.discrete_domains.run_experiment',
+  *('dopamine.runs.filming', 'dopamine.runs.trained'),
+)
+
 
 class Run:
   """What a `Runner` is beside its loop.
@@ -87,9 +93,9 @@ class Run:
 
   def __init_subclass__(cls, **kwargs: Any):
     super().__init_subclass__(**kwargs)
-    is_ours = cls.__module__ == 'dopamine.discrete_domains.run_experiment'
-    if old_runners := None if is_ours else seams.compat('old_runners'):
-      old_runners.adapt(cls)
+    if cls.__module__ not in _OURS:
+      if old_runners := seams.compat('old_runners'):
+        old_runners.adapt(cls)
 
   def __init__(
     self,
