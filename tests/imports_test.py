@@ -68,6 +68,7 @@ def test_an_import_of_a_test_is_seen(program):
 # Whose agents are Keras's, although what they test is the same under each.
 OF_ANY_BACKEND = {
   'agents.broken_agents_test',
+  'compat.gin_paths_test',
   'damaged_files_test',
   'discrete_domains.kill_test',
   'discrete_domains.notebook_test',
