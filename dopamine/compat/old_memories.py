@@ -34,6 +34,11 @@ def admitted(replay: Any, update_horizon: int) -> Any:
         'the memory, whose elements are fields of each batch; see the row of '
         'create_sampling_ops in docs/migrating.md'
       )
+  if not _are_ours(replay.memory, 'sample_transition_batch'):
+    draw = getattr(type(replay.memory), 'sample_transition_batch', None)
+    # One that does not ask ours knows of no window that a time-out ended.
+    names = getattr(getattr(draw, '__code__', None), 'co_names', ())
+    replay.cuts_episodes = 'sample_transition_batch' in names
   return adapters.memory(replay.memory, update_horizon)
 
 

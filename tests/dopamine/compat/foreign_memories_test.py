@@ -244,18 +244,22 @@ def start(base_dir, create_agent, cls, dies_in=None):
   return runner
 
 
-def run_whole_and_killed(tmp_path, create_agent, cls):
-  """Returns the agents of a whole run, and of one that was killed."""
-  whole = start(tmp_path / 'whole', create_agent, cls)
-  whole.run_experiment()
-  dying = start(tmp_path / 'killed', create_agent, cls, dies_in=2)
+def run_whole(tmp_path, create_agent, cls):
+  runner = start(tmp_path / 'whole', create_agent, cls)
+  runner.run_experiment()
+  return inside.agent(runner)
+
+
+def run_killed(base_dir, create_agent, cls):
+  """Returns the agent of a run that was killed and went on."""
+  dying = start(base_dir, create_agent, cls, dies_in=2)
   with pytest.raises(Killed):
     dying.run_experiment()
-  again = start(tmp_path / 'killed', create_agent, cls)
+  again = start(base_dir, create_agent, cls)
   assert inside.start_iteration(again) == 2
   again.run_experiment()
   assert sorted(inside.logs(again)) == [f'iteration_{i}' for i in range(3)]
-  return inside.agent(whole), inside.agent(again)
+  return inside.agent(again)
 
 
 def assert_same(first, second):
@@ -307,14 +311,17 @@ def creator(make_replay):
   return create
 
 
-@pytest.mark.parametrize('form', FORMS)
-def test_offline_training_goes_on_bit_by_bit(tmp_path, data, form, capsys):
-  def make(agent):
-    return FORMS[form](ExactReplay(data, seed=4, **SETTINGS), agent)
+def test_offline_training_goes_on_bit_by_bit(tmp_path, data, capsys):
+  def create(form):
+    return creator(
+      lambda agent: FORMS[form](ExactReplay(data, seed=4, **SETTINGS), agent)
+    )
 
-  first, second = run_whole_and_killed(tmp_path, creator(make), OfflineRunner)
-  assert_same(first, second)
-  assert_learnt(first)
+  whole = run_whole(tmp_path, create('wrapped'), OfflineRunner)
+  assert_learnt(whole)
+  for form in FORMS:
+    again = run_killed(tmp_path / form, create(form), OfflineRunner)
+    assert_same(whole, again)
   assert 'generator_state' not in capsys.readouterr().out
 
 
@@ -398,7 +405,10 @@ def online(tmp_path, make_replay):
       **research_code.CARTPOLE,
     )
 
-  return run_whole_and_killed(tmp_path, create, LoggingRunner)
+  return (
+    run_whole(tmp_path, create, LoggingRunner),
+    run_killed(tmp_path / 'killed', create, LoggingRunner),
+  )
 
 
 def test_a_memory_that_hands_on_to_ours_stores_and_writes(tmp_path, capsys):
@@ -608,7 +618,8 @@ def test_two_agents_on_one_memory(tmp_path):
   def create(sess, environment, summary_writer=None):
     return Pair()
 
-  first, second = run_whole_and_killed(tmp_path, create, LoggingRunner)
+  first = run_whole(tmp_path, create, LoggingRunner)
+  second = run_killed(tmp_path / 'killed', create, LoggingRunner)
   assert inside.memory(first.active) is inside.memory(first.passive)
   assert_same(first.active, second.active)
   assert_same(first.passive, second.passive)

@@ -174,6 +174,23 @@ def test_a_loop_over_slots_draws_what_ours_does():
   )
 
 
+def test_a_loop_over_slots_is_given_no_windows_that_a_time_out_ended():
+  class AsksOurs(OURS[0]):
+    def sample_transition_batch(self, batch_size=None, indices=None):
+      return super().sample_transition_batch(batch_size, indices)
+
+  for cls, cuts in ((OURS[0], True), (AsksOurs, True), (Slotwise, False)):
+    assert wrapped(replays.memory(cls)).cuts_episodes is cuts
+  # An agent then says this, and what needs more is never drawn.
+  memory = replays.memory(Slotwise, update_horizon=2)
+  for t in range(6):
+    memory.add(float(t), 0, 1.0, False, episode_end=t == 3)
+  assert [memory.is_valid_transition(t) for t in range(4)] == [
+    *(True, True),
+    *(False, False),
+  ]
+
+
 # Wrappers ---------------------------------------------------------------------
 
 
