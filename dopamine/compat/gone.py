@@ -170,6 +170,9 @@ _PRIORITIZED = Gone(
 )
 _WRAPPED = Gone(
   overridden={
+    'create_sampling_ops': (
+      'sample_transition_batch and get_transition_elements of the memory'
+    ),
     '_set_transition_shape': 'get_transition_elements() of the memory',
     '_set_up_staging': 'nothing: sampling needs no staging',
     'unpack_transition': 'sample(num_batches), which returns a named tuple',

@@ -11,34 +11,10 @@ from typing import Any
 from dopamine import seams
 from dopamine.compat import adapters
 from dopamine.compat import proxy
-from dopamine.settings import errors
-
-# Of a wrapper: they made and named the tensors of a graph.
-_HOOKS = (
-  *('create_sampling_ops', 'unpack_transition'),
-  *('_set_transition_shape', '_set_up_staging'),
-)
 
 
 def admitted(replay: Any, update_horizon: int) -> Any:
-  """Returns the memory of a wrapper, with all that is asked of one.
-
-  Raises:
-    InterfaceError: its class overrides what nothing calls.
-  """
-  for hook in _HOOKS:
-    if inspect.getattr_static(type(replay), hook, None) is not None:
-      raise errors.InterfaceError(
-        f'{type(replay).__name__}.{hook} is a hook that nothing calls any '
-        'more: override sample_transition_batch and get_transition_elements of '
-        'the memory, whose elements are fields of each batch; see the row of '
-        'create_sampling_ops in docs/migrating.md'
-      )
-  if not _are_ours(replay.memory, 'sample_transition_batch'):
-    draw = getattr(type(replay.memory), 'sample_transition_batch', None)
-    # One that does not ask ours knows of no window that a time-out ended.
-    names = getattr(getattr(draw, '__code__', None), 'co_names', ())
-    replay.cuts_episodes = 'sample_transition_batch' in names
+  """Returns the memory of a wrapper, with all that is asked of one."""
   return adapters.memory(replay.memory, update_horizon)
 
 

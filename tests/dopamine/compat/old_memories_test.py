@@ -207,23 +207,3 @@ def test_sampling_ops_draw_the_batch_that_the_attributes_have():
       break
   else:
     raise AssertionError('it is always the same batch')
-
-
-@pytest.mark.parametrize(
-  'hook',
-  [
-    *('create_sampling_ops', 'unpack_transition'),
-    *('_set_transition_shape', '_set_up_staging'),
-  ],
-)
-@pytest.mark.parametrize(
-  'parent',
-  [
-    circular_replay_buffer.WrappedReplayBuffer,
-    prioritized_replay_buffer.WrappedPrioritizedReplayBuffer,
-  ],
-)
-def test_a_hook_of_the_graph_is_refused_at_once(parent, hook):
-  own = type('Own', (parent,), {hook: lambda self, *args: None})
-  with pytest.raises(TypeError, match=f'Own.{hook} .* row of create_sampling_'):
-    own((), 1, replay_capacity=20)

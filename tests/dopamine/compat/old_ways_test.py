@@ -278,8 +278,8 @@ class AddsTransitions(ReplayBuffer):
 
 @way('_create_batch_arrays')
 class OwnBatches(ReplayBuffer):
-  def sample_transition_batch(self, batch_size=None, indices=None):
-    return self._create_batch_arrays(batch_size)
+  def _create_batch_arrays(self, batch_size):
+    return super()._create_batch_arrays(2 * batch_size)
 
 
 @way('get_observation_stack')
@@ -312,8 +312,14 @@ class OtherPriorities(PrioritizedBuffer):
     return self.sum_tree._total_priority()
 
 
-@way('_set_up_staging', '_set_transition_shape', 'unpack_transition')
+@way(
+  *('create_sampling_ops', '_set_up_staging', '_set_transition_shape'),
+  'unpack_transition',
+)
 class OldWrapper(WrappedBuffer):
+  def create_sampling_ops(self, use_staging):
+    pass
+
   def _set_up_staging(self, transition):
     return transition
 
