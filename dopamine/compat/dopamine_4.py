@@ -40,6 +40,11 @@ _LINES = (
     r'(?:[\w.]*\.)?Checkpointer\.checkpoint_duration(\s*=.*)',
     r'DQNAgent.max_tf_checkpoints_to_keep\1',
   ),
+  (
+    r'(?:[\w.]*\.)?(?:CollectorDispatcher\.collectors|'
+    r'ConsoleCollector\.save_to_file|Runner\.use_legacy_logger)\s*=.*',
+    '(nothing: logs and event files are written as they are)',
+  ),
 )
 
 

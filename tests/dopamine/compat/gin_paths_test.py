@@ -9,6 +9,7 @@ import gin
 import pytest
 
 from dopamine.agents.dqn import dqn_agent
+from dopamine.compat import dopamine_4
 from dopamine.discrete_domains import run_experiment
 from dopamine.settings import gin_files
 
@@ -118,6 +119,14 @@ def test_other_paths_are_unknown(name):
       'checkpointer.Checkpointer.checkpoint_duration = 7',
       'DQNAgent.max_tf_checkpoints_to_keep = 7',
     ),
+    (
+      "CollectorDispatcher.collectors = ('console',)",
+      '(nothing: logs and event files are written as they are)',
+    ),
+    (
+      'run_experiment.Runner.use_legacy_logger = False',
+      '(nothing: logs and event files are written as they are)',
+    ),
   ],
 )
 def test_a_line_of_another_dopamine_is_told_what_to_write(line, instead):
@@ -127,6 +136,12 @@ def test_a_line_of_another_dopamine_is_told_what_to_write(line, instead):
     f'  {line.split("  #")[0]}',
     f'  ->  {instead}',
   ]
+
+
+def test_a_collector_of_ones_own_is_not_dopamine_4s():
+  dopamine_4.check_version(
+    ['MyCollector.collectors = 1', 'x.Runner.logger = 2']
+  )
 
 
 # Modules ----------------------------------------------------------------------
