@@ -15,6 +15,11 @@ from dopamine.compat import proxy
 
 def admitted(replay: Any, update_horizon: int) -> Any:
   """Returns the memory of a wrapper, with all that is asked of one."""
+  if not _are_ours(replay.memory, 'sample_transition_batch'):
+    draw = getattr(type(replay.memory), 'sample_transition_batch', None)
+    # One that does not ask ours knows of no window that a time-out ended.
+    names = getattr(getattr(draw, '__code__', None), 'co_names', ())
+    replay.cuts_episodes = 'sample_transition_batch' in names
   return adapters.memory(replay.memory, update_horizon)
 
 
