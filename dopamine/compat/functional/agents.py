@@ -9,6 +9,7 @@ import collections
 from collections.abc import Mapping
 import contextlib
 import functools
+import inspect
 import os
 import time
 from typing import Any
@@ -19,9 +20,11 @@ import numpy as np
 
 from dopamine import learners
 from dopamine import optimizers
+from dopamine import seams
 from dopamine import seeding
 from dopamine.agents import saving
 from dopamine.compat import flax_modules
+from dopamine.compat import old_weights
 from dopamine.compat import own_code
 from dopamine.compat.functional import bare
 from dopamine.compat.functional import dqn
@@ -77,9 +80,9 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   # What the network is made with beside `num_actions`.
   _fields: tuple[str, ...] = ()
 
-  # Attributes that the original left alone, so that subclasses have their own,
-  # set before all else.
-  _of_subclasses: tuple[str, ...] = ('_replay_scheme', 'double_dqn')
+  # What is none of the original's: subclasses have attributes of these names of
+  # their own, set before all else, and the update here leaves them out.
+  _not_mine: tuple[str, ...] = ('_replay_scheme', 'double_dqn')
 
   # Plain attributes here, that belong to no network.
   online_params: Any = None
@@ -171,7 +174,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   # Building ------------------------------------------------------------------
 
   def __init__(self, *args, **kwargs):
-    names = vars(self).keys() & set(self._of_subclasses)
+    names = vars(self).keys() & set(self._not_mine)
     self._set_before = {name: vars(self)[name] for name in names}
     super().__init__(*args, **kwargs)
 
@@ -192,6 +195,8 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     self.optimizer = self._optimizer_name
     if isinstance(self.optimizer, str):
       self.optimizer = optimizers.create_optimizer(self.optimizer)
+    elif inspect.isfunction(self.optimizer):
+      self.optimizer = self.optimizer()
     if not hasattr(self.optimizer, 'init'):
       raise errors.SettingError(
         f'{type(self).__name__} trains by functions, and optimizer='
@@ -202,7 +207,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     self.target_network_params = self.online_params
 
   def _initial_params(self, key):
-    return self.network_def.init(key, x=self.preprocess_fn(self.state))
+    return self.network_def.init(key, self.preprocess_fn(self.state))
 
   def _build_replay_buffer(self):
     """Makes the replay memory."""
@@ -223,24 +228,24 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     return learner.Learner(self)
 
   def _check_update(self):
-    """Refuses settings that the update here would leave out."""
+    """Refuses settings that an update of here would leave out."""
     cls = type(self)
-    mine = FunctionalDQNAgent._training_step_update
-    is_left_out = '_train_step' in own_code.defined(cls) and (
-      '_train_step' not in own_code.uses(cls).inherited
-    )
-    if cls._training_step_update is not mine or is_left_out:
-      return
-    for setting, value, is_set in (
-      ('double_dqn', True, self.double_dqn),
-      ('replay_scheme', 'prioritized', self._replay_scheme != 'uniform'),
-    ):
-      if is_set:
+    is_own = not seams.is_ours(cls._training_step_update.__module__)
+    if '_train_step' in own_code.defined(cls):
+      is_own |= '_train_step' not in own_code.uses(cls).inherited
+    settings = {
+      'double_dqn': (self.double_dqn, False),
+      '_replay_scheme': (self._replay_scheme, 'uniform'),
+      'tf_device': (self.tf_device, None),
+    }
+    for name in ('tf_device', *(() if is_own else self._not_mine)):
+      value, default = settings[name]
+      if value != default:
         raise errors.SettingError(
-          f'{type(self).__name__}.{setting} = {value!r}, of which train() of '
-          'dopamine.jax.agents.dqn.dqn_agent knows nothing: override '
-          '_training_step_update with an update that does, or write the agent '
-          'with the hooks of docs/extending.md'
+          f'{cls.__name__}.{name.removeprefix("_")} = {value!r}, of which the '
+          'update by train() knows nothing: override _training_step_update '
+          'with one that does, or write the agent with hooks, see '
+          'docs/extending.md'
         )
 
   # Acting --------------------------------------------------------------------
@@ -315,9 +320,15 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 
   def _find_weights(self, checkpoint_dir, iteration_number, bundle):
     path = saving.weights_path(checkpoint_dir, iteration_number)
-    is_old = isinstance(bundle, Mapping) and 'online_params' in bundle
-    if is_old and not os.path.exists(path):
-      return lambda: None  # `_restore` does.
+    if not os.path.exists(path):
+      old = os.path.join(checkpoint_dir, f'tf_ckpt-{iteration_number}')
+      if isinstance(bundle, Mapping) and 'online_params' in bundle:
+        return lambda: None  # `_restore` does.
+      if old_weights.is_tensorflow(old):
+        raise errors.SettingError(
+          f'{old} is of a TensorFlow agent, whose weights only an agent of '
+          'hooks takes'
+        )
     return super()._find_weights(checkpoint_dir, iteration_number, bundle)
 
   def take_record(self, record):
@@ -337,7 +348,10 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
       if isinstance(value, dict) and value.keys() == {_ARRAYS}:
         value = jax.tree_util.tree_map(jnp.asarray, value[_ARRAYS])
       taken['attributes'][name] = value
+    gammas = {'cumulative_gamma'} & taken['attributes'].keys()
+    own = {name: taken['attributes'][name] for name in gammas}
     super()._restore(taken)
+    vars(self).update(own)  # Which is none of an agent of hooks.
 
   def load_weights(self, path):
     path = os.fspath(path)
@@ -379,7 +393,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 class FunctionalRainbowAgent(FunctionalDQNAgent, rainbow_agent.JaxRainbowAgent):
   """C51 and Rainbow, with `_support`, the atoms."""
 
-  _of_subclasses = ('double_dqn',)
+  _not_mine = ('double_dqn',)
 
   _fields = ('num_atoms',)
 
@@ -397,7 +411,7 @@ class FunctionalRainbowAgent(FunctionalDQNAgent, rainbow_agent.JaxRainbowAgent):
 
   def _initial_params(self, key):
     state = self.preprocess_fn(self.state)
-    return self.network_def.init(key, x=state, support=self._support)
+    return self.network_def.init(key, state, self._support)
 
   def _q_of_state(self, network, params, state, is_evaluation):
     del is_evaluation
@@ -409,7 +423,7 @@ class FunctionalQuantileAgent(
 ):
   """QR-DQN."""
 
-  _of_subclasses = ('double_dqn',)
+  _not_mine = ('double_dqn',)
 
   _fields = ('num_atoms',)
 
@@ -432,7 +446,7 @@ class FunctionalImplicitQuantileAgent(
 ):
   """IQN, whose network draws its quantile levels from a key."""
 
-  _of_subclasses = ('_replay_scheme',)
+  _not_mine = ('_replay_scheme',)
 
   _fields = ('quantile_embedding_dim',)
   _quantile_embedding_dim = _Default(lambda agent: agent.quantile_embedding_dim)
@@ -456,9 +470,7 @@ class FunctionalImplicitQuantileAgent(
   def _initial_params(self, key):
     key, levels = jax.random.split(key)
     state = self.preprocess_fn(self.state)
-    return self.network_def.init(
-      key, x=state, num_quantiles=self.num_tau_samples, rng=levels
-    )
+    return self.network_def.init(key, state, self.num_tau_samples, levels)
 
   def _q_of_state(self, network, params, state, is_evaluation, key):
     del is_evaluation
@@ -479,7 +491,7 @@ class FunctionalFullRainbowAgent(
 ):
   """Rainbow with all its parts; noise comes from a key."""
 
-  _of_subclasses = ()
+  _not_mine = ()
 
   _fields = ('num_atoms', 'noisy', 'dueling', 'distributional')
 
@@ -508,8 +520,8 @@ class FunctionalFullRainbowAgent(
     key, noise = jax.random.split(key)
     return self.network_def.init(
       key,
-      x=self.preprocess_fn(self.state),
-      support=self._support,
+      self.preprocess_fn(self.state),
+      self._support,
       eval_mode=self.eval_mode,
       key=noise,
     )

@@ -14,6 +14,7 @@ from dopamine.compat import adapters
 from dopamine.discrete_domains import gym_lib
 from dopamine.discrete_domains import run_experiment
 from dopamine.files import safe_pickle
+from dopamine.replay_memory import prioritized_replay_buffer
 from tests.support import inside
 from tests.support import runs
 from tests.support import small
@@ -341,6 +342,17 @@ def test_weights_alone_are_loaded_to_act_with(tmp_path):
   assert_same(other.optimizer_state, before)
 
 
+def test_attributes_that_are_set_before_all_else_stay():
+  agent = make(functional_code.PrioritizedDoubleAgent)
+  assert agent._replay_scheme == 'prioritized' and agent._double_dqn
+  kind = prioritized_replay_buffer.OutOfGraphPrioritizedReplayBuffer
+  assert isinstance(agent._replay, kind)
+  play(agent)
+  priorities = agent._replay.get_priority(np.arange(9, dtype=np.int32))
+  assert len(np.unique(priorities)) > 3
+  assert agent._replay._store['action'] is agent._replay.memory._store['action']
+
+
 def test_states_have_no_axis_of_a_batch():
   agent = make(functional_code.ResettingAgent, stack_size=2)
   agent.begin_episode(np.ones(4, np.float32))
@@ -429,6 +441,7 @@ def test_what_training_is_like_is_told(tmp_path):
     (dict(double_dqn=True), 'ResettingAgent.double_dqn = True.*train'),
     (dict(replay_scheme='prioritized'), "replay_scheme = 'prioritized'.*train"),
     (dict(optimizer=lambda: None), 'no init and update of Optax'),
+    (dict(tf_device='/cpu:0'), 'tf_device = ./cpu:0.*train'),
     (dict(network=keras.layers.Dense), 'network=Dense is of Keras.*Flax'),
   ],
 )
@@ -442,6 +455,40 @@ def test_settings_that_would_be_left_out_are_refused(settings, message):
 
   with pytest.raises(ValueError, match=message.replace('ResettingAgent', '')):
     make(Agent, **settings)
+
+
+@pytest.mark.parametrize(
+  ('name', 'settings', 'message'),
+  [
+    ('RainbowAgent', dict(double_dqn=True), 'double_dqn = True'),
+    ('QuantileAgent', dict(double_dqn=True), 'double_dqn = True'),
+    (
+      'ImplicitQuantileAgent',
+      dict(replay_scheme='prioritized'),
+      "replay_scheme = 'prioritized'",
+    ),
+  ],
+)
+def test_what_a_train_knows_nothing_of_is_refused(name, settings, message):
+  cls = functools.partial(functional_code.AGENTS[name], network=NETWORKS[name])
+  with pytest.raises(ValueError, match=message):
+    make(cls, **settings)
+
+
+def test_a_discount_of_its_own_is_kept(tmp_path):
+  class Agent(functional_code.ResettingAgent):
+    def _training_step_update(self):
+      self.cumulative_gamma = self.cumulative_gamma**2
+      super()._training_step_update()
+
+  agent = make(Agent, update_horizon=2)
+  assert agent.cumulative_gamma == 0.99**2
+  agent.remember_settings()
+  play(agent)
+  bundle = adapters.agent(agent).bundle_and_checkpoint(str(tmp_path), 0)
+  other = make(Agent, update_horizon=2)
+  assert adapters.agent(other).unbundle(str(tmp_path), 0, bundle)
+  assert other.cumulative_gamma == agent.cumulative_gamma < 0.99**4
 
 
 def test_the_keras_twin_stands_for_the_flax_network():
