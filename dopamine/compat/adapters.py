@@ -269,7 +269,8 @@ class _ForeignReplay(proxy.Proxy):
       own(self, '_batches', _Batches(inner, partner))
     is_known = isinstance(inner, ring.Ring) or type(inner) is _ForeignMemory
     own(self, 'memory', inner if is_known else _Counted(inner))
-    cuts = hasattr(partner, 'add_final_observation')
+    cuts = getattr(partner, 'cuts_episodes', True)
+    cuts = cuts and hasattr(partner, 'add_final_observation')
     if type(inner) is _ForeignMemory:
       inner.check(agent)
       cuts = cuts and _declares(

@@ -1,10 +1,12 @@
 """Replay memories and their wrappers as subclasses of Dopamine 3 had them."""
 
 import os
+import types
 
 import numpy as np
 import pytest
 
+from dopamine.compat import adapters
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.replay_memory import prioritized_replay_buffer
 from tests.support import inside
@@ -181,6 +183,15 @@ def test_a_loop_over_slots_is_given_no_windows_that_a_time_out_ended():
 
   for cls, cuts in ((OURS[0], True), (AsksOurs, True), (Slotwise, False)):
     assert wrapped(replays.memory(cls)).cuts_episodes is cuts
+
+  class Old(Slotwise):
+    def add(self, observation, action, reward, terminal, *args):
+      super().add(observation, action, reward, terminal, *args)
+
+  agent = types.SimpleNamespace(update_horizon=1)
+  for cls in (Slotwise, Old):
+    replay = adapters.replay(wrapped(replays.memory(cls)), agent)
+    assert not replay.cuts_episodes
   # An agent then says this, and what needs more is never drawn.
   memory = replays.memory(Slotwise, update_horizon=2)
   for t in range(6):
