@@ -4,6 +4,7 @@ import collections
 import functools
 import pickle
 
+import flax
 from flax import linen as nn
 import gin
 import jax
@@ -388,6 +389,7 @@ class ReloadingAgent(dqn_agent.JaxDQNAgent):
     if path is not None:
       with open(path, 'rb') as f:
         params = pickle.load(f)['online_params']
+      params = flax.core.unfreeze(params)
       self.online_params = jax.tree_util.tree_map(jnp.asarray, params)
       self.target_network_params = self.online_params
 
@@ -781,6 +783,16 @@ class SmallFullRainbowNetwork(nn.Module):
     return atari_lib.RainbowNetworkType(q_values, logits, probabilities)
 
 
+class HookAgent(dqn_agent.JaxDQNAgent):
+  """An agent of hooks on a subclass of a Flax network of ours."""
+
+  def __init__(self, num_actions, **kwargs):
+    super().__init__(num_actions, network=NormedNetwork, **kwargs)
+
+  def _build_target_q_op(self, batch):
+    return 0.5 * super()._build_target_q_op(batch)
+
+
 class FullRainbowAgent(full_rainbow_agent.JaxFullRainbowAgent):
   """Full Rainbow's own update, on every second batch with a twist."""
 
@@ -812,6 +824,6 @@ AGENTS = {
     *(AuxiliaryAgent, CallingAgent, SoftmaxRainbowAgent, WorldModelAgent),
     *(ResettingAgent, ReloadingAgent, OwnBundleAgent, OfOurNetworkAgent),
     *(FullRainbowAgent, QuantileAgent, ImplicitQuantileAgent, RainbowAgent),
-    *(PrioritizedDoubleAgent, OfflineAgent, PairAgent),
+    *(PrioritizedDoubleAgent, OfflineAgent, PairAgent, HookAgent),
   )
 }

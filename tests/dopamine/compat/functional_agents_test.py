@@ -95,8 +95,15 @@ def test_an_agent_trains_is_killed_and_resumes(tmp_path, name):
   cls = functional_code.AGENTS[name]
   if name in NETWORKS:
     cls = functools.partial(cls, network=NETWORKS[name])
+  if name == 'ReloadingAgent':
+    cls = functools.partial(cls, path=tmp_path / 'pretrained')
+    params = play(make(functional_code.ResettingAgent)).online_params
+    bundle = {'online_params': flax.core.freeze(params)}
+    (tmp_path / 'pretrained').write_bytes(pickle.dumps(bundle))
   straight = make_runner(tmp_path / 'straight', cls)
   fresh = jax.tree_util.tree_map(np.array, inside.agent(straight).online_params)
+  if name == 'ReloadingAgent':
+    assert_same(fresh, jax.tree_util.tree_map(np.asarray, params))
   straight.run_experiment()
   agent = inside.agent(straight)
   assert isinstance(agent, functional_code.AGENTS[name])
