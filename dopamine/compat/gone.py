@@ -117,6 +117,18 @@ _RUNNER = Gone(
   },
 )
 
+# Private attributes that agents and Runners had: a subclass may set them.
+ITS_OWN = frozenset(
+  """
+  _agent _base_dir _checkpoint_dir _checkpointer _clip_rewards _dueling
+  _distributional _double_dqn _environment _evaluation_steps _kappa
+  _last_observation _log_every_n _logger _logging_file_prefix _loss_type
+  _max_steps_per_episode _noisy _num_atoms _num_iterations
+  _num_updates_per_train_step _observation _replay _replay_scheme _rng _sess
+  _start_iteration _summary_writer _support _training_steps
+  """.split()
+)
+
 _BY_ITERATION = '_checkpoint_experiment(iteration) of the Runner'
 _LOGGER = Gone(
   {'_generate_filename': 'log_to_file(filename_prefix, iteration_number)'}

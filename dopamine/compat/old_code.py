@@ -8,6 +8,7 @@ of a run, and never by being left out silently. `gone` has the names.
 from collections.abc import Iterable, Iterator
 import functools
 import inspect
+import re
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -133,6 +134,8 @@ def _find(cls: type) -> Iterator[_Finding]:
         f'{_who(cls, name, "stored")} sets self.{name}, which cannot be set'
       )
       yield _Finding('', name, f'{text}: set {way}')
+  if is_agent or 'Runner' in _ours(cls):
+    yield from _find_taken(cls)
   if is_agent:
     yield from _find_targets(cls)
     yield from _find_keys(cls)
@@ -145,7 +148,11 @@ _SET_BY_FUNCTIONAL = dict.fromkeys(('_optimizer_name', '_double_dqn'))
 
 def _ours(cls: type) -> set[str]:
   """The names of the classes of this package that a class derives from."""
-  return {p.__name__ for p in cls.__mro__ if seams.is_ours(p.__module__)}
+  return {parent.__name__ for parent in _ours_of(cls)}
+
+
+def _ours_of(cls: type) -> tuple[type, ...]:
+  return tuple(p for p in cls.__mro__ if seams.is_ours(p.__module__))
 
 
 def _has(cls: type, name: str) -> bool:
@@ -180,6 +187,24 @@ def _find_used(cls: type, names: dict[str, str]) -> Iterator[_Finding]:
       text = f'{_who(cls, path)} uses self.{path}, which is no more'
       own = path if path == root else ''
       yield _Finding(own, path, f'{text}: use {way} instead')
+
+
+def _find_taken(cls: type) -> Iterator[_Finding]:
+  """Attributes under names that ours have for something else."""
+  stored = {n for n in own_code.uses(cls).stored if re.fullmatch(r'_\w+', n)}
+  stored -= gone.ITS_OWN | own_code.defined(cls)
+  stored -= {*_TRACED}  # They are bound, for good, when the agent is made.
+  if is_functional(cls):
+    stored -= gone.HOOKS - {'_update'}
+  if stored:
+    core = (p for p in _ours_of(cls) if '.compat.' not in p.__module__)
+    for name in sorted(stored & own_code.names(tuple(core))):
+      who = _who(cls, name, 'stored')
+      yield _Finding(
+        '',
+        'private',
+        f'{who}: self.{name} is something else here: give it another name',
+      )
 
 
 def _who(cls: type, path: str, *verbs: str) -> str:

@@ -80,6 +80,18 @@ def uses(cls: type) -> Uses:
   return functools.reduce(Uses.__or__, methods(cls).values(), Uses())
 
 
+@functools.cache
+def names(parents: tuple[type, ...]) -> frozenset[str]:
+  """What some classes define, and what their methods set."""
+  found: set[str] = set()
+  for parent in parents:
+    found |= vars(parent).keys()
+    for value in vars(parent).values():
+      for code, owner in _codes(value):
+        found |= _uses(code, owner, {}).stored
+  return frozenset(found)
+
+
 def _codes(value: Any) -> Iterator[tuple[types.CodeType, str]]:
   """The code below what decorators made of a method, and its `self`."""
   if isinstance(value, property):

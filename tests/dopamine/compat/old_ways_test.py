@@ -208,6 +208,20 @@ class LooksIntoTheMemory(dqn_agent.DQNAgent):
     return sorted(memory._episode_end_indices)
 
 
+@way('private')
+class HasAnUpdate(dqn_agent.DQNAgent):
+  def __init__(self, **kwargs):
+    super().__init__(**kwargs)
+    self._update = functools.partial(print, 'updated')
+
+
+@way('private', 'private')
+class HasALearner(dqn_agent.DQNAgent):
+  def begin_episode(self, observation):
+    self._learner, self._generator = None, None
+    return super().begin_episode(observation)
+
+
 @way('unpack_transition')
 class UnpacksTransitions(dqn_agent.DQNAgent):
   def transition(self, tensors):
@@ -370,6 +384,13 @@ class SeedsTheEnvironment(run_experiment.Runner):
   def _initialize_episode(self):
     self._environment.environment.seed(3)
     return self._environment.environment.get_action_meanings()
+
+
+@way('private')
+class CountsItsState(run_experiment.Runner):
+  def _run_one_step(self, action):
+    self._state += 1
+    return super()._run_one_step(action)
 
 
 @way('_fine_grained_print_to_console', '_collector_dispatcher')
@@ -781,6 +802,27 @@ def test_an_agent_in_our_folders_may_be_of_a_fork():
 
 
 # Functional agents ------------------------------------------------------------
+
+
+@only_jax
+def test_a_functional_agent_has_most_names_for_itself():
+  from dopamine.jax import networks as flax_networks
+  from dopamine.jax.agents.dqn import dqn_agent as jax_dqn_agent
+
+  class Functional(jax_dqn_agent.JaxDQNAgent):
+    def _training_step_update(self):
+      self._sample_from_replay_buffer()
+      self._loss, self._target, self._batch = 1.0, self.online_params, 2
+
+  network = flax_networks.ClassicControlDQNNetwork
+  Functional(num_actions=2, **CARTPOLE | {'network': network})
+
+  class TakesUpdate(Functional):
+    def begin_episode(self, observation):
+      self._update = None
+
+  with pytest.raises(errors.InterfaceError, match='self._update is something'):
+    TakesUpdate(num_actions=2, **CARTPOLE | {'network': network})
 
 
 @only_jax
