@@ -64,7 +64,11 @@ def methods(cls: type) -> dict[str, Uses]:
   found: dict[tuple[str, str], Uses] = {}
   for parent in reversed(classes(cls)):
     for method, value in vars(parent).items():
-      codes = [_uses(code, owner, {}) for code, owner in _codes(value)]
+      codes = [
+        _uses(code, owner, {})
+        for code, owner, module in _codes(value)
+        if not seams.is_ours(module)  # As of the `__init__` that gin made.
+      ]
       if not codes:
         continue
       uses = functools.reduce(Uses.__or__, codes)
@@ -87,13 +91,13 @@ def names(parents: tuple[type, ...]) -> frozenset[str]:
   for parent in parents:
     found |= vars(parent).keys()
     for value in vars(parent).values():
-      for code, owner in _codes(value):
+      for code, owner, _ in _codes(value):
         found |= _uses(code, owner, {}).stored
   return frozenset(found)
 
 
-def _codes(value: Any) -> Iterator[tuple[types.CodeType, str]]:
-  """The code below what decorators made of a method, and its `self`."""
+def _codes(value: Any) -> Iterator[tuple[types.CodeType, str, str]]:
+  """Code below what decorators made of a method, its `self`, its module."""
   if isinstance(value, property):
     for accessor in (value.fget, value.fset, value.fdel):
       yield from _codes(accessor)
@@ -108,12 +112,14 @@ def _codes(value: Any) -> Iterator[tuple[types.CodeType, str]]:
     value = inner
   cells = [value]
   for function in cells:  # Decorators may be without `functools.wraps`.
+    is_method = is_method and function is value
     function = inspect.unwrap(function)
     code = getattr(function, '__code__', None)
     if code is None:
       continue
     first = code.co_varnames[0] if code.co_argcount else ''
-    yield code, first if is_method and function is value else 'self'
+    owner = first if is_method else 'self'
+    yield code, owner, function.__globals__['__name__']
     for cell in function.__closure__ or ():
       try:
         content = cell.cell_contents

@@ -105,6 +105,10 @@ class Decorated:
   def by_bare(self):
     return self.e
 
+  @functools.cache  # noqa: B019
+  def by_cache(me):
+    return me.j
+
   @classmethod
   def of_the_class(cls):
     return cls.not_of_self
@@ -129,7 +133,7 @@ class Decorated:
 
 def test_decorators_and_functions_inside():
   uses = own_code.uses(Decorated)
-  assert uses.read == set('acdefghi')
+  assert uses.read == set('acdefghij')
   assert uses.stored == {'b'}
 
 
@@ -155,6 +159,21 @@ def test_what_gin_made_and_what_takes_its_place():
   assert own_code.uses(Child).read == {'inherited', 'new', 'older', 'newer'}
   assert own_code.uses(Child).stored == {'made'}
   assert {'verb', '__init__'} < own_code.defined(Child)
+
+
+def test_what_gin_makes_of_our_constructor_is_ours():
+  code = 'def made(self): self.ours = self.read'
+  names = {'__name__': 'dopamine.losses'}
+  exec(code, names)
+
+  @functools.wraps(names['made'])
+  def gin_wrapper(*args):
+    return names['made'](*args)
+
+  class Mine:
+    __init__ = gin_wrapper
+
+  assert own_code.uses(Mine) == own_code.Uses()
 
 
 def test_modules_are_ours_by_name():
