@@ -79,6 +79,12 @@ class SavedAgent(interfaces.Agent):
     """
     if not os.path.isdir(checkpoint_dir):
       return None
+    self.save_weights(checkpoint_dir, iteration_number)
+    self._replay.checkpoint(checkpoint_dir, iteration_number)
+    return self.record()
+
+  def save_weights(self, checkpoint_dir: str, iteration_number: int) -> None:
+    """Writes the file of weights and optimizer; see `bundle_and_checkpoint`."""
     self._settle()
     state = self._learner.state()
     for name, values in state.items():
@@ -92,8 +98,6 @@ class SavedAgent(interfaces.Agent):
       weights_path(checkpoint_dir, iteration_number),
       lambda file: np.savez(file, **state),
     )
-    self._replay.checkpoint(checkpoint_dir, iteration_number)
-    return self.record()
 
   def record(self) -> dict[str, Any]:
     """What a bundle holds, of built-ins and NumPy values."""

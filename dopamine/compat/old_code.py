@@ -57,6 +57,8 @@ def admit(agent: Any, sess: Any) -> interfaces.Signatures:
     _warn_of_sessions()
   cls: Any = type(agent)
   check(agent)
+  if is_functional(cls):
+    agent.keep_attributes()
   return interfaces.Signatures(
     adapters.takes(agent._store_transition, 'episode_end'),
     bool(inspect.signature(agent._build_replay_buffer).parameters),

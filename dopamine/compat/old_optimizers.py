@@ -1,6 +1,7 @@
 """Optimizers of TensorFlow 1 and Optax, which old agents have as objects."""
 
 import functools
+from typing import Any
 
 import keras
 
@@ -47,6 +48,13 @@ def convert(optimizer):
   )
 
 
+def _refuse_flax_optim(*unused: Any) -> None:
+  """`create(params)`, by which an optimizer of flax.optim held them."""
+  from dopamine.compat.functional import updates
+
+  raise errors.InterfaceError(updates.FLAX_OPTIM)
+
+
 def give_optax(made, name, learning_rate, beta1, beta2, eps, centered) -> None:
   """Gives a Keras optimizer the `init` and `update` of its twin in Optax.
 
@@ -72,6 +80,7 @@ def give_optax(made, name, learning_rate, beta1, beta2, eps, centered) -> None:
       )
     return optax.sgd(learning_rate)
 
+  made.create = _refuse_flax_optim
   made.init = lambda params: twin().init(params)
   made.update = lambda updates, state, params=None: twin().update(
     updates, state, params

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 import contextlib
 import functools
 import inspect
+import types
 from typing import Any
 
+from dopamine import seams
 from dopamine.runs import bundles
 from dopamine.runs import run_state
 
@@ -17,12 +19,38 @@ from dopamine.runs import run_state
 def adapt(cls: type) -> None:
   """Puts round what a class overrides what is done beside it."""
   for name, around in _AROUND.items():
-    own = vars(cls).get(name)
-    if own is None:
+    owner = next((c for c in cls.__mro__ if name in vars(c)), cls)
+    own = vars(owner).get(name)  # Of a mixin too.
+    if own is None or seams.is_ours(owner.__module__):
       continue
-    code = getattr(inspect.unwrap(own), '__code__', None)
-    if code is not None and name not in code.co_names:
+    if not hasattr(own, _SURROUNDED) and not _calls(own, name):
       setattr(cls, name, _surrounded(own, around))
+
+
+# What a hook has that something was put round already.
+_SURROUNDED = '_is_surrounded'
+
+
+def _calls(hook: Any, name: str) -> bool:
+  """Whether a function, or one that it was decorated from, names a method."""
+  hook = inspect.unwrap(hook) if callable(hook) else hook
+  if isinstance(hook, functools.partialmethod):
+    hook = hook.func
+  code = getattr(hook, '__code__', None)
+  cells = getattr(hook, '__closure__', None) or ()
+  inner = [c.cell_contents for c in cells if inspect.isfunction(_content(c))]
+  return (
+    code is None
+    or name in code.co_names
+    or any(_calls(function, name) for function in inner)
+  )
+
+
+def _content(cell: types.CellType) -> Any:
+  try:
+    return cell.cell_contents
+  except ValueError:  # It is empty as yet.
+    return None
 
 
 def _surrounded(own: Callable, around: Callable) -> Callable:
@@ -31,6 +59,7 @@ def _surrounded(own: Callable, around: Callable) -> Callable:
     with around(self):
       return own(self, *args, **kwargs)
 
+  setattr(hook, _SURROUNDED, True)
   return hook
 
 
@@ -39,7 +68,8 @@ def _resuming(runner: Any) -> Iterator[None]:
   """Has the environment and the event file go on too."""
   yield
   saver, start = runner._saver, runner._start_iteration
-  ours, theirs = saver.checkpoints.complete, runner._checkpointer
+  ours = saver.checkpoints.complete
+  theirs = vars(runner).setdefault('_checkpointer', ours)
   if type(theirs) is type(ours) and theirs._pickle_path(0) == (
     ours._pickle_path(0)
   ):
@@ -52,7 +82,7 @@ def _resuming(runner: Any) -> Iterator[None]:
   run = data.get('run', {})
   if run.get('environment_state') is not None:
     runner._environment.set_state(run['environment_state'])
-  runner._summary_writer.has_graph = bool(run.get('graph_is_written'))
+  runner._event_writer.has_graph = bool(run.get('graph_is_written'))
   runner._live.restore(run.get('live') or {'steps': 0})
   saver._event_sizes = run.get('event_files')
   runner._restored = bundles.Restored(start)
@@ -66,7 +96,7 @@ def _saving(runner: Any) -> Iterator[None]:
 
   def save_checkpoint(iteration_number: int, data: Any) -> None:
     identity = runner._identity | {'live': runner._live.saved()}
-    place = runner._environment, runner._summary_writer, identity
+    place = runner._environment, runner._event_writer, identity
     save(iteration_number, {**data, 'run': bundles.run_of(*place)})
 
   keeper.save_checkpoint = save_checkpoint
@@ -82,6 +112,8 @@ def _looping(runner: Any) -> Iterator[None]:
   if runner._is_used and runner._next_iteration < runner._num_iterations:
     runner._close()
     runner._begin()
+  if runner._is_used:
+    runner._start_iteration = runner._next_iteration
   runner._is_used = True
   run_one_iteration = runner._run_one_iteration
   checkpoint_experiment = runner._checkpoint_experiment

@@ -300,8 +300,8 @@ class Runner(run.Run):
 
   def _write_scalars(self, iteration: int, scalars: dict[str, float]) -> None:
     self._saver.begin_writing()
-    self._summary_writer.add_figures(scalars, iteration)
-    self._summary_writer.add_graph_of(self._agent)
+    self._event_writer.add_figures(scalars, iteration)
+    self._event_writer.add_graph_of(self._agent)
 
   # The run --------------------------------------------------------------------
 

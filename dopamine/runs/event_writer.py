@@ -20,6 +20,7 @@ import tensorboardX
 from tensorboardX import record_writer
 from tensorboardX.proto import event_pb2
 
+from dopamine import seams
 from dopamine.files import atomic
 
 # events.out.tfevents.SECONDS.HOST.NANOSECONDS, the last of which is ours.
@@ -94,6 +95,13 @@ class SummaryWriter(tensorboardX.SummaryWriter):
       self.file_writer.add_event(
         event_pb2.Event(graph_def=content.SerializeToString())
       )
+
+  def __getattr__(self, name: str) -> Any:
+    """Serves what a writer of TensorFlow 2 has."""
+    old_writers = seams.compat('old_writers')
+    if old_writers and name in old_writers.SERVED:
+      return functools.partial(old_writers.SERVED[name], self)
+    raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
 
   def add_settings(self, settings: Mapping[str, Any]) -> None:
     """Adds what TensorBoard's HParams shows of this run."""

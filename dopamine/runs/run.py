@@ -200,14 +200,15 @@ class Run:
       folder = lock.Lock(self._base_dir)
       try:
         self._create_directories()
-        self._summary_writer = event_writer.SummaryWriter(self._base_dir)
+        self._event_writer = event_writer.SummaryWriter(self._base_dir)
+        self._summary_writer = self._event_writer  # A subclass may replace it.
         return saver.Saver(
           folder,
           self._base_dir,
           self._checkpoint_dir,
           self._checkpoint_file_prefix,
           self._checkpoint_minutes,
-          self._summary_writer,
+          self._event_writer,
           self._stop_request,
         )
       except BaseException:
@@ -292,7 +293,7 @@ class Run:
     restored = self._restored = self._saver.resume(restore)
     if restored is not None:
       self._start_iteration = restored.iteration
-      self._summary_writer.has_graph = restored.has_graph
+      self._event_writer.has_graph = restored.has_graph
       self._live.restore(restored.live)
       if restored.logs is not None:
         self._logger.data = restored.logs
@@ -394,7 +395,7 @@ class Run:
       self._agent,
       self._environment,
       self._state,
-      self._summary_writer,
+      self._event_writer,
       self._logger.data,
       self._identity | {'live': self._live.saved()},
     )

@@ -319,14 +319,14 @@ class TrainedAgent:
         f'{agent.__class__.__name__} does not say what it thinks: derive it '
         'from DQNAgent, or ask it itself (load_agent(...).agent)'
       )
-    shape = agent.state.shape[1:]
+    shape = *agent.observation_shape, agent.stack_size
     array = np.asarray(observation)
     if array.shape == shape:
       return array[None], True
     if array.shape[1:] == shape:
       return array, False
     if observation is self._seen:
-      state = agent.state
+      state = np.reshape(agent.state, (1, *shape))
       recorded = np.ravel(array).astype(state.dtype)
       if np.array_equal(np.ravel(state[0, ..., -1]), recorded):
         return state.copy(), True

@@ -404,7 +404,7 @@ class DQNAgent(replay_agent.ReplayAgent):
           f'{self.state.shape}; it returned {found}'
         )
 
-  def _build_replay_buffer(self, use_staging):
+  def _build_replay_buffer(self, use_staging=False):
     """Makes the replay memory."""
     wrapped = self._uniform_replay
     if self._replay_scheme == 'prioritized':

@@ -24,6 +24,7 @@ from dopamine import seams
 from dopamine import seeding
 from dopamine.agents import saving
 from dopamine.compat import flax_modules
+from dopamine.compat import gone
 from dopamine.compat import old_weights
 from dopamine.compat import own_code
 from dopamine.compat.functional import bare
@@ -173,13 +174,14 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 
   # Building ------------------------------------------------------------------
 
-  def __init__(self, *args, **kwargs):
-    names = vars(self).keys() & set(self._not_mine)
-    self._set_before = {name: vars(self)[name] for name in names}
-    super().__init__(*args, **kwargs)
+  def keep_attributes(self):
+    """Is called before any attribute is set: some are a subclass's own."""
+    own = vars(self)
+    self._set_before = {k: own[k] for k in self._not_mine if k in own}
 
   def _begin(self):
-    vars(self).update(vars(self).pop('_set_before'))
+    vars(self).update(self._set_before)
+    del self._set_before
     super()._begin()
     self.state = self.state[0]
     if self._rng is None:
@@ -211,7 +213,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 
   def _build_replay_buffer(self):
     """Makes the replay memory."""
-    return super()._build_replay_buffer(False)
+    return super()._build_replay_buffer()
 
   def _make_replay(self, use_staging):
     return bare.BareMemory(super()._make_replay(use_staging))
@@ -362,6 +364,11 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     if not isinstance(bundle, Mapping) or 'online_params' not in bundle:
       raise atomic.DamagedError(f'{path} holds no weights: no online_params')
     params = bundle['online_params']
+    if trees.is_packed(params):
+      raise errors.SettingError(
+        f'{path} has its weights in weights_ckpt.N.npz, of the same number '
+        'beside it: give that'
+      )
     self.online_params = trees.from_pickle(self.online_params, params, path)
 
   @contextlib.contextmanager
@@ -544,6 +551,13 @@ _BASES = {
   full_rainbow_agent.JaxFullRainbowAgent: FunctionalFullRainbowAgent,
   dqn_agent.JaxDQNAgent: FunctionalDQNAgent,
 }
+
+
+# They may be called by the name of a class of ours, as `JaxDQNAgent.f(self)`.
+for _ours, _base in _BASES.items():
+  for _name in gone.FUNCTIONAL:
+    if _name in vars(_base):
+      setattr(_ours, _name, vars(_base)[_name])
 
 
 def join(cls: Any) -> None:

@@ -21,12 +21,15 @@ class FunctionalAgent(adapters.ForeignAgent):
     bundle = agent.bundle_and_checkpoint(checkpoint_dir, iteration_number)
     if not isinstance(bundle, dict):
       return bundle
-    packed = trees.pack(agent, bundle)
-    if not packed.keys() & set(_ADDED):
+    is_own = not bundle.keys() & set(_ADDED)
+    if is_own:  # Made without `super()`.
+      agent.save_weights(checkpoint_dir, iteration_number)
+    packed = trees.pack(agent, bundle, is_own or 'generators' in bundle)
+    if is_own:
       rest = agent.saved_trees()
       for key in bundle:
         rest.pop(trees.attribute(key), None)
-      added = agent.record() | {'trees': trees.pack(agent, rest)}
+      added = agent.record() | {'trees': trees.pack(agent, rest, True)}
       packed |= {key: added[key] for key in _ADDED}
     return packed
 

@@ -98,18 +98,27 @@ def attribute(key: str) -> str:
   return 'target_network_params' if key == 'target_params' else key
 
 
-def pack(agent: Any, bundle: dict[str, Any]) -> dict[str, Any]:
+def pack(agent: Any, bundle: dict[str, Any], has_file: bool) -> dict[str, Any]:
   """What a bundle of an agent's is saved as: no object of JAX or Optax.
+
+  Args:
+    agent: whose it is.
+    bundle: what it returned.
+    has_file: whether its trees are in the file of the weights.
 
   Raises:
     RefusedError: an entry is a tree as the agent has none.
   """
   own = _templates(agent)
-  is_in_file = 'generators' in bundle  # As of `super().bundle_and_checkpoint`.
   return {
-    key: _packed(value, own, attribute(key), is_in_file)
+    key: _packed(value, own, attribute(key), has_file)
     for key, value in bundle.items()
   }
+
+
+def is_packed(value: Any) -> bool:
+  """Whether it stands for a tree in what `pack` returned."""
+  return isinstance(value, dict) and value.keys() == {_LIKE, _LEAVES}
 
 
 def _templates(agent):
@@ -121,7 +130,7 @@ def _templates(agent):
   return found
 
 
-def _packed(value, own, name, is_in_file):
+def _packed(value, own, name, has_file):
   if safe_pickle.is_plain(value):
     return value
   if isinstance(value, jax.Array):
@@ -130,12 +139,12 @@ def _packed(value, own, name, is_in_file):
     kind = _kind(value)
     for n in (name, *own):
       if n in own and _kind(own[n]) == kind:
-        is_kept = is_in_file and '.' not in n and value is own[n]
+        is_kept = has_file and '.' not in n and value is own[n]
         return {_LIKE: n, _LEAVES: None if is_kept else arrays(value)}
   if type(value) is dict:
-    return {k: _packed(part, own, k, is_in_file) for k, part in value.items()}
+    return {k: _packed(part, own, k, has_file) for k, part in value.items()}
   if type(value) in (list, tuple):
-    return type(value)(_packed(part, own, '', is_in_file) for part in value)
+    return type(value)(_packed(part, own, '', has_file) for part in value)
   if not is_tree(value):
     return value  # It may be allowed.
   raise safe_pickle.RefusedError(
@@ -166,7 +175,7 @@ def unpack(agent: Any, value: Any, read: Callable[[], Mapping]) -> Any:
     return type(value)(unpack(agent, part, read) for part in value)
   if type(value) is not dict:
     return value
-  if value.keys() != {_LIKE, _LEAVES}:
+  if not is_packed(value):
     return {key: unpack(agent, part, read) for key, part in value.items()}
   name, leaves = value[_LIKE], value[_LEAVES]
   if name is None:

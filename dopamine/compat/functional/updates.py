@@ -25,9 +25,11 @@ def compiled(static_argnums):
 
     @functools.wraps(train)
     def checked(*args, **kwargs):
-      for value in (*args[2:4], kwargs.get('optimizer')):
-        if hasattr(value, 'target'):
-          raise errors.InterfaceError(_FLAX_OPTIM)
+      # Its optimizer came third, after one tree of parameters.
+      if any(hasattr(value, 'init') for value in args[1:3]) or (
+        hasattr(kwargs.get('optimizer'), 'target')
+      ):
+        raise errors.InterfaceError(FLAX_OPTIM)
       return jitted(*args, **kwargs)
 
     return checked
@@ -35,7 +37,7 @@ def compiled(static_argnums):
   return decorate
 
 
-_FLAX_OPTIM = """\
+FLAX_OPTIM = """\
 train(network_def, target_params, optimizer, ...) with an optimizer of
 flax.optim is of Dopamine 3.2.1, and Flax has none of these any more. Write
 

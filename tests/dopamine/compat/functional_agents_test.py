@@ -30,6 +30,7 @@ import optax  # noqa: E402
 from dopamine.compat.functional import agents  # noqa: E402
 from dopamine.jax import networks  # noqa: E402
 from dopamine.jax.agents.dqn import dqn_agent  # noqa: E402
+from dopamine.jax.agents.rainbow import rainbow_agent  # noqa: E402
 from tests.support import functional_code  # noqa: E402
 from tests.support import research_code  # noqa: E402
 
@@ -211,6 +212,52 @@ def test_what_a_runner_saves_is_plain_and_has_each_tree_once(tmp_path):
   assert {'predictor_params', 'predictor_state', '_rng'} < {
     *agent.saved_trees()
   }
+
+
+def test_what_makes_its_bundle_itself_has_a_file_of_weights_too(tmp_path):
+  agent = play(make(functional_code.OwnBundleAgent))
+  bundle = adapters.agent(agent).bundle_and_checkpoint(str(tmp_path), 3)
+  assert safe_pickle.is_plain(bundle)
+  other = make(functional_code.OwnBundleAgent, seed=5)
+  other.load_weights(tmp_path / 'weights_ckpt.3.npz')
+  assert_same(other.online_params, agent.online_params)
+  (tmp_path / 'ckpt.3').write_bytes(safe_pickle.dumps(bundle))
+  with pytest.raises(ValueError, match='has its weights in weights_ckpt.N'):
+    other.load_weights(tmp_path / 'ckpt.3')
+
+
+def test_parents_may_be_called_by_their_names():
+  class Agent(rainbow_agent.JaxRainbowAgent):
+    def __init__(self, num_actions, **kwargs):
+      self.double_dqn = 'its own'
+      self.order = []
+      rainbow_agent.JaxRainbowAgent.__init__(
+        self,
+        num_actions,
+        network=networks.ClassicControlRainbowNetwork,
+        **kwargs,
+      )
+
+    def _build_networks_and_optimizer(self):
+      rainbow_agent.JaxRainbowAgent._build_networks_and_optimizer(self)
+
+    def _build_replay_buffer(self):
+      return rainbow_agent.JaxRainbowAgent._build_replay_buffer(self)
+
+    def _sample_from_replay_buffer(self):
+      self.order.append('sample')
+      super(rainbow_agent.JaxRainbowAgent, self)._sample_from_replay_buffer()
+
+    def _training_step_update(self):
+      self.order.append('update')
+      rainbow_agent.JaxRainbowAgent._training_step_update(self)
+
+  agent = make(Agent)
+  assert agent.double_dqn == 'its own'
+  fresh = agent.online_params
+  play(agent)
+  assert agent.order[:4] == ['update', 'sample'] * 2
+  assert leaves(fresh)[0].tobytes() != leaves(agent.online_params)[0].tobytes()
 
 
 def test_a_tree_that_nothing_could_make_again_is_refused(tmp_path):
@@ -559,6 +606,11 @@ def test_parameters_of_a_keras_network_are_a_list():
     agent.online_params, other.online_params, strict=True
   ):
     assert_array_equal(ours, theirs)
+
+
+def test_an_argument_of_dopamine_4_is_refused():
+  with pytest.raises(ValueError, match='collector_allowlist is of Dopamine 4'):
+    make(dqn_agent.JaxDQNAgent, collector_allowlist='tensorboard')
 
 
 def test_our_own_agents_are_of_hooks():

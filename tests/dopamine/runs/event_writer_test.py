@@ -141,3 +141,28 @@ def test_a_graph_of_tensorflows_is_written_unless_it_is_empty(tmp_path):
   accumulator = event_accumulator.EventAccumulator(str(tmp_path))
   accumulator.Reload()
   assert [node.name for node in accumulator.Graph().node] == ['a', 'b']
+
+
+def test_what_tensorflow_2_writes_by_default(tmp_path):
+  tf = pytest.importorskip('tensorflow')
+  writer = event_writer.SummaryWriter(str(tmp_path))
+  writer.events.open()
+  with writer.as_default():
+    tf.summary.scalar('Loss', np.float32(0.5), step=7)
+    tf.summary.scalar('Loss', np.float32(0.25), step=8)
+    tf.summary.histogram('Values', np.arange(9.0), step=8)
+  with writer.as_default(step=9):
+    tf.summary.scalar('Loss', 0.125)
+  writer.close()
+  assert len(list(tmp_path.iterdir())) == 1
+  accumulator = event_accumulator.EventAccumulator(str(tmp_path))
+  accumulator.Reload()
+  found = [
+    (e.step, float(tf.make_ndarray(e.tensor_proto)))
+    for e in accumulator.Tensors('Loss')
+  ]
+  assert found == [(7, 0.5), (8, 0.25), (9, 0.125)]
+  assert 'Values' in accumulator.Tags()['tensors']
+  with pytest.raises(TypeError, match='with summary_writer.as_default'):
+    writer.set_as_default()
+  assert not hasattr(writer, 'as_other')

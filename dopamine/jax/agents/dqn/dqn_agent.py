@@ -65,6 +65,11 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
       raise errors.SettingError(
         f"loss_type={loss_type!r} must be 'huber' or 'mse'"
       )
+    if 'collector_allowlist' in kwargs:
+      raise errors.SettingError(
+        f'{type(self).__name__}.collector_allowlist is of Dopamine 4, whose '
+        'collectors there are none of: leave it out, see docs/migrating.md'
+      )
     self._loss_type = loss_type
     self._key = None
     self._preprocesses = preprocess_fn is not None
