@@ -96,7 +96,7 @@ def names(parents: tuple[type, ...]) -> frozenset[str]:
   return frozenset(found)
 
 
-def _codes(value: Any) -> Iterator[tuple[types.CodeType, str, str]]:
+def _codes(value: Any) -> Iterator[tuple[types.CodeType, str, Any]]:
   """Code below what decorators made of a method, its `self`, its module."""
   if isinstance(value, property):
     for accessor in (value.fget, value.fset, value.fdel):
@@ -119,7 +119,7 @@ def _codes(value: Any) -> Iterator[tuple[types.CodeType, str, str]]:
       continue
     first = code.co_varnames[0] if code.co_argcount else ''
     owner = first if is_method else 'self'
-    yield code, owner, function.__globals__['__name__']
+    yield code, owner, function.__globals__.get('__name__')
     for cell in function.__closure__ or ():
       try:
         content = cell.cell_contents
