@@ -1001,3 +1001,72 @@ def test_the_memory_of_the_page_shifts(page):
   states = [memory.sample_transition_batch(1)[0][0, :, 0] for _ in range(50)]
   assert len({tuple(state) for state in states}) > 3
   assert {tuple(sorted(state)) for state in states} == {tuple(range(9))}
+
+
+# Nothing is forgotten ---------------------------------------------------------
+
+# What subclasses could override or call until 4.0, by class.
+METHODS = {
+  'DQNAgent': """
+    _network_template _get_network_type _create_network _build_networks
+    _build_replay_buffer _build_target_q_op _build_train_op _build_sync_op
+    begin_episode step end_episode _select_action _train_step
+    _record_observation _store_transition _reset_state bundle_and_checkpoint
+    unbundle _build_networks_and_optimizer _sample_from_replay_buffer
+    _sync_weights _training_step_update set_collector_dispatcher
+  """,
+  'Runner': """
+    _create_directories _initialize_checkpointer_and_maybe_resume
+    _initialize_episode _run_one_step _end_episode _run_one_episode
+    _run_one_phase _run_train_phase _run_eval_phase _run_one_iteration
+    _save_tensorboard_summaries _log_experiment _checkpoint_experiment
+    run_experiment
+  """,
+  'Logger': '_generate_filename log_to_file __setitem__ is_logging_enabled',
+  'Checkpointer': """
+    _generate_filename _save_data_to_file save_checkpoint
+    _clean_up_old_checkpoints _load_data_from_file load_checkpoint
+  """,
+  'OutOfGraphReplayBuffer': """
+    _create_storage get_add_args_signature get_storage_signature
+    _add_zero_transition add _add _add_transition _check_args_length
+    _check_add_types is_empty is_full cursor get_range get_observation_stack
+    _get_element_stack get_terminal_stack is_valid_transition
+    _create_batch_arrays sample_index_batch sample_transition_batch
+    get_transition_elements _generate_filename _return_checkpointable_elements
+    save load
+  """,
+  'OutOfGraphPrioritizedReplayBuffer': 'set_priority get_priority',
+  'WrappedReplayBuffer': """
+    add create_sampling_ops _set_transition_shape _set_up_staging
+    unpack_transition save load
+  """,
+  'WrappedPrioritizedReplayBuffer': 'tf_set_priority tf_get_priority',
+  'AtariPreprocessing': """
+    observation_space action_space reward_range metadata close reset render step
+    _fetch_grayscale_observation _pool_and_resize
+  """,
+}
+# Called by what a program has around ours, or a description of it.
+CALLED_FROM_OUTSIDE = {'is_logging_enabled', '__setitem__', 'reward_range'}
+
+
+@functools.cache
+def sources():
+  return '\n'.join(
+    path.read_text() for path in (ROOT / 'dopamine').rglob('*.py')
+  )
+
+
+@pytest.mark.parametrize(
+  ('owner', 'name'),
+  [(owner, name) for owner in METHODS for name in METHODS[owner].split()],
+)
+def test_every_method_is_called_or_told(owner, name):
+  told = gone.BY_CLASS[owner].overridden
+  if name not in told:
+    assert hasattr(OURS[owner], name)
+    is_called = re.search(rf"\.{name}\b|'{name}'", sources())
+    assert is_called or name in CALLED_FROM_OUTSIDE
+  else:
+    assert_has_row(name)
