@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import copy
 import os
+import random
 import re
 from typing import Any
 
@@ -33,6 +34,10 @@ _SAVED_OTHERWISE = frozenset(
 
 # The key of a generator's state, in place of the generator.
 _GENERATOR = 'numpy.random.Generator'
+_OLD_GENERATORS = {
+  'numpy.random.RandomState': np.random.RandomState,
+  'random.Random': random.Random,
+}
 _BIT_GENERATORS = {
   cls.__name__: cls
   for cls in (
@@ -94,10 +99,8 @@ class SavedAgent(interfaces.Agent):
           f'{self.training_steps}; checkpoints of earlier iterations are as '
           'they were'
         )
-    pending.put(
-      weights_path(checkpoint_dir, iteration_number),
-      lambda file: np.savez(file, **state),
-    )
+    path = weights_path(checkpoint_dir, iteration_number)
+    pending.put(path, lambda file: np.savez(file, **state))
 
   def record(self) -> dict[str, Any]:
     """What a bundle holds, of built-ins and NumPy values."""
@@ -257,6 +260,10 @@ class SavedAgent(interfaces.Agent):
     for name, value in _attributes(self).items():
       if isinstance(value, np.random.Generator):
         value = {_GENERATOR: value.bit_generator.state}
+      elif type(value) is np.random.RandomState:
+        value = {'numpy.random.RandomState': value.get_state(legacy=False)}
+      elif type(value) is random.Random:
+        value = {'random.Random': value.getstate()}
       if name not in _SAVED_OTHERWISE and safe_pickle.is_plain(value):
         found[name] = value
     return found
@@ -299,6 +306,8 @@ class SavedAgent(interfaces.Agent):
     for name, value in bundle.pop('attributes', {}).items():
       if isinstance(value, dict) and _GENERATOR in value:
         value = _generator(own.get(name), name, value[_GENERATOR])
+      elif isinstance(value, dict) and value.keys() & _OLD_GENERATORS.keys():
+        value = _old_generator(own.get(name), *value.items())
       setattr(self, name, value)
     for name, value in bundle.items():
       if name == 'state':  # Dopamine's had another dtype, its JAX agents' no B.
@@ -373,6 +382,18 @@ def _generator(generator, name, state):
       )
     generator = np.random.Generator(_BIT_GENERATORS[state['bit_generator']]())
   generator.bit_generator.state = state
+  return generator
+
+
+def _old_generator(generator, saved):
+  """The generator, or a new one, in a saved state, as `_generator`."""
+  name, state = saved
+  if type(generator) is not _OLD_GENERATORS[name]:
+    generator = _OLD_GENERATORS[name]()
+  if name == 'random.Random':
+    generator.setstate(state)
+  else:
+    generator.set_state(state)
   return generator
 
 

@@ -88,11 +88,18 @@ def agent(partner: Any) -> Any:
   is_ours = issubclass(type(partner), interfaces.Agent)
   if is_ours and _end_episode_arguments(partner).keys() == _TOLD:
     return partner
-  if getattr(partner, 'bundles_trees', False) is True:
+  if any(
+    map(bundles_trees, (partner, *getattr(partner, '__dict__', {}).values()))
+  ):
     from dopamine.compat.functional import door
 
     return door.FunctionalAgent(partner)
   return ForeignAgent(partner)
+
+
+def bundles_trees(agent: Any) -> bool:
+  """Whether it is an agent in the functional style of Dopamine's JAX agents."""
+  return getattr(type(agent), 'bundles_trees', False) is True
 
 
 # What `end_episode` is told beside the reward.

@@ -11,6 +11,7 @@ import os
 from typing import IO
 
 from dopamine.files import atomic
+from dopamine.settings import errors
 
 
 class Part:
@@ -106,9 +107,20 @@ def checkpoint_in(folder: str | os.PathLike) -> Checkpoint | None:
 
 
 def add(folder: str | os.PathLike, part: Part) -> None:
-  """Adds a part to the checkpoint that a folder is open for, or writes it."""
+  """Adds a part to the checkpoint that a folder is open for, or writes it.
+
+  Raises:
+    InterfaceError: a file of it belongs to another part already.
+  """
   checkpoint = checkpoint_in(folder)
   if checkpoint is not None:
+    files = {path for other in checkpoint.parts for path in other.files}
+    for path in files.intersection(part.files):
+      raise errors.InterfaceError(
+        f'two agents, or two replay memories, write {os.path.basename(path)}, '
+        'the second over the first: of one of them, put what is to be saved '
+        'in the bundle'
+      )
     checkpoint.parts.append(part)
     return
   try:

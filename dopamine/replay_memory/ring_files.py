@@ -87,6 +87,8 @@ class RingFiles:
       **about: for the record, as JSON.
     """
     checkpoint = pending.checkpoint_in(checkpoint_dir)
+    if checkpoint and any(part in checkpoint.parts for part in self._unwritten):
+      return  # Of two agents that have it in common, the first saved it.
     folder = checkpoint.shared_folder if checkpoint else checkpoint_dir
     folder = os.path.normpath(folder)
     pickled = [n for n, v in elements.items() if not isinstance(v, np.ndarray)]

@@ -739,6 +739,46 @@ class PairAgent(ResettingAgent):
     return is_done
 
 
+class Duet:
+  """Two agents on one memory, in one that is no agent of ours."""
+
+  def __init__(self, num_actions, **kwargs):
+    self.actor = WorldModelAgent(num_actions, **kwargs)
+    kwargs['summary_writer'] = None
+    self.other = Critic(num_actions, self.actor._replay, **kwargs)
+
+  eval_mode = False
+
+  def __setattr__(self, name, value):
+    super().__setattr__(name, value)
+    if name == 'eval_mode':
+      self.actor.eval_mode = self.other.eval_mode = value
+
+  def begin_episode(self, observation):
+    return self.actor.begin_episode(observation)
+
+  def step(self, reward, observation):
+    if not self.eval_mode:
+      self.other._train_step()
+    return self.actor.step(reward, observation)
+
+  def end_episode(self, reward, terminal=True):
+    self.actor.end_episode(reward, terminal)
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+    place = checkpoint_dir, iteration_number
+    return {
+      'actor': self.actor.bundle_and_checkpoint(*place),
+      'other': self.other.bundle_and_checkpoint(*place),
+    }
+
+  def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):
+    place = checkpoint_dir, iteration_number
+    return self.actor.unbundle(
+      *place, bundle_dictionary['actor']
+    ) and self.other.unbundle(*place, bundle_dictionary['other'])
+
+
 class NormedNetwork(networks.ClassicControlDQNNetwork):
   """A subclass of a Flax network of ours."""
 

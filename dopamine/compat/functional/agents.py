@@ -14,13 +14,13 @@ import os
 import time
 from typing import Any
 
+from flax.core import FrozenDict
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dopamine import learners
 from dopamine import optimizers
-from dopamine import seams
 from dopamine import seeding
 from dopamine.agents import saving
 from dopamine.compat import flax_modules
@@ -36,6 +36,7 @@ from dopamine.compat.functional import quantile
 from dopamine.compat.functional import rainbow
 from dopamine.compat.functional import trees
 from dopamine.files import atomic
+from dopamine.files import pending
 from dopamine.files import safe_pickle
 from dopamine.jax.agents.dqn import dqn_agent
 from dopamine.jax.agents.full_rainbow import full_rainbow_agent
@@ -77,6 +78,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   """
 
   bundles_trees = True
+  has_door = False  # Whether it is a Runner's.
 
   # What the network is made with beside `num_actions`.
   _fields: tuple[str, ...] = ()
@@ -91,7 +93,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   cumulative_gamma = _Default(lambda agent: agent.gamma**agent.update_horizon)
   _double_dqn = _Default(lambda agent: agent.double_dqn)
   _rng: Any = None  # A key of JAX; it may be set before all else.
-  _names_of_trees: frozenset[str] | None = None
+  _kinds_of_trees: dict[str, Any] | None = None
 
   # The update ----------------------------------------------------------------
 
@@ -157,6 +159,13 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   def _report(self, loss):
     """Checks a loss, `[]`, and logs it where that is due."""
     self._record_update(learners.Update(loss, loss, None, {}, {}), 1)
+
+  def __setattr__(self, name, value):
+    # An old pickle's: Flax makes dicts today, which the optimizer is of.
+    is_frozen = name.endswith('_params') and isinstance(value, FrozenDict)
+    if is_frozen and type(vars(self).get(name)) is dict:
+      value = value.unfreeze()
+    super().__setattr__(name, value)
 
   def _write_summaries(self, update):
     super()._write_summaries(update._replace(objective=[update.objective]))
@@ -232,9 +241,9 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   def _check_update(self):
     """Refuses settings that an update of here would leave out."""
     cls = type(self)
-    is_own = not seams.is_ours(cls._training_step_update.__module__)
-    if '_train_step' in own_code.defined(cls):
-      is_own |= '_train_step' not in own_code.uses(cls).inherited
+    defined, inherited = own_code.defined(cls), own_code.uses(cls).inherited
+    hooks = '_training_step_update', '_train_step'
+    is_own = any(hook in defined and hook not in inherited for hook in hooks)
     settings = {
       'double_dqn': (self.double_dqn, False),
       '_replay_scheme': (self._replay_scheme, 'uniform'),
@@ -289,16 +298,21 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   # Saving --------------------------------------------------------------------
 
   def saved_trees(self):
-    """The trees that a checkpoint holds, by attribute."""
-    names = self._names_of_trees
+    """The trees that a checkpoint holds as arrays, by attribute.
+
+    Those are of the structure and shapes that they were made with.
+    """
+    kinds = self._kinds_of_trees
     return {
       name: tree
       for name, tree in trees.trees_of(self).items()
-      if name not in _NO_TREES and (names is None or name in names)
+      if name not in _NO_TREES
+      and (kinds is None or kinds.get(name) == trees.kind(tree))
     }
 
   def remember_settings(self):
-    self._names_of_trees = frozenset(self.saved_trees())
+    own = self.saved_trees()
+    self._kinds_of_trees = {name: trees.kind(own[name]) for name in own}
     super().remember_settings()
 
   def _plain_attributes(self):
@@ -307,7 +321,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     others = trees.trees_of(self)
     for name in others.keys() - self.saved_trees().keys() - _NO_TREES:
       plain = jax.tree_util.tree_map(np.asarray, others[name])
-      if safe_pickle.is_plain(plain):  # One that came later.
+      if safe_pickle.is_plain(plain):  # One that became it.
         found[name] = {_ARRAYS: plain}
     return found
 
@@ -318,14 +332,22 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
       'online_params': self.online_params,
       'optimizer_state': self.optimizer_state,
       'target_params': self.target_network_params,
+      'trees': self.saved_trees(),  # Another agent's file may be in its place.
     }
+
+  def save_weights(self, checkpoint_dir, iteration_number):
+    # Those of an agent in another one are in the bundle alone.
+    if self.has_door or pending.checkpoint_in(checkpoint_dir) is None:
+      super().save_weights(checkpoint_dir, iteration_number)
 
   def _find_weights(self, checkpoint_dir, iteration_number, bundle):
     path = saving.weights_path(checkpoint_dir, iteration_number)
+    if isinstance(bundle, Mapping) and 'trees' in bundle:
+      return lambda: None  # `_restore` does, as below.
     if not os.path.exists(path):
       old = os.path.join(checkpoint_dir, f'tf_ckpt-{iteration_number}')
       if isinstance(bundle, Mapping) and 'online_params' in bundle:
-        return lambda: None  # `_restore` does.
+        return lambda: None
       if old_weights.is_tensorflow(old):
         raise errors.SettingError(
           f'{old} is of a TensorFlow agent, whose weights only an agent of '
@@ -340,6 +362,8 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   def _restore(self, bundle):
     names = 'generators', 'state', 'training_steps'
     taken = {k: bundle[k] for k in names if k in bundle}
+    for name, tree in bundle.get('trees', {}).items():
+      setattr(self, name, tree)
     for key in 'online_params', 'target_params', 'optimizer_state':
       if key in bundle:
         name = trees.attribute(key)

@@ -9,6 +9,10 @@ import jax
 import numpy as np
 
 from dopamine.compat.functional import trees
+from dopamine.settings import errors
+
+# The trees that each agent has.
+_OF_ALL = 'online_params', 'target_network_params', 'optimizer_state'
 
 
 class Learner:
@@ -38,6 +42,11 @@ class Learner:
   def predict(self, states, *draws):
     """Q(s, .) in NumPy: `[B, A]`, for one state or `[B, ...]` of them."""
     agent = self._agent
+    if agent.online_params is None:
+      raise errors.InterfaceError(
+        f'{type(agent).__name__} has no online_params to act by: override '
+        'begin_episode and step; it does not say what it thinks'
+      )
     shape = (-1, *agent.observation_shape, agent.stack_size)
     states = np.reshape(states, shape)
     network, is_evaluation = agent.network_def, bool(agent.eval_mode)
@@ -82,6 +91,7 @@ class Learner:
     found = {
       name: trees.like(own[name], [of[i] for i in sorted(of)], name)
       for name, of in saved.items()
+      if of or name in _OF_ALL  # Others that changed are among attributes.
     }
     for name, tree in found.items():
       setattr(self._agent, name, tree)

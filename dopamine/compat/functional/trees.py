@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dopamine.compat import adapters
 from dopamine.files import safe_pickle
 from dopamine.settings import errors
 
@@ -125,7 +126,7 @@ def _templates(agent):
   """Its trees by attribute; those of agents that it has, with a dot."""
   found = trees_of(agent)
   for name, value in vars(agent).items():
-    if getattr(value, 'bundles_trees', False) is True:
+    if adapters.bundles_trees(value):
       found |= {f'{name}.{k}': tree for k, tree in trees_of(value).items()}
   return found
 
@@ -136,9 +137,9 @@ def _packed(value, own, name, has_file):
   if isinstance(value, jax.Array):
     return {_LIKE: None, _LEAVES: arrays(value)}
   if is_tree(value):
-    kind = _kind(value)
+    like_it = kind(value)
     for n in (name, *own):
-      if n in own and _kind(own[n]) == kind:
+      if n in own and kind(own[n]) == like_it:
         is_kept = has_file and '.' not in n and value is own[n]
         return {_LIKE: n, _LEAVES: None if is_kept else arrays(value)}
   if type(value) is dict:
@@ -154,7 +155,7 @@ def _packed(value, own, name, has_file):
   )
 
 
-def _kind(tree):
+def kind(tree):
   """What two trees have in common that one can be made like the other."""
   leaves, structure = jax.tree_util.tree_flatten(tree)
   return structure, [np.shape(_data(leaf)) for leaf in leaves]

@@ -26,8 +26,10 @@ def compiled(static_argnums):
     @functools.wraps(train)
     def checked(*args, **kwargs):
       # Its optimizer came third, after one tree of parameters.
-      if any(hasattr(value, 'init') for value in args[1:3]) or (
-        hasattr(kwargs.get('optimizer'), 'target')
+      is_early = any(hasattr(value, 'init') for value in args[1:3])
+      if is_early or any(
+        hasattr(value, 'target')
+        for value in (*args[2:4], kwargs.get('optimizer'))
       ):
         raise errors.InterfaceError(FLAX_OPTIM)
       return jitted(*args, **kwargs)

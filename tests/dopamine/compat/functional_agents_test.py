@@ -3,6 +3,7 @@
 import functools
 import importlib
 import pickle
+import random
 
 import keras
 import numpy as np
@@ -229,7 +230,7 @@ def test_what_makes_its_bundle_itself_has_a_file_of_weights_too(tmp_path):
 def test_parents_may_be_called_by_their_names():
   class Agent(rainbow_agent.JaxRainbowAgent):
     def __init__(self, num_actions, **kwargs):
-      self.double_dqn = 'its own'
+      self.double_dqn = False
       self.order = []
       rainbow_agent.JaxRainbowAgent.__init__(
         self,
@@ -253,7 +254,6 @@ def test_parents_may_be_called_by_their_names():
       rainbow_agent.JaxRainbowAgent._training_step_update(self)
 
   agent = make(Agent)
-  assert agent.double_dqn == 'its own'
   fresh = agent.online_params
   play(agent)
   assert agent.order[:4] == ['update', 'sample'] * 2
@@ -290,6 +290,92 @@ def test_another_network_or_optimizer_is_named(tmp_path, change, message):
   bundle = agent.bundle_and_checkpoint(str(tmp_path), 0)
   with pytest.raises(ValueError, match=message):
     adapters.agent(make(Agent, **change)).unbundle(str(tmp_path), 0, bundle)
+
+
+def test_a_tree_that_grew_is_as_it_was(tmp_path):
+  class Agent(functional_code.ResettingAgent):
+    def __init__(self, num_actions, **kwargs):
+      super().__init__(num_actions, **kwargs)
+      self.counts = jnp.zeros(2)
+      self.seen = [jnp.zeros(1)]
+
+    def _training_step_update(self):
+      super()._training_step_update()
+      self.counts = jnp.concatenate([self.counts, jnp.ones(1)])
+      self.seen.append(self.counts[-1:])
+
+  agent = make(Agent)
+  agent.remember_settings()
+  play(agent)
+  bundle = adapters.agent(agent).bundle_and_checkpoint(str(tmp_path), 0)
+  other = make(Agent, seed=5)
+  assert adapters.agent(other).unbundle(str(tmp_path), 0, bundle)
+  assert_same(other.counts, agent.counts)
+  assert_same(other.seen, agent.seen)
+  third = make(Agent, seed=6)
+  third.load_weights(tmp_path / 'weights_ckpt.0.npz')
+  assert_same(third.online_params, agent.online_params)
+
+
+def test_generators_of_every_kind_go_on(tmp_path):
+  class Agent(functional_code.ResettingAgent):
+    def __init__(self, num_actions, **kwargs):
+      super().__init__(num_actions, **kwargs)
+      self._numpy = np.random.RandomState(1)
+      self._python = random.Random(1)
+
+  agent = make(Agent)
+  agent.remember_settings()
+  agent._numpy.normal(size=3), agent._python.gauss(0, 1)
+  bundle = adapters.agent(agent).bundle_and_checkpoint(str(tmp_path), 0)
+  assert safe_pickle.is_plain(bundle)
+  other = make(Agent, seed=5)
+  assert adapters.agent(other).unbundle(str(tmp_path), 0, bundle)
+  assert other._numpy.normal() == agent._numpy.normal()
+  assert other._python.gauss(0, 1) == agent._python.gauss(0, 1)
+
+
+def test_two_agents_in_one_resume_each_as_it_was(tmp_path):
+  straight = make_runner(tmp_path / 'straight', functional_code.Duet)
+  straight.run_experiment()
+  with pytest.raises(Killed):
+    make_runner(
+      tmp_path / 'killed', functional_code.Duet, dies_at=170
+    ).run_experiment()
+  resumed = make_runner(tmp_path / 'killed', functional_code.Duet)
+  assert inside.start_iteration(resumed) == 1
+  resumed.run_experiment()
+  for name in 'actor', 'other':
+    found, expected = (
+      getattr(inside.agent(runner), name) for runner in (resumed, straight)
+    )
+    assert found.saved_trees().keys() == expected.saved_trees().keys()
+    for key, tree in expected.saved_trees().items():
+      assert_same(found.saved_trees()[key], tree)
+    assert str(found._generator.bit_generator.state) == str(
+      expected._generator.bit_generator.state
+    )
+
+
+def test_two_agents_on_two_memories_are_refused(tmp_path):
+  """Their files have the same names."""
+
+  class Agent(functional_code.Duet):
+    def __init__(self, num_actions, **kwargs):
+      super().__init__(num_actions, **kwargs)
+      self.other = functional_code.ResettingAgent(num_actions, **kwargs)
+
+  with pytest.raises(TypeError, match='two replay memories, write replay_ckpt'):
+    make_runner(tmp_path, Agent).run_experiment()
+
+
+def test_parameters_of_an_old_pickle_become_what_is_there():
+  agent = make(functional_code.ResettingAgent)
+  agent.online_params = flax.core.freeze(agent.online_params)
+  agent.target_network_params = flax.core.freeze(agent.target_network_params)
+  assert type(agent.online_params) is dict
+  assert type(agent.target_network_params) is dict
+  play(agent)
 
 
 def test_what_later_became_a_tree_is_saved_too(tmp_path):
@@ -384,6 +470,9 @@ def test_a_checkpoint_of_the_original_is_taken(tmp_path):
   third = make(functional_code.ResettingAgent, seed=6)
   third.load_weights(path)
   assert_same(third.online_params, agent.online_params)
+  with pytest.raises(TypeError, match='no online_params to act by'):
+    third.online_params = None
+    third.predict_q_values(np.zeros((1, 4, 1)))
 
 
 def test_weights_alone_are_loaded_to_act_with(tmp_path):
@@ -524,9 +613,12 @@ def test_settings_that_would_be_left_out_are_refused(settings, message):
   ],
 )
 def test_what_a_train_knows_nothing_of_is_refused(name, settings, message):
-  cls = functools.partial(functional_code.AGENTS[name], network=NETWORKS[name])
+  class Agent(functional_code.AGENTS[name]):
+    def _training_step_update(self):
+      super()._training_step_update()
+
   with pytest.raises(ValueError, match=message):
-    make(cls, **settings)
+    make(Agent, network=NETWORKS[name], **settings)
 
 
 def test_a_discount_of_its_own_is_kept(tmp_path):
