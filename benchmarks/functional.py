@@ -42,7 +42,7 @@ def seconds(agent, num_updates):
   """How long updates take, until their parameters are there."""
   start = time.perf_counter()
   for _ in range(num_updates):
-    agent._update(1, 1)
+    agent._train_step()
   for weight in agent._learner.state().values():
     np.asarray(weight)
   return (time.perf_counter() - start) / num_updates
@@ -57,7 +57,14 @@ def measure(task, classes, num_pairs):
   )
   agents = []
   for cls in classes:
-    agent = cls(num_actions, stack_size=stack_size, seed=1)
+    agent = cls(
+      num_actions,
+      stack_size=stack_size,
+      seed=1,
+      update_period=1,
+      min_replay_history=1,
+      target_update_period=10**9,
+    )
     rng = np.random.default_rng(0)
     for _ in range(2000):
       observation = rng.integers(0, 255, shape)

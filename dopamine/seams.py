@@ -14,9 +14,8 @@ from types import FunctionType
 from types import ModuleType
 from typing import Any
 
-# The modules of this package, by folder; all of some folders. Forks of Dopamine
-# keep code of their own in the others.
-_ROOMS = 'analysis', 'compat', 'files', 'learners', 'runs', 'settings'
+# The modules of this package, by folder: forks of Dopamine keep code of their
+# own there.
 _MODULES = {
   'dopamine': """
     backend command_line interfaces losses memory optimizers safe_pickle seams
@@ -25,12 +24,38 @@ _MODULES = {
   'dopamine.agents': """
     batches contents exploration replay_agent reporting saving
   """,
+  'dopamine.analysis': """
+    __main__ comparing comparing_runs figures naming page published runs
+    statistics tables twins writer
+  """,
   'dopamine.colab': 'utils',
   'dopamine.discrete_domains': """
     agent_factory ale_state atari_lib checkpointer evaluate games gym_lib
     iteration_statistics legacy_networks logger run_experiment train watch
   """,
-  'dopamine.jax': 'flax_networks losses networks',
+  'dopamine.compat': """
+    adapters dopamine_4 dtypes flax_modules flax_networks gin_paths gin_tf
+    gone old_code old_folders old_gym old_memories old_modules old_names
+    old_optimizers old_records old_runners old_states old_weights
+    old_writers own_code proxy statistics_instance
+  """,
+  'dopamine.files': """
+    arrays atomic bounded_pickle lock parity pending safe_pickle unpickler
+  """,
+  'dopamine.learners': """
+    devices jax_devices jax_learner keras_settings tf_checkpoint tf_devices
+    tf_learner
+  """,
+  'dopamine.runs': """
+    bundles checkpoints event_writer filming going_on live progress run
+    run_checks run_folder run_record run_state saver trained videos
+  """,
+  'dopamine.settings': 'checks errors gin_files gin_mistakes spaces',
+  'dopamine.compat.functional': """
+    agents bare door dqn full_rainbow implicit_quantile learner quantile
+    rainbow trees updates
+  """,
+  'dopamine.jax': 'losses networks',
   'dopamine.networks': """
     atari distributional fourier parts perceptron rainbow vectors wrapped
   """,
@@ -47,16 +72,15 @@ _MODULES = {
 for _name in 'dqn', 'rainbow', 'implicit_quantile', 'quantile', 'full_rainbow':
   for _folder in 'dopamine.agents', 'dopamine.jax.agents':
     _MODULES[f'{_folder}.{_name}'] = f'{_name}_agent'
-_OURS = {*_MODULES, *(f'dopamine.{room}' for room in _ROOMS)}
+_OURS = {*_MODULES}
 _OURS |= {
   f'{folder}.{n}' for folder in _MODULES for n in _MODULES[folder].split()
 }
-_BELOW = tuple(f'dopamine.{room}.' for room in _ROOMS)
 
 
 def is_ours(module: str | None) -> bool:
   """Whether a module is of this package, and no fork's under its name."""
-  return module in _OURS or (module or '').startswith(_BELOW)
+  return module in _OURS
 
 
 def compat(name: str, *partners: Any) -> Any:

@@ -86,7 +86,7 @@ class SavedAgent(interfaces.Agent):
       return None
     self.save_weights(checkpoint_dir, iteration_number)
     self._replay.checkpoint(checkpoint_dir, iteration_number)
-    return self.record()
+    return self.plain_record()
 
   def save_weights(self, checkpoint_dir: str, iteration_number: int) -> None:
     """Writes the file of weights and optimizer; see `bundle_and_checkpoint`."""
@@ -102,7 +102,7 @@ class SavedAgent(interfaces.Agent):
     path = weights_path(checkpoint_dir, iteration_number)
     pending.put(path, lambda file: np.savez(file, **state))
 
-  def record(self) -> dict[str, Any]:
+  def plain_record(self) -> dict[str, Any]:
     """What a bundle holds, of built-ins and NumPy values."""
     return {
       'state': self.state.copy(),

@@ -18,6 +18,15 @@ _NETWORKS_2 = tuple(
   for kind, head in (('', 'DQN'), ('', 'Rainbow'), ('Fourier', 'DQN'))
 )
 
+
+def _of_flax(name: str) -> str:
+  """Lines that import a module of Flax, or something of it."""
+  return (
+    rf'import\s+flax\.{name}\b.*|from\s+flax\s+import\s+{name}\b.*'
+    rf'|from\s+flax\.{name}\s+import\b.*'
+  )
+
+
 # What a line says, and what it says here.
 _LINES = (
   (
@@ -33,16 +42,24 @@ _LINES = (
     _REPLAY_BUFFER_4 + r'\.(batch_size\s*=.*)',
     r'OutOfGraphReplayBuffer.\1',
   ),
-  (r'import flax\.nn|from flax import nn', 'import flax.linen'),
-  (r'import flax\.optim|from flax import optim', 'import optax'),
+  (_of_flax('nn'), 'import flax.linen'),
+  (_of_flax('optim'), 'import optax'),
   *_NETWORKS_2,
   (
-    r'(?:[\w.]*\.)?Checkpointer\.checkpoint_duration(\s*=.*)',
+    r'(?:[\w.]*\.)?(?:Checkpointer|OutOfGraphReplayBuffer|'
+    r'OutOfGraphPrioritizedReplayBuffer)\.checkpoint_duration(\s*=.*)',
     r'DQNAgent.max_tf_checkpoints_to_keep\1',
   ),
   (
+    r'(?:[\w.]*\.)?(?:Checkpointer|OutOfGraphReplayBuffer)\.'
+    r'(?:keep_every|checkpoint_frequency)\s*=.*',
+    '(nothing: each iteration is a checkpoint, and the newest are kept)',
+  ),
+  (
     r'(?:[\w.]*\.)?(?:CollectorDispatcher\.collectors|'
-    r'ConsoleCollector\.save_to_file|Runner\.use_legacy_logger)\s*=.*',
+    r'ConsoleCollector\.save_to_file|Runner\.use_legacy_logger|'
+    r'Runner\.fine_grained_print_to_console|Jax\w+\.collector_allowlist|'
+    r'Logger\.\w+)\s*=.*',
     '(nothing: logs and event files are written as they are)',
   ),
 )

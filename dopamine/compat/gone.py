@@ -1,7 +1,7 @@
 """What classes of Dopamine 2 to 4.0 had, and ours neither call nor have.
 
-A class of ours -> names -> what to write instead, which completes 'override ...
-instead' or 'use ... instead'. Each name is in a row of docs/migrating.md too.
+A class of ours -> names -> what to write instead, which completes 'override'
+or 'use'. Each name is in a row of docs/migrating.md too.
 """
 
 from typing import NamedTuple
@@ -15,11 +15,13 @@ class Gone(NamedTuple):
     used: attributes and methods that there are no more, as paths of `self`;
       those of `overridden` are gone too, unless there is one of this name.
     stored: attributes that nobody sets.
+    served: of `overridden`, what can be called as before.
   """
 
   overridden: dict[str, str] = {}
   used: dict[str, str] = {}
   stored: dict[str, str] = {}
+  served: frozenset[str] = frozenset()
 
 
 _IN_JAX = ', or derive from JaxDQNAgent, whose subclasses may have it'
@@ -46,6 +48,14 @@ HOOKS = frozenset(
   _loss _loss_weights _priorities _td_loss _next_action _q_values _trainable
   _create_network _build_networks _sample_batches _acting_draws _update _online
   _online_next _target
+  """.split()
+)
+
+# Those that agents of Dopamine 3.3 to 4.0 had as well, and are called as then.
+HOOKS_OF_4 = frozenset(
+  """
+  _build_replay_buffer _record_observation _reset_state _select_action
+  _store_transition _sync_weights _train_step
   """.split()
 )
 
@@ -98,6 +108,7 @@ _AGENT = Gone(
       'self.optimizer.update and optax.apply_updates'
     ),
     '_collector_dispatcher': 'self.summary_writer',
+    'use_staging': 'nothing: sampling needs no staging',
     '_optimizer_name': 'self.optimizer',
     '_double_dqn': 'self.double_dqn',
     **FUNCTIONAL_ATTRIBUTES,
@@ -190,6 +201,7 @@ _WRAPPED = Gone(
     'unpack_transition': 'sample(num_batches), which returns a named tuple',
   },
   used={'_store': 'self.memory._store'},
+  served=frozenset(('create_sampling_ops',)),
 )
 _WRAPPED_PRIORITIZED = Gone(
   overridden={

@@ -118,7 +118,10 @@ def _find(cls: type) -> Iterator[_Finding]:
   is_agent = 'DQNAgent' in _ours(cls)
   overridden = {k: v for table in tables for k, v in table.overridden.items()}
   used = {k: v for table in tables for k, v in table.used.items()}
-  used |= {k: v for k, v in overridden.items() if not _has(cls, k)}
+  served = {name for table in tables for name in table.served}
+  used |= {
+    k: v for k, v in overridden.items() if k not in served and not _has(cls, k)
+  }
   stored = {k: v for table in tables for k, v in table.stored.items()}
   if is_functional(cls):
     legal = gone.FUNCTIONAL | gone.FUNCTIONAL_ATTRIBUTES
@@ -138,8 +141,9 @@ def _find(cls: type) -> Iterator[_Finding]:
       yield _Finding('', name, f'{text}: set {way}')
   if is_agent or 'Runner' in _ours(cls):
     yield from _find_taken(cls)
-  if is_agent:
+  if is_agent and not is_functional(cls):
     yield from _find_targets(cls)
+  if is_agent:
     yield from _find_keys(cls)
     yield from _find_traced(cls)
 
@@ -165,16 +169,25 @@ def _find_overridden(cls: type, names: dict[str, str]) -> Iterator[_Finding]:
   """Hooks that nothing calls, not even the class itself."""
   for name in _uncalled(cls, names):
     text = f'{cls.__name__}.{name} is a hook that nothing calls any more'
-    yield _Finding('', name, f'{text}: override {names[name]} instead')
+    yield _Finding('', name, f'{text}: override {names[name]}')
 
 
-def _uncalled(cls: type, names: Iterable[str]) -> list[str]:
-  """Which of some hooks a class overrides, and no other method of it calls."""
+def _uncalled(
+  cls: type, names: Iterable[str], callers_among: Iterable[str] = ()
+) -> list[str]:
+  """Which of some hooks a class overrides, and no other method of it calls.
+
+  Args:
+    cls: the class.
+    names: of the hooks.
+    callers_among: those whose calls count too.
+  """
+  silent = {*names} - {*callers_among}
   callers = {
     name
     for method, uses in own_code.methods(cls).items()
     for name in uses.read
-    if method.partition('.')[2] not in {*names, name}
+    if method.partition('.')[2] not in {*silent, name}
   }
   return [n for n in names if n in own_code.defined(cls) and n not in callers]
 
@@ -183,12 +196,14 @@ def _find_used(cls: type, names: dict[str, str]) -> Iterator[_Finding]:
   """What is read or called, and neither there nor of the class itself."""
   uses = own_code.uses(cls)
   given = uses.stored | uses.asked | uses.texts | own_code.defined(cls)
+  if '__getattr__' in given:
+    return
   for path, way in names.items():
     root = path.partition('.')[0]
     if path in uses.read | uses.inherited and not {path, root} & given:
       text = f'{_who(cls, path)} uses self.{path}, which is no more'
       own = path if path == root else ''
-      yield _Finding(own, path, f'{text}: use {way} instead')
+      yield _Finding(own, path, f'{text}: use {way}')
 
 
 def _find_taken(cls: type) -> Iterator[_Finding]:
@@ -196,12 +211,18 @@ def _find_taken(cls: type) -> Iterator[_Finding]:
   stored = {n for n in own_code.uses(cls).stored if re.fullmatch(r'_\w+', n)}
   stored -= gone.ITS_OWN | own_code.defined(cls)
   stored -= {*_TRACED}  # They are bound, for good, when the agent is made.
+  methods: set[str] = set()
   if is_functional(cls):
-    stored -= gone.HOOKS - {'_update'}
-  if stored:
+    stored -= gone.HOOKS
+    methods = {
+      n for n in own_code.defined(cls) if re.fullmatch(r'_[a-z]\w+', n)
+    }
+    methods -= gone.HOOKS | gone.HOOKS_OF_4 | gone.FUNCTIONAL.keys()
+    methods = {n for n in methods - gone.ITS_OWN if not _is_target(n)}
+  if stored or methods:
     core = (p for p in _ours_of(cls) if '.compat.' not in p.__module__)
-    for name in sorted(stored & own_code.names(tuple(core))):
-      who = _who(cls, name, 'stored')
+    for name in sorted((stored | methods) & own_code.names(tuple(core))):
+      who = _who(cls, name, 'stored') or f'{cls.__name__}.{name}'
       yield _Finding(
         '',
         'private',
@@ -279,7 +300,7 @@ def _find_traced(cls: type) -> Iterator[_Finding]:
     who = ' and '.join(m for m, uses in traced.items() if path in uses.read)
     if who:
       text = f'{who} uses self.{path}, which stays what it was when that was'
-      yield _Finding('', path, f'{text} compiled: use {way} instead')
+      yield _Finding('', path, f'{text} compiled: use {way}')
 
 
 def refuse_function(agent: Any) -> None:
@@ -336,7 +357,7 @@ def _is_target(name: str) -> bool:
 def _find_mixtures(cls: type) -> Iterator[_Finding]:
   """Hooks of today, which a functional update calls none of."""
   hooks = sorted(gone.HOOKS | set(filter(_is_target, own_code.defined(cls))))
-  if wrong := _uncalled(cls, hooks):
+  if wrong := _uncalled(cls, hooks, hooks):
     yield _Finding(
       '',
       '_training_step_update',
@@ -368,7 +389,7 @@ def _findings_of_partners(made: Any) -> list[_Finding]:
       if lost := _lost(partner, rest):
         text = f'{_who(cls, path)} uses self.{path}, which is no more'
         way = gone.OF_PARTNERS[lost]
-        found.append(_Finding('', lost, f'{text}: use {way} instead'))
+        found.append(_Finding('', lost, f'{text}: use {way}'))
   return found
 
 

@@ -17,6 +17,12 @@ _GONE = {
   'dopamine.labs': 'copy the files of the lab beside your program, and import '
   'them from there',
   'dopamine.continuous_domains': 'there are agents of discrete actions alone',
+  'dopamine.jax.agents.sac': 'there are agents of discrete actions alone',
+  'dopamine.jax.agents.ppo': 'there are agents that learn from a memory alone',
+  'dopamine.jax.continuous_networks': 'there are agents of discrete actions '
+  'alone',
+  'dopamine.jax.serial_utils': 'flax.serialization has to_bytes and from_bytes',
+  'dopamine.jax.replay_memory': 'take dopamine.replay_memory',
   'dopamine.tf': 'take "tf." out of the name of the module',
 }
 

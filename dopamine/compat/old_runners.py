@@ -12,6 +12,7 @@ import types
 from typing import Any
 
 from dopamine import seams
+from dopamine.compat import proxy
 from dopamine.runs import bundles
 from dopamine.runs import run_state
 
@@ -63,6 +64,14 @@ def _surrounded(own: Callable, around: Callable) -> Callable:
   return hook
 
 
+class _OwnCheckpointer(proxy.Proxy):
+  """One of a user's own kind, which writes at once."""
+
+  __slots__ = ()
+
+  _if_missing = {'collect': contextlib.ExitStack}
+
+
 @contextlib.contextmanager
 def _resuming(runner: Any) -> Iterator[None]:
   """Has the environment and the event file go on too."""
@@ -74,6 +83,8 @@ def _resuming(runner: Any) -> Iterator[None]:
     ours._pickle_path(0)
   ):
     runner._checkpointer = ours  # It removes what replay memories share.
+  elif not hasattr(theirs, 'collect'):
+    runner._checkpointer = _OwnCheckpointer(theirs)
   saver._event_sizes = {}
   if start == 0:
     return

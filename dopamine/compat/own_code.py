@@ -140,7 +140,9 @@ def _uses(code: types.CodeType, owner: str, aliases: dict[str, str]) -> Uses:
   reader = _Reader(aliases | {owner: ''})
   for instruction in dis.get_instructions(code):
     reader.take(instruction.opname, instruction.argval)
-  if not _SETTING.intersection(code.co_names):
+  if _SETTING.intersection(_names_in(code)):
+    reader.found['texts'] |= _texts(code)
+  else:
     reader.found['texts'].clear()
   found = Uses(*map(frozenset, reader.found.values()))
   for constant in code.co_consts:
@@ -152,6 +154,21 @@ def _uses(code: types.CodeType, owner: str, aliases: dict[str, str]) -> Uses:
   return found
 
 
+def _names_in(code: types.CodeType) -> set[str]:
+  """The names that a function uses, and those inside of it."""
+  inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
+  return {*code.co_names}.union(*map(_names_in, inner))
+
+
+def _texts(value: Any) -> set[str]:
+  """The texts among the constants of a function: names to set, maybe."""
+  if isinstance(value, str):
+    return {value}
+  if isinstance(value, types.CodeType):
+    return set().union(*map(_texts, value.co_consts))
+  return set().union(*map(_texts, value)) if isinstance(value, tuple) else set()
+
+
 class _Reader:
   """Follows what is on top of the stack, as far as it is a path of `self`."""
 
@@ -161,7 +178,7 @@ class _Reader:
     self.top: str | None = None  # '' is `self`, None is anything else.
     self.copied: str | None = None  # As `self.x += 1` does.
     self.before = ''  # What was read last of anything else.
-    self.asking = ''
+    self.asking = self.defaulted = ''
     self.super_is = ''  # Named, or called.
 
   def take(self, kind: str, value: Any) -> None:
@@ -184,6 +201,8 @@ class _Reader:
       self.top = self.copied = None
     elif kind == 'LOAD_CONST':
       self._take_text(value)
+    elif kind.startswith('CALL') and self.defaulted:
+      self.defaulted, self.top, self.before = '', None, ''
     elif self.super_is and kind.startswith('CALL'):
       self.super_is = 'called'
       self.top = None
@@ -232,5 +251,9 @@ class _Reader:
     if self.asking and self.top is not None and isinstance(value, str):
       found = {'getattr': 'read', 'setattr': 'stored', 'hasattr': 'asked'}
       self.found[found[self.asking]].add(self._below(value))
+      self.defaulted = self._below(value) if self.asking == 'getattr' else ''
       self.asking = ''
+    elif self.defaulted:  # `getattr(self, name, default)` cannot fail.
+      self.found['asked'].add(self.defaulted)
+      self.defaulted = ''
     self.top, self.before = None, ''

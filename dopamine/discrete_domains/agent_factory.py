@@ -48,7 +48,8 @@ _OTHERS = (
 # What is in every gin file for another Dopamine that `dopamine_4` refuses.
 _DOPAMINE_4 = re.compile(
   r'\bReplayBuffer\b|dopamine\.(tf|jax\.replay_memory)|\bflax\b|_network\b'
-  r'|\bCheckpointer\b|\b(Console)?Collector|use_legacy_logger'
+  r'|\b(Checkpointer|Logger)\b|\b(Console)?Collector|use_legacy_logger'
+  r'|collector_allowlist|keep_every|checkpoint_duration|fine_grained'
 )
 
 

@@ -46,9 +46,6 @@ from dopamine.jax.agents.rainbow import rainbow_agent
 from dopamine.replay_memory import circular_replay_buffer
 from dopamine.settings import errors
 
-# What takes the place of arrays of JAX in an attribute that is saved.
-_ARRAYS = 'jax.Array'
-
 # Attributes that are no trees of the agent's, whatever they hold.
 _NO_TREES = saving._SAVED_OTHERWISE | {'replay_elements'}
 
@@ -80,12 +77,14 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   bundles_trees = True
   has_door = False  # Whether it is a Runner's.
 
+  _functional_updates = 1  # Where one is due.
+
   # What the network is made with beside `num_actions`.
-  _fields: tuple[str, ...] = ()
+  _functional_fields: tuple[str, ...] = ()
 
   # What is none of the original's: subclasses have attributes of these names of
   # their own, set before all else, and the update here leaves them out.
-  _not_mine: tuple[str, ...] = ('_replay_scheme', 'double_dqn')
+  _functional_not_mine: tuple[str, ...] = ('_replay_scheme', 'double_dqn')
 
   # Plain attributes here, that belong to no network.
   online_params: Any = None
@@ -93,21 +92,21 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   cumulative_gamma = _Default(lambda agent: agent.gamma**agent.update_horizon)
   _double_dqn = _Default(lambda agent: agent.double_dqn)
   _rng: Any = None  # A key of JAX; it may be set before all else.
-  _kinds_of_trees: dict[str, Any] | None = None
+  _functional_kinds: dict[str, Any] | None = None
 
   # The update ----------------------------------------------------------------
 
   def _training_step_update(self):
     """One update, on a batch of its own."""
     self._sample_from_replay_buffer()
-    batch = self._batch()
+    batch = _batch(self)
     self.optimizer_state, self.online_params, loss = dqn.train(
-      *self._trained(),
+      *_trained(self),
       *batch,
       self.cumulative_gamma,
       self._loss_type,
     )
-    self._report(loss)
+    _report(self, loss)
 
   def _sample_from_replay_buffer(self):
     """Fills `replay_elements` with a batch."""
@@ -121,88 +120,48 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     """Copies the online network's parameters to the target network."""
     self.target_network_params = self.online_params
 
-  def _trained(self):
-    """The first five arguments of `train`."""
-    return (
-      self.network_def,
-      self.online_params,
-      self.target_network_params,
-      self.optimizer,
-      self.optimizer_state,
-    )
-
-  def _batch(self):
-    """States, actions, next states, rewards and terminals of the batch."""
-    batch = self.replay_elements
-    return (
-      self.preprocess_fn(batch['state']),
-      batch['action'],
-      self.preprocess_fn(batch['next_state']),
-      batch['reward'],
-      batch['terminal'],
-    )
-
-  def _weights(self):
-    """The weights of the losses of the batch: `[B]`."""
-    batch = self.replay_elements
-    if self._replay_scheme == 'uniform':
-      return jnp.ones(len(batch['reward']))
-    weights = 1.0 / np.sqrt(batch['sampling_probabilities'] + 1e-10)
-    return weights / np.max(weights)
-
-  def _prioritize(self, loss):
-    """Gives the transitions of the batch new priorities."""
-    if self._replay_scheme == 'prioritized':
-      priorities = np.sqrt(np.asarray(loss) + 1e-10)
-      self._replay.set_priority(self.replay_elements['indices'], priorities)
-
-  def _report(self, loss):
-    """Checks a loss, `[]`, and logs it where that is due."""
-    self._record_update(learners.Update(loss, loss, None, {}, {}), 1)
-
   def __setattr__(self, name, value):
-    # An old pickle's: Flax makes dicts today, which the optimizer is of.
-    is_frozen = name.endswith('_params') and isinstance(value, FrozenDict)
-    if is_frozen and type(vars(self).get(name)) is dict:
-      value = value.unfreeze()
+    # What an old pickle has: today Flax makes dicts, of which the optimizer is.
+    if name.endswith('_params') and isinstance(value, FrozenDict):
+      if type(vars(self).get(name)) is dict:
+        value = value.unfreeze()
+    if name in learner.OF_ALL:
+      value = trees.of_jax(value)
     super().__setattr__(name, value)
 
   def _write_summaries(self, update):
     super()._write_summaries(update._replace(objective=[update.objective]))
 
-  def _update(self, num_updates, num_steps):
-    del num_steps
-    start = time.perf_counter()
-    for _ in range(num_updates):
-      try:
-        self._training_step_update()
-      except circular_replay_buffer.NothingToSampleError:
-        self._be_patient()
-        break
-    self.seconds_updating += time.perf_counter() - start
+  def _train_step(self):
+    """Counts an agent step, and runs the update and the copy due in it."""
+    if not self.is_warming_up:
+      if self.training_steps % self.update_period == 0:
+        _run_updates(self, self._functional_updates)
+      if self.training_steps % self.target_update_period == 0:
+        self._sync_weights()
+    self.training_steps += 1
 
   # Building ------------------------------------------------------------------
 
   def keep_attributes(self):
     """Is called before any attribute is set: some are a subclass's own."""
     own = vars(self)
-    self._set_before = {k: own[k] for k in self._not_mine if k in own}
+    self._functional_set_before = {
+      k: own[k] for k in self._functional_not_mine if k in own
+    }
 
   def _begin(self):
-    vars(self).update(self._set_before)
-    del self._set_before
+    vars(self).update(self._functional_set_before)
+    del self._functional_set_before
     super()._begin()
     self.state = self.state[0]
     if self._rng is None:
-      self._rng = self._new_key(self.seed)
-
-  def _new_key(self, seed):
-    return jax.random.PRNGKey(seeding.integer(seed, 'key'))
+      self._rng = _new_key(self.seed)
 
   def _build_networks_and_optimizer(self):
     """Makes the parameters, and the optimizer with its state."""
     self._rng, key = jax.random.split(self._rng)
-    self.online_params = self._initial_params(key)
+    self.online_params = self._functional_params(key)
     self.optimizer = self._optimizer_name
     if isinstance(self.optimizer, str):
       self.optimizer = optimizers.create_optimizer(self.optimizer)
@@ -217,20 +176,22 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     self.optimizer_state = self.optimizer.init(self.online_params)
     self.target_network_params = self.online_params
 
-  def _initial_params(self, key):
+  def _functional_params(self, key):
     return self.network_def.init(key, self.preprocess_fn(self.state))
 
   def _build_replay_buffer(self):
     """Makes the replay memory."""
-    return super()._build_replay_buffer()
+    return super()._build_replay_buffer().memory
 
   def _make_replay(self, use_staging):
     return bare.BareMemory(super()._make_replay(use_staging))
 
   def _make_learner(self):
-    self._check_update()
+    self._functional_check()
     vars(self).setdefault('_optimizer_name', self.optimizer)
-    fields = {name: getattr(self, f'_{name}') for name in self._fields}
+    fields = {
+      name: getattr(self, f'_{name}') for name in self._functional_fields
+    }
     if self._preprocesses:
       fields['inputs_preprocessed'] = True
     make = flax_modules.module_of(self.network)
@@ -238,7 +199,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     self._build_networks_and_optimizer()
     return learner.Learner(self)
 
-  def _check_update(self):
+  def _functional_check(self):
     """Refuses settings that an update of here would leave out."""
     cls = type(self)
     defined, inherited = own_code.defined(cls), own_code.uses(cls).inherited
@@ -249,7 +210,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
       '_replay_scheme': (self._replay_scheme, 'uniform'),
       'tf_device': (self.tf_device, None),
     }
-    for name in ('tf_device', *(() if is_own else self._not_mine)):
+    for name in ('tf_device', *(() if is_own else self._functional_not_mine)):
       value, default = settings[name]
       if value != default:
         raise errors.SettingError(
@@ -273,20 +234,18 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     """
     super().end_episode(reward, terminal)
 
-  def _q_of_states(self, network, is_evaluation, params, states, *draws):
+  def _functional_values(self, network, is_evaluation, params, states, *draws):
     def q_values(state, *draw):
       state = self.preprocess_fn(state)
-      return self._q_of_state(network, params, state, is_evaluation, *draw)
+      return self._functional_value(
+        network, params, state, is_evaluation, *draw
+      )
 
     return jax.vmap(q_values)(states, *draws)
 
-  def _q_of_state(self, network, params, state, is_evaluation):
+  def _functional_value(self, network, params, state, is_evaluation):
     del is_evaluation
     return network.apply(params, state).q_values
-
-  def _keys(self, num_states):
-    """A key for each state, of the agent's NumPy generator."""
-    return self._generator.integers(2**32, size=(num_states, 2), dtype='uint32')
 
   @property
   def online_convnet(self):
@@ -302,7 +261,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 
     Those are of the structure and shapes that they were made with.
     """
-    kinds = self._kinds_of_trees
+    kinds = self._functional_kinds
     return {
       name: tree
       for name, tree in trees.trees_of(self).items()
@@ -312,17 +271,17 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 
   def remember_settings(self):
     own = self.saved_trees()
-    self._kinds_of_trees = {name: trees.kind(own[name]) for name in own}
+    self._functional_kinds = {name: trees.kind(own[name]) for name in own}
     super().remember_settings()
 
   def _plain_attributes(self):
     found = super()._plain_attributes()
     found.pop('replay_elements', None)
-    others = trees.trees_of(self)
-    for name in others.keys() - self.saved_trees().keys() - _NO_TREES:
-      plain = jax.tree_util.tree_map(np.asarray, others[name])
-      if safe_pickle.is_plain(plain):  # One that became it.
-        found[name] = {_ARRAYS: plain}
+    others = vars(self).keys() - found.keys() - self.saved_trees().keys()
+    for name in others - _NO_TREES:
+      plain = trees.without_arrays(vars(self)[name])
+      if safe_pickle.is_plain(plain):
+        found[name] = plain
     return found
 
   def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
@@ -369,11 +328,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
         name = trees.attribute(key)
         template = getattr(self, name)
         taken[name] = trees.from_pickle(template, bundle[key], name)
-    taken['attributes'] = {}
-    for name, value in bundle.get('attributes', {}).items():
-      if isinstance(value, dict) and value.keys() == {_ARRAYS}:
-        value = jax.tree_util.tree_map(jnp.asarray, value[_ARRAYS])
-      taken['attributes'][name] = value
+    taken['attributes'] = trees.with_arrays(bundle.get('attributes', {}))
     gammas = {'cumulative_gamma'} & taken['attributes'].keys()
     own = {name: taken['attributes'][name] for name in gammas}
     super()._restore(taken)
@@ -398,7 +353,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   @contextlib.contextmanager
   def set_aside(self, seed):
     with super().set_aside(seed):
-      self._rng = self._new_key(seed)
+      self._rng = _new_key(seed)
       yield
 
   # What it says --------------------------------------------------------------
@@ -424,27 +379,27 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
 class FunctionalRainbowAgent(FunctionalDQNAgent, rainbow_agent.JaxRainbowAgent):
   """C51 and Rainbow, with `_support`, the atoms."""
 
-  _not_mine = ('double_dqn',)
+  _functional_not_mine = ('double_dqn',)
 
-  _fields = ('num_atoms',)
+  _functional_fields = ('num_atoms',)
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
     self.optimizer_state, self.online_params, loss, mean_loss = rainbow.train(
-      *self._trained(),
-      *self._batch(),
-      self._weights(),
+      *_trained(self),
+      *_batch(self),
+      _weights(self),
       self._support,
       self.cumulative_gamma,
     )
-    self._prioritize(loss)
-    self._report(mean_loss)
+    _prioritize(self, loss)
+    _report(self, mean_loss)
 
-  def _initial_params(self, key):
+  def _functional_params(self, key):
     state = self.preprocess_fn(self.state)
     return self.network_def.init(key, state, self._support)
 
-  def _q_of_state(self, network, params, state, is_evaluation):
+  def _functional_value(self, network, params, state, is_evaluation):
     del is_evaluation
     return network.apply(params, state, self._support).q_values
 
@@ -454,22 +409,22 @@ class FunctionalQuantileAgent(
 ):
   """QR-DQN."""
 
-  _not_mine = ('double_dqn',)
+  _functional_not_mine = ('double_dqn',)
 
-  _fields = ('num_atoms',)
+  _functional_fields = ('num_atoms',)
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
     self.optimizer_state, self.online_params, loss, mean_loss = quantile.train(
-      *self._trained(),
-      *self._batch(),
+      *_trained(self),
+      *_batch(self),
       self._kappa,
       self._num_atoms,
       self.cumulative_gamma,
-      self._weights(),
+      _weights(self),
     )
-    self._prioritize(loss)
-    self._report(mean_loss)
+    _prioritize(self, loss)
+    _report(self, mean_loss)
 
 
 class FunctionalImplicitQuantileAgent(
@@ -477,16 +432,16 @@ class FunctionalImplicitQuantileAgent(
 ):
   """IQN, whose network draws its quantile levels from a key."""
 
-  _not_mine = ('_replay_scheme',)
+  _functional_not_mine = ('_replay_scheme',)
 
-  _fields = ('quantile_embedding_dim',)
+  _functional_fields = ('quantile_embedding_dim',)
   _quantile_embedding_dim = _Default(lambda agent: agent.quantile_embedding_dim)
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
     found = implicit_quantile.train(
-      *self._trained(),
-      *self._batch(),
+      *_trained(self),
+      *_batch(self),
       self.num_tau_samples,
       self.num_tau_prime_samples,
       self.num_quantile_samples,
@@ -496,14 +451,14 @@ class FunctionalImplicitQuantileAgent(
       self._rng,
     )
     self._rng, self.optimizer_state, self.online_params, loss = found
-    self._report(loss)
+    _report(self, loss)
 
-  def _initial_params(self, key):
+  def _functional_params(self, key):
     key, levels = jax.random.split(key)
     state = self.preprocess_fn(self.state)
     return self.network_def.init(key, state, self.num_tau_samples, levels)
 
-  def _q_of_state(self, network, params, state, is_evaluation, key):
+  def _functional_value(self, network, params, state, is_evaluation, key):
     del is_evaluation
     n = self.num_quantile_samples
     return jnp.mean(
@@ -511,7 +466,7 @@ class FunctionalImplicitQuantileAgent(
     )
 
   def _acting_draws(self, num_states):
-    return (self._keys(num_states),)
+    return (_keys(self, num_states),)
 
   def _steady_draws(self, num_states):
     return (np.tile(np.array([0, 1], np.uint32), (num_states, 1)),)
@@ -522,16 +477,17 @@ class FunctionalFullRainbowAgent(
 ):
   """Rainbow with all its parts; noise comes from a key."""
 
-  _not_mine = ()
+  _functional_not_mine = ()
 
-  _fields = ('num_atoms', 'noisy', 'dueling', 'distributional')
+  _functional_fields = ('num_atoms', 'noisy', 'dueling', 'distributional')
+  _functional_updates = _Default(lambda a: a._num_updates_per_train_step)
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
     found = full_rainbow.train(
-      *self._trained(),
-      *self._batch(),
-      self._weights(),
+      *_trained(self),
+      *_batch(self),
+      _weights(self),
       self._support,
       self.cumulative_gamma,
       self._double_dqn,
@@ -539,15 +495,10 @@ class FunctionalFullRainbowAgent(
       self._rng,
     )
     self.optimizer_state, self.online_params, loss, mean_loss, self._rng = found
-    self._prioritize(loss)
-    self._report(mean_loss)
+    _prioritize(self, loss)
+    _report(self, mean_loss)
 
-  def _update(self, num_updates, num_steps):
-    # Not the one between, which draws its batches together.
-    num_updates *= self._num_updates_per_train_step
-    FunctionalDQNAgent._update(self, num_updates, num_steps)
-
-  def _initial_params(self, key):
+  def _functional_params(self, key):
     key, noise = jax.random.split(key)
     return self.network_def.init(
       key,
@@ -557,13 +508,81 @@ class FunctionalFullRainbowAgent(
       key=noise,
     )
 
-  def _q_of_state(self, network, params, state, is_evaluation, key):
+  def _functional_value(self, network, params, state, is_evaluation, key):
     return network.apply(
       params, state, self._support, eval_mode=is_evaluation, key=key
     ).q_values
 
   def _acting_draws(self, num_states):
-    return (self._keys(num_states),)
+    return (_keys(self, num_states),)
+
+
+# What the updates share -------------------------------------------------------
+
+
+def _trained(agent):
+  """The first five arguments of `train`."""
+  return (
+    agent.network_def,
+    agent.online_params,
+    agent.target_network_params,
+    agent.optimizer,
+    agent.optimizer_state,
+  )
+
+
+def _batch(agent):
+  """States, actions, next states, rewards and terminals of the batch."""
+  batch = agent.replay_elements
+  return (
+    agent.preprocess_fn(batch['state']),
+    batch['action'],
+    agent.preprocess_fn(batch['next_state']),
+    batch['reward'],
+    batch['terminal'],
+  )
+
+
+def _weights(agent):
+  """The weights of the losses of the batch: `[B]`."""
+  batch = agent.replay_elements
+  if agent._replay_scheme == 'uniform':
+    return jnp.ones(len(batch['reward']))
+  weights = 1.0 / np.sqrt(batch['sampling_probabilities'] + 1e-10)
+  return weights / np.max(weights)
+
+
+def _prioritize(agent, loss):
+  """Gives the transitions of the batch new priorities."""
+  if agent._replay_scheme == 'prioritized':
+    priorities = np.sqrt(np.asarray(loss) + 1e-10)
+    agent._replay.set_priority(agent.replay_elements['indices'], priorities)
+
+
+def _report(agent, loss):
+  """Checks a loss, `[]`, and logs it where that is due."""
+  agent._record_update(learners.Update(loss, loss, None, {}, {}), 1)
+
+
+def _run_updates(agent, num_updates):
+  """Runs updates, if there is something to sample."""
+  start = time.perf_counter()
+  for _ in range(num_updates):
+    try:
+      agent._training_step_update()
+    except circular_replay_buffer.NothingToSampleError:
+      agent._be_patient()
+      break
+  agent.seconds_updating += time.perf_counter() - start
+
+
+def _new_key(seed):
+  return jax.random.PRNGKey(seeding.integer(seed, 'key'))
+
+
+def _keys(agent, num_states):
+  """A key for each state, of the agent's NumPy generator."""
+  return agent._generator.integers(2**32, size=(num_states, 2), dtype='uint32')
 
 
 _BASES = {

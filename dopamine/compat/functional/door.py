@@ -35,7 +35,7 @@ class FunctionalAgent(adapters.ForeignAgent):
       rest = agent.saved_trees()
       for key in bundle:
         rest.pop(trees.attribute(key), None)
-      added = agent.record() | {'trees': rest, 'is_added': True}
+      added = agent.plain_record() | {'trees': rest, 'is_added': True}
       bundle = bundle | {key: added[key] for key in (*_ADDED, 'is_added')}
     return trees.pack(agent, bundle, is_functional and 'trees' in bundle)
 

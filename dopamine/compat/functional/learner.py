@@ -1,6 +1,7 @@
 """What stands for a learner where an agent trains by functions of its own."""
 
 from collections.abc import Mapping
+import contextlib
 import re
 from typing import Any
 
@@ -12,7 +13,7 @@ from dopamine.compat.functional import trees
 from dopamine.settings import errors
 
 # The trees that each agent has.
-_OF_ALL = 'online_params', 'target_network_params', 'optimizer_state'
+OF_ALL = 'online_params', 'target_network_params', 'optimizer_state'
 
 
 class Learner:
@@ -24,7 +25,7 @@ class Learner:
 
   def __init__(self, agent: Any):
     self._agent = agent
-    self._predict = jax.jit(agent._q_of_states, static_argnums=(0, 1))
+    self._predict = jax.jit(agent._functional_values, static_argnums=(0, 1))
 
   @property
   def optimizer(self) -> Any:
@@ -36,7 +37,8 @@ class Learner:
     state = getattr(self._agent, 'optimizer_state', None)
     found = getattr(state, 'hyperparams', {}).get('learning_rate')
     if found is None:
-      found = getattr(self.optimizer, 'learning_rate', None)
+      with contextlib.suppress(TypeError):  # Of a schedule of Optax's.
+        found = getattr(self.optimizer, 'learning_rate', None)
     return None if found is None else float(found)
 
   def predict(self, states, *draws):
@@ -91,7 +93,7 @@ class Learner:
     found = {
       name: trees.like(own[name], [of[i] for i in sorted(of)], name)
       for name, of in saved.items()
-      if of or name in _OF_ALL  # Others that changed are among attributes.
+      if of or name in OF_ALL  # Others that changed are among attributes.
     }
     for name, tree in found.items():
       setattr(self._agent, name, tree)

@@ -20,15 +20,52 @@ from dopamine.settings import errors
 def is_tree(value: Any) -> bool:
   """Whether it is of arrays and numbers, and no file holds it as it is.
 
-  That is what has arrays of JAX, or the named tuples of Optax around nothing.
+  Arrays of JAX are what no file holds, and the named tuples of Optax.
   """
   leaves = jax.tree_util.tree_leaves(value)
-  if not leaves:
-    return not safe_pickle.is_plain(value)
-  return any(isinstance(leaf, jax.Array) for leaf in leaves) and all(
-    isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float))
+  return all(isinstance(leaf, _LEAF) for leaf in leaves) and not (
+    safe_pickle.is_plain(value)
+  )
+
+
+_LEAF = jax.Array, np.ndarray, np.generic, bool, int, float
+
+
+def of_jax(value: Any) -> Any:
+  """A tree with arrays of JAX in place of those of NumPy."""
+  leaves, structure = jax.tree_util.tree_flatten(value)
+  if not any(isinstance(leaf, np.ndarray) for leaf in leaves):
+    return value
+  return structure.unflatten(
+    jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
     for leaf in leaves
   )
+
+
+def without_arrays(value: Any) -> Any:
+  """`value` with something plain in place of its arrays of JAX."""
+
+  def plain(leaf):
+    return {_ARRAY: np.asarray(leaf)} if isinstance(leaf, jax.Array) else leaf
+
+  return jax.tree_util.tree_map(plain, value)
+
+
+def with_arrays(value: Any) -> Any:
+  """What `without_arrays` was given."""
+
+  def stands_for_one(part):
+    return isinstance(part, dict) and part.keys() == {_ARRAY}
+
+  return jax.tree_util.tree_map(
+    lambda leaf: jnp.asarray(leaf[_ARRAY]) if stands_for_one(leaf) else leaf,
+    value,
+    is_leaf=stands_for_one,
+  )
+
+
+# The key of what stands for an array of JAX in an attribute.
+_ARRAY = 'jax.Array'
 
 
 def trees_of(agent: Any) -> dict[str, Any]:

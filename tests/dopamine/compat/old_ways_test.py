@@ -819,10 +819,38 @@ def test_a_functional_agent_has_most_names_for_itself():
 
   class TakesUpdate(Functional):
     def begin_episode(self, observation):
-      self._update = None
+      self._learner = None
 
-  with pytest.raises(errors.InterfaceError, match='self._update is something'):
+  with pytest.raises(errors.InterfaceError, match='self._learner is something'):
     TakesUpdate(num_actions=2, **CARTPOLE | {'network': network})
+
+  class TakesAMethod(Functional):
+    def _due(self, task):
+      return task
+
+  with pytest.raises(errors.InterfaceError, match='self._due is something'):
+    TakesAMethod(num_actions=2, **CARTPOLE | {'network': network})
+
+  class HasHelpers(Functional):
+    """Called by each other, whatever agents of hooks call them."""
+
+    def _training_step_update(self):
+      self._sample_from_replay_buffer()
+      self.loss = self._loss(self.online_params)
+
+    def _loss(self, params):
+      return self._q_values(params) + self._build_target_net() + self._update()
+
+    def _q_values(self, params):
+      return 1.0
+
+    def _build_target_net(self):
+      return 2.0
+
+    def _update(self):
+      return 3.0
+
+  HasHelpers(num_actions=2, **CARTPOLE | {'network': network})
 
 
 @only_jax

@@ -78,10 +78,22 @@ def test_names_in_texts_and_of_parents():
   uses = own_code.methods(Agent)['Agent.verbs']
   assert uses.read == {'read'}
   assert uses.stored == {'stored'}
-  assert uses.asked == {'asked'}
+  assert uses.asked == {'asked', 'read'}  # It has a default.
   assert uses.inherited == {'get', 'copy'}
   assert {'no', 'other'} < uses.texts
   assert own_code.methods(Agent)['Agent.of_a_module'].inherited == {'keys'}
+
+
+def test_names_that_are_set_in_a_loop_or_a_dict():
+  class Agent:
+    def in_a_loop(self):
+      [setattr(self, name, 1) for name in ('_first', '_second')]
+
+    def in_a_dict(self):
+      self.__dict__.update(_third=2)
+
+  uses = own_code.uses(Agent)
+  assert {'_first', '_second', '_third'} <= uses.texts
 
 
 class Decorated:
