@@ -77,6 +77,10 @@ _OURS |= {
   f'{folder}.{n}' for folder in _MODULES for n in _MODULES[folder].split()
 }
 
+_OF_THE_CORE = {
+  name for name in _OURS if not name.startswith('dopamine.compat')
+}
+
 
 def is_ours(module: str | None) -> bool:
   """Whether a module is of this package, and no fork's under its name."""
@@ -89,7 +93,7 @@ def compat(name: str, *partners: Any) -> Any:
   None as well if there are partners, and the classes of all are ours.
   """
   modules = [type(partner).__module__ for partner in partners]
-  if modules and all(module in _OURS for module in modules):
+  if modules and all(module in _OF_THE_CORE for module in modules):
     return None
   try:
     return importlib.import_module(f'dopamine.compat.{name}')

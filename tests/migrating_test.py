@@ -47,6 +47,8 @@ REFUSED = {
   'dopamine.metrics': 'dopamine/compat/gin_paths_test.py',
   'dopamine.labs': 'dopamine/compat/gin_paths_test.py',
   'dopamine.continuous_domains': 'dopamine/compat/gin_paths_test.py',
+  'dopamine.jax.serial_utils': 'dopamine/compat/gin_paths_test.py',
+  'use_staging': 'dopamine/compat/old_ways_test.py',
   'dopamine.tf': 'dopamine/compat/gin_paths_test.py',
   'of 3.2.1': 'dopamine/jax',
 }

@@ -15,6 +15,7 @@ from dopamine import seams
 from dopamine.compat import proxy
 from dopamine.runs import bundles
 from dopamine.runs import run_state
+from dopamine.settings import errors
 
 
 def adapt(cls: type) -> None:
@@ -84,6 +85,13 @@ def _resuming(runner: Any) -> Iterator[None]:
   ):
     runner._checkpointer = ours  # It removes what replay memories share.
   elif not hasattr(theirs, 'collect'):
+    if seams.is_ours(type(runner)._checkpoint_experiment.__module__):
+      raise errors.InterfaceError(
+        f'{type(runner).__name__}._checkpointer is a {type(theirs).__name__}, '
+        'whose save_checkpoint nothing calls: call it in an own '
+        '_checkpoint_experiment(iteration), see the row of save_checkpoint in '
+        'docs/migrating.md'
+      )
     runner._checkpointer = _OwnCheckpointer(theirs)
   saver._event_sizes = {}
   if start == 0:

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 import types
 
@@ -173,6 +174,15 @@ def test_a_statistics_instance():
     ('dopamine.labs.atari_100k.spr_agent', 'dopamine.labs'),
     ('dopamine.labs', 'dopamine.labs'),
     ('dopamine.continuous_domains.train', 'dopamine.continuous_domains'),
+    *(
+      [
+        ('dopamine.jax.serial_utils', 'dopamine.jax.serial_utils'),
+        ('dopamine.jax.agents.sac.sac_agent', 'dopamine.jax.agents.sac'),
+        ('dopamine.jax.replay_memory.elements', 'dopamine.jax.replay_memory'),
+      ]
+      if os.environ.get('KERAS_BACKEND') == 'jax'
+      else []
+    ),
     ('dopamine.tf.agents.dqn.dqn_agent', 'dopamine.tf'),
   ],
 )

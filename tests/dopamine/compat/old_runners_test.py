@@ -328,3 +328,133 @@ def test_a_last_checkpoint_that_fails_is_an_error(tmp_path, monkeypatch):
   monkeypatch.setattr(checkpointer.Checkpointer, 'write', fail)
   with pytest.raises(OSError, match='iteration 0 could not be saved'):
     runner.run_experiment()
+
+
+class OldHooks:
+  """The hooks that something is put round, in no Runner."""
+
+  run_experiment = vars(OldLoop)['run_experiment'].__wrapped__
+  _checkpoint_experiment = vars(OldRunner)['_checkpoint_experiment'].__wrapped__
+  _initialize_checkpointer_and_maybe_resume = vars(OldRunner)[
+    '_initialize_checkpointer_and_maybe_resume'
+  ].__wrapped__
+
+
+class Mixed(OldHooks, run_experiment.Runner):
+  dies_at, steps = None, 0
+
+  def _run_one_step(self, action):
+    self.steps += 1
+    if self.steps == self.dies_at:
+      raise Killed
+    return super()._run_one_step(action)
+
+
+class Borrowing(run_experiment.Runner):
+  """Of another Runner, round which something was put already."""
+
+  dies_at, steps = None, 0
+
+  def _run_one_step(self, action):
+    self.steps += 1
+    if self.steps == self.dies_at:
+      raise Killed
+    return super()._run_one_step(action)
+
+  run_experiment = OldLoop.run_experiment
+  _checkpoint_experiment = OldRunner._checkpoint_experiment
+
+
+@pytest.mark.parametrize('cls', [Mixed, Borrowing])
+def test_hooks_of_others_go_on_bit_by_bit_too(tmp_path, cls):
+  whole = start(tmp_path / 'whole', cls, create_plain)
+  whole.run_experiment()
+  dying = start(tmp_path / 'killed', cls, create_plain)
+  dying.dies_at = whole.steps - 8
+  with pytest.raises(Killed):
+    dying.run_experiment()
+  again = start(tmp_path / 'killed', cls, create_plain)
+  again.run_experiment()
+  assert_is_over(again, tmp_path / 'killed', 2)
+  for runner in (again, whole):
+    for statistics in inside.logs(runner).values():
+      statistics.pop('train_average_steps_per_second', None)
+  assert inside.logs(again) == inside.logs(whole)
+
+
+def test_a_hook_in_a_decorator_of_no_name_is_left_as_it_is():
+  def announced(hook):
+    return lambda self: (logging.info('Now'), hook(self))
+
+  class Around(run_experiment.Runner):
+    @announced
+    def run_experiment(self):
+      super().run_experiment()
+
+  assert not hasattr(vars(Around)['run_experiment'], '__wrapped__')
+
+
+def test_it_makes_no_checkpointer_and_only_evaluates(tmp_path):
+  class Evaluating(run_experiment.Runner):
+    def _initialize_checkpointer_and_maybe_resume(self, checkpoint_file_prefix):
+      self._start_iteration = 0
+
+    def run_experiment(self):
+      statistics = iteration_statistics.IterationStatistics()
+      self.found = self._run_eval_phase(statistics)
+
+  runner = start(tmp_path, Evaluating, create_plain)
+  runner.run_experiment()
+  assert runner.found[0] > 0
+
+
+class Keeper:
+  """A checkpointer of nobody's."""
+
+  def __init__(self):
+    self.saved = {}
+
+  def save_checkpoint(self, iteration_number, data):
+    self.saved[iteration_number] = data
+
+  def load_checkpoint(self, iteration_number):
+    return self.saved.get(iteration_number)
+
+
+def test_a_checkpointer_and_a_writer_of_its_own(tmp_path):
+  class Own(run_experiment.Runner):
+    def __init__(self, *args, **kwargs):
+      super().__init__(*args, **kwargs)
+      self._summary_writer = tf.summary.create_file_writer(
+        str(tmp_path / 'figures')
+      )
+
+    def _initialize_checkpointer_and_maybe_resume(self, checkpoint_file_prefix):
+      self._checkpointer = Keeper()
+      self._start_iteration = 0
+
+    def _save_tensorboard_summaries(self, iteration, *figures):
+      with self._summary_writer.as_default():
+        tf.summary.scalar('Figures', float(figures[1]), step=iteration)
+      self._summary_writer.flush()
+
+  with pytest.raises(TypeError, match='a Keeper, whose save_checkpoint'):
+    start(tmp_path / 'refused', Own, create_plain)
+
+  class Saving(Own):
+    def _checkpoint_experiment(self, iteration):
+      self._checkpointer.save_checkpoint(iteration, {'iteration': iteration})
+
+  runner = start(tmp_path / 'run', Saving, create_plain, num_iterations=2)
+  keeper = runner._checkpointer
+  runner.run_experiment()
+  assert sorted(keeper.saved) == [0, 1]
+  assert list((tmp_path / 'figures').iterdir())
+
+
+def test_a_second_call_begins_where_the_first_ended(tmp_path):
+  runner = start(tmp_path, OldLoop, create_plain, num_iterations=1)
+  runner.run_experiment()
+  steps = runner.steps
+  runner.run_experiment()
+  assert runner.steps == steps

@@ -531,7 +531,7 @@ USED = [
   (owner, name)
   for owner, table in gone.BY_CLASS.items()
   for name in table.used | table.overridden
-  if not hasattr(OURS[owner], name)
+  if not hasattr(OURS[owner], name) and name not in table.served
 ]
 
 
