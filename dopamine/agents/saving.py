@@ -88,12 +88,17 @@ class SavedAgent(interfaces.Agent):
     self._replay.checkpoint(checkpoint_dir, iteration_number)
     return self.plain_record()
 
+  def _has_to_be_finite(self, name: str) -> bool:
+    """Whether an array of the learner's state is never infinite."""
+    del name
+    return True
+
   def save_weights(self, checkpoint_dir: str, iteration_number: int) -> None:
     """Writes the file of weights and optimizer; see `bundle_and_checkpoint`."""
     self._settle()
     state = self._learner.state()
     for name, values in state.items():
-      if not np.isfinite(values).all():
+      if self._has_to_be_finite(name) and not np.isfinite(values).all():
         raise errors.NotFiniteError(
           f'{name} has weights that are not finite at agent step '
           f'{self.training_steps}; checkpoints of earlier iterations are as '
@@ -294,6 +299,14 @@ class SavedAgent(interfaces.Agent):
       bundle: what `bundle_and_checkpoint` returned.
     """
     self._restore({'attributes': bundle.get('attributes', {})})
+
+  def take_record(
+    self, checkpoint_dir: str, iteration_number: int, record: dict[str, Any]
+  ) -> None:
+    """Goes on from `save_weights` and what `plain_record` returned."""
+    path = weights_path(checkpoint_dir, iteration_number)
+    self._read_weights(path, self._learner.set_state)
+    self._restore(record)
 
   def _restore(self, bundle: dict[str, Any]) -> None:
     """Restores attributes from the bundle's entries of the same name."""

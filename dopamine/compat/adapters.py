@@ -8,6 +8,7 @@ import numpy as np
 
 from dopamine import interfaces
 from dopamine.compat import old_gym
+from dopamine.compat import own_code
 from dopamine.compat import proxy
 from dopamine.replay_memory import batches
 from dopamine.replay_memory import ring
@@ -85,15 +86,17 @@ def agent(partner: Any) -> Any:
       f'{type(partner).__name__} has no {", ".join(lacks)}, which a '
       'Runner calls: docs/extending.md says what an agent needs'
     )
-  is_ours = issubclass(type(partner), interfaces.Agent)
-  if is_ours and _end_episode_arguments(partner).keys() == _TOLD:
-    return partner
   if any(
     map(bundles_trees, (partner, *getattr(partner, '__dict__', {}).values()))
   ):
     from dopamine.compat.functional import door
 
     return door.FunctionalAgent(partner)
+  is_ours = issubclass(type(partner), interfaces.Agent)
+  if is_ours and _bundles_alone(type(partner)):
+    return SelfBundling(partner)
+  if is_ours and _end_episode_arguments(partner).keys() == _TOLD:
+    return partner
   return ForeignAgent(partner)
 
 
@@ -191,6 +194,45 @@ class ForeignAgent(proxy.Proxy):
     method = getattr(self._partner_of_proxy, name, None)
     value = method() if callable(method) else default
     return value if isinstance(value, kind) else default
+
+
+def _bundles_alone(cls: type) -> bool:
+  """Whether a subclass makes the bundle without `super()`, as in 3.2.1."""
+  hook = 'bundle_and_checkpoint'
+  return (
+    hasattr(cls, 'save_weights')
+    and hook in own_code.defined(cls)
+    and hook not in own_code.uses(cls).inherited
+  )
+
+
+class SelfBundling(ForeignAgent):
+  """One of ours whose bundle is all its own, but weights and generators."""
+
+  __slots__ = ()
+
+  # What is added, where none of it is there.
+  _added: tuple[str, ...] = ('generators', 'attributes')
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+    agent = self._partner_of_proxy
+    bundle = agent.bundle_and_checkpoint(checkpoint_dir, iteration_number)
+    if not isinstance(bundle, dict) or bundle.keys() & {*self._added}:
+      return bundle
+    agent.save_weights(checkpoint_dir, iteration_number)
+    added = {**agent.plain_record(), 'trees': self._rest(bundle)}
+    return bundle | {k: added[k] for k in self._added} | {'is_added': True}
+
+  def _rest(self, bundle: dict[str, Any]) -> Any:
+    """What else is not in the bundle."""
+
+  def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):
+    agent, bundle = self._partner_of_proxy, bundle_dictionary
+    if isinstance(bundle, dict) and bundle.get('is_added'):
+      bundle = {k: v for k, v in bundle.items() if k != 'is_added'}
+      added = {key: bundle.pop(key) for key in self._added}
+      agent.take_record(checkpoint_dir, iteration_number, added)
+    return agent.unbundle(checkpoint_dir, iteration_number, bundle)
 
 
 def _end_episode_arguments(agent: Any) -> dict[str, str]:

@@ -51,6 +51,9 @@ HOOKS = frozenset(
   """.split()
 )
 
+# Of the attributes, what agents of hooks have too, if they are of JAX.
+OF_ALL_JAX = frozenset(('online_params', 'target_network_params'))
+
 # Those that agents of Dopamine 3.3 to 4.0 had as well, and are called as then.
 HOOKS_OF_4 = frozenset(
   """
@@ -100,7 +103,10 @@ _AGENT = Gone(
     '_train_op': '_loss(batch) to say it, self._update(1, 1) to run one',
     '_sync_qt_ops': '_sync_weights()',
     '_merged_summaries': '_loss(batch), which may return figures to log',
-    '_saver': 'bundle_and_checkpoint and unbundle',
+    '_saver': (
+      'super().bundle_and_checkpoint(...) and super().unbundle(...), which '
+      'have the weights'
+    ),
     'optimizer.minimize': _LOSS,
     'optimizer.compute_gradients': _LOSS,
     'optimizer.target': 'self.online_params',

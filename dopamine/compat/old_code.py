@@ -200,7 +200,11 @@ def _find_used(cls: type, names: dict[str, str]) -> Iterator[_Finding]:
     return
   for path, way in names.items():
     root = path.partition('.')[0]
-    if path in uses.read | uses.inherited and not {path, root} & given:
+    is_lost = path in uses.read | uses.inherited and not {path, root} & given
+    if path in uses.inherited - {path for path in names if _has(cls, path)}:
+      owners = [c for c in own_code.classes(cls) if path in vars(c)]
+      is_lost |= len(owners) < 2  # Of `super()` in the only one.
+    if is_lost and not (path in gone.OF_ALL_JAX and _has(cls, path)):
       text = f'{_who(cls, path)} uses self.{path}, which is no more'
       own = path if path == root else ''
       yield _Finding(own, path, f'{text}: use {way}')

@@ -44,9 +44,9 @@ def find(name: str) -> importlib.machinery.ModuleSpec | None:
     return importlib.util.spec_from_file_location(name, path)
   for start, instead in _GONE.items():
     if name.startswith(start):
+      # Without a name: `from dopamine import labs` would not tell it else.
       raise GoneError(
         f'{name} is not here: {instead}; see the row of {start.strip(".")} in '
-        'docs/migrating.md',
-        name=name,
+        'docs/migrating.md'
       )
   return None

@@ -80,9 +80,14 @@ def _resuming(runner: Any) -> Iterator[None]:
   saver, start = runner._saver, runner._start_iteration
   ours = saver.checkpoints.complete
   theirs = vars(runner).setdefault('_checkpointer', ours)
-  if type(theirs) is type(ours) and theirs._pickle_path(0) == (
-    ours._pickle_path(0)
-  ):
+  paths = [
+    (c._pickle_path(0), c._sentinel_path(0), c._frequency)
+    for c in (
+      ours,
+      *[theirs] * (type(theirs) is type(ours)),
+    )
+  ]
+  if len(paths) > 1 and paths[0] == paths[1]:
     runner._checkpointer = ours  # It removes what replay memories share.
   elif not hasattr(theirs, 'collect'):
     if seams.is_ours(type(runner)._checkpoint_experiment.__module__):

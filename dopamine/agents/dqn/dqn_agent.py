@@ -421,12 +421,12 @@ class DQNAgent(replay_agent.ReplayAgent):
     )
 
   def _make_replay(self, use_staging):
-    """What `_build_replay_buffer` makes, with batches by name."""
-    build, takes_staging = (
-      self._build_replay_buffer,
-      self._signatures.takes_staging,
-    )
-    replay = build(use_staging) if takes_staging else build()
+    """What `_build_replay_buffer` makes."""
+    arguments = [use_staging] if self._signatures.takes_staging else []
+    return self._with_batches(self._build_replay_buffer(*arguments))
+
+  def _with_batches(self, replay):
+    """A replay memory that has batches by name."""
     if isinstance(replay, circular_replay_buffer.OutOfGraphReplayBuffer):
       replay = circular_replay_buffer.WrappedReplayBuffer(
         self.observation_shape, self.stack_size, wrapped_memory=replay

@@ -12,6 +12,7 @@ import functools
 import inspect
 import os
 import time
+import types
 from typing import Any
 
 from flax.core import FrozenDict
@@ -35,6 +36,7 @@ from dopamine.compat.functional import learner
 from dopamine.compat.functional import quantile
 from dopamine.compat.functional import rainbow
 from dopamine.compat.functional import trees
+from dopamine.compat.functional import updates
 from dopamine.files import atomic
 from dopamine.files import pending
 from dopamine.files import safe_pickle
@@ -86,6 +88,8 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   # their own, set before all else, and the update here leaves them out.
   _functional_not_mine: tuple[str, ...] = ('_replay_scheme', 'double_dqn')
 
+  _default_loss_type = 'mse'  # As from 3.3 on.
+
   # Plain attributes here, that belong to no network.
   online_params: Any = None
   target_network_params: Any = None
@@ -100,7 +104,7 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
     """One update, on a batch of its own."""
     self._sample_from_replay_buffer()
     batch = _batch(self)
-    self.optimizer_state, self.online_params, loss = dqn.train(
+    self.optimizer_state, self.online_params, loss = _train('dqn', dqn)(
       *_trained(self),
       *batch,
       self.cumulative_gamma,
@@ -127,6 +131,8 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
         value = value.unfreeze()
     if name in learner.OF_ALL:
       value = trees.of_jax(value)
+    elif name == '_replay' and type(value) is not bare.BareMemory:
+      value = bare.BareMemory(self._with_batches(value))
     super().__setattr__(name, value)
 
   def _write_summaries(self, update):
@@ -182,9 +188,6 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
   def _build_replay_buffer(self):
     """Makes the replay memory."""
     return super()._build_replay_buffer().memory
-
-  def _make_replay(self, use_staging):
-    return bare.BareMemory(super()._make_replay(use_staging))
 
   def _make_learner(self):
     self._functional_check()
@@ -294,6 +297,9 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
       'trees': self.saved_trees(),  # Another agent's file may be in its place.
     }
 
+  def _has_to_be_finite(self, name):
+    return name.rpartition('/')[0].endswith('_params')
+
   def save_weights(self, checkpoint_dir, iteration_number):
     # Those of an agent in another one are in the bundle alone.
     if self.has_door or pending.checkpoint_in(checkpoint_dir) is None:
@@ -314,8 +320,8 @@ class FunctionalDQNAgent(dqn_agent.JaxDQNAgent):
         )
     return super()._find_weights(checkpoint_dir, iteration_number, bundle)
 
-  def take_record(self, record):
-    """Goes on from what `record` returned."""
+  def take_record(self, checkpoint_dir, iteration_number, record):
+    del checkpoint_dir, iteration_number  # The trees are in the record.
     self._restore(record)
 
   def _restore(self, bundle):
@@ -385,7 +391,9 @@ class FunctionalRainbowAgent(FunctionalDQNAgent, rainbow_agent.JaxRainbowAgent):
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
-    self.optimizer_state, self.online_params, loss, mean_loss = rainbow.train(
+    self.optimizer_state, self.online_params, loss, mean_loss = _train(
+      'rainbow', rainbow
+    )(
       *_trained(self),
       *_batch(self),
       _weights(self),
@@ -415,7 +423,9 @@ class FunctionalQuantileAgent(
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
-    self.optimizer_state, self.online_params, loss, mean_loss = quantile.train(
+    self.optimizer_state, self.online_params, loss, mean_loss = _train(
+      'quantile', quantile
+    )(
       *_trained(self),
       *_batch(self),
       self._kappa,
@@ -439,7 +449,7 @@ class FunctionalImplicitQuantileAgent(
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
-    found = implicit_quantile.train(
+    found = _train('implicit_quantile', implicit_quantile)(
       *_trained(self),
       *_batch(self),
       self.num_tau_samples,
@@ -484,7 +494,7 @@ class FunctionalFullRainbowAgent(
 
   def _training_step_update(self):
     self._sample_from_replay_buffer()
-    found = full_rainbow.train(
+    found = _train('full_rainbow', full_rainbow)(
       *_trained(self),
       *_batch(self),
       _weights(self),
@@ -518,6 +528,10 @@ class FunctionalFullRainbowAgent(
 
 
 # What the updates share -------------------------------------------------------
+
+
+def _train(algorithm, module):
+  return updates.of_module(algorithm, module.train)
 
 
 def _trained(agent):
@@ -606,9 +620,14 @@ for _ours, _base in _BASES.items():
 def join(cls: Any) -> None:
   """Has a subclass inherit from a class of here in place of that of ours."""
   base = next(_BASES[parent] for parent in cls.__mro__ if parent in _BASES)
+  bases = [
+    _joined(parent, base) if issubclass(cls, base) else parent
+    for parent in cls.__bases__
+  ]
   if issubclass(cls, base):
+    if bases != [*cls.__bases__]:
+      cls.__bases__ = tuple(bases)
     return
-  bases = list(cls.__bases__)
   ours = [i for i, parent in enumerate(bases) if issubclass(base, parent)]
   if ours:
     bases[ours[0]] = base
@@ -617,3 +636,11 @@ def join(cls: Any) -> None:
   cls.__bases__ = tuple(
     p for p in bases if p is base or not issubclass(base, p)
   )
+
+
+def _joined(parent: Any, base: Any) -> Any:
+  """A parent that is of hooks as one that comes before `base`."""
+  is_of_hooks = issubclass(parent, dqn_agent.JaxDQNAgent)
+  if not is_of_hooks or issubclass(parent, FunctionalDQNAgent):
+    return parent
+  return types.new_class(parent.__name__, (parent, base))

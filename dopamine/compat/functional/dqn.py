@@ -33,7 +33,7 @@ def train(
     `(optimizer_state, online_params, loss)`, the loss a mean: of the Huber loss
     if `loss_type` is 'huber', else of the squared TD error without the 1/2.
   """
-  targets = target_q(
+  targets = updates.of_module('dqn', target_q)(
     functools.partial(network_def.apply, target_params),
     next_states,
     rewards,

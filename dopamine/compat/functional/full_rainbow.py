@@ -101,7 +101,7 @@ def train(
   def model(params):
     return functools.partial(network_def.apply, params, support=support)
 
-  targets = target_output(
+  targets = updates.of_module('full_rainbow', target_output)(
     model(online_params),
     model(target_params),
     next_states,

@@ -83,7 +83,9 @@ def train(
     `(rng, optimizer_state, online_params, loss)`, the loss a mean.
   """
   rng, *keys = jax.random.split(rng, 1 + len(states))
-  keys, targets = target_quantile_values(
+  keys, targets = updates.of_module(
+    'implicit_quantile', target_quantile_values
+  )(
     network_def,
     online_params,
     target_params,

@@ -33,7 +33,7 @@ def train(
   Returns:
     `(optimizer_state, online_params, loss, mean_loss)`, the loss `[B]`.
   """
-  targets = target_distribution(
+  targets = updates.of_module('quantile', target_distribution)(
     functools.partial(network_def.apply, target_params),
     next_states,
     rewards,

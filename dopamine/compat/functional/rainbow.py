@@ -32,7 +32,7 @@ def train(
     `(optimizer_state, online_params, loss, mean_loss)`, the loss `[B]` without
     the weights, the cross-entropy of the target and p(s, a).
   """
-  targets = target_distribution(
+  targets = updates.of_module('rainbow', target_distribution)(
     lambda state: network_def.apply(target_params, state, support),
     next_states,
     rewards,

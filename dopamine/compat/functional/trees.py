@@ -46,7 +46,7 @@ def without_arrays(value: Any) -> Any:
   """`value` with something plain in place of its arrays of JAX."""
 
   def plain(leaf):
-    return {_ARRAY: np.asarray(leaf)} if isinstance(leaf, jax.Array) else leaf
+    return {_ARRAY: _array(leaf)} if isinstance(leaf, jax.Array) else leaf
 
   return jax.tree_util.tree_map(plain, value)
 
@@ -76,7 +76,13 @@ def trees_of(agent: Any) -> dict[str, Any]:
 def arrays(tree: Any) -> list[np.ndarray]:
   """Copies of the leaves, in their order."""
   leaves = jax.tree_util.tree_leaves(tree)
-  return [np.array(_data(leaf)) for leaf in leaves]
+  return [_array(_data(leaf)) for leaf in leaves]
+
+
+def _array(leaf):
+  array = np.array(leaf)
+  # What NumPy has no name of its own for, as bfloat16, fits into float32.
+  return array.astype(np.float32) if array.dtype.kind == 'V' else array
 
 
 def _data(leaf):

@@ -1,6 +1,7 @@
 """What the functions of all algorithms share."""
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,17 @@ flax.optim is of Dopamine 3.2.1, and Flax has none of these any more. Write
 
 for optimizer.target and optimizer.apply_gradient; see "flax.optim" in
 docs/migrating.md"""
+
+
+def of_module(algorithm, function):
+  """What a program has put in the place of a function, or the function.
+
+  Args:
+    algorithm: 'dqn', ..., whose module of `dopamine.jax.agents` it is in.
+    function: of here.
+  """
+  module = f'dopamine.jax.agents.{algorithm}.{algorithm}_agent'
+  return vars(sys.modules[module]).get(function.__name__, function)
 
 
 def minimize(loss_fn, optimizer, optimizer_state, params):

@@ -34,7 +34,8 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
   Args:
     num_actions: A, the number of actions.
     loss_type: 'huber', or 'mse' for the squared TD error without the 1/2; only
-      DQN and full Rainbow without a distribution have such a loss.
+      DQN and full Rainbow without a distribution have such a loss. None is
+      'huber', as in Dopamine 3.2.1.
     preprocess_fn: applied to the states before the network, which is then
       made with `inputs_preprocessed=True`.
     tf_device: see `DQNAgent`; None is JAX's own choice.
@@ -45,6 +46,7 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
 
   _summary_prefix = ''
   _default_optimizer = 'adam'
+  _default_loss_type = 'huber'
 
   def __init_subclass__(cls, **kwargs):
     super().__init_subclass__(**kwargs)
@@ -56,11 +58,13 @@ class JaxDQNAgent(dqn_agent.DQNAgent):
     self,
     num_actions=None,
     *,
-    loss_type='huber',
+    loss_type=None,
     preprocess_fn=None,
     tf_device=None,
     **kwargs,
   ):
+    if loss_type is None:
+      loss_type = self._default_loss_type
     if loss_type not in ('huber', 'mse'):
       raise errors.SettingError(
         f"loss_type={loss_type!r} must be 'huber' or 'mse'"
