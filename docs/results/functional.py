@@ -21,6 +21,7 @@ STYLES = {
   'functional': (
     'import functional_dqn',
     'create_agent.agent_name = @FunctionalDQNAgent',
+    'JaxDQNAgent.loss_type = "huber"',  # As agents of hooks have it.
   ),
 }
 

@@ -177,11 +177,9 @@ def _templates(agent):
 def _packed(value, own, name, has_file):
   if safe_pickle.is_plain(value):
     return value
-  if isinstance(value, jax.Array):
-    return {_LIKE: None, _LEAVES: arrays(value)}
   if is_tree(value):
     like_it = kind(value)
-    for n in (name, *own):
+    for n in (name,) if isinstance(value, jax.Array) else (name, *own):
       if n in own and kind(own[n]) == like_it:
         is_kept = has_file and '.' not in n and value is own[n]
         return {_LIKE: n, _LEAVES: None if is_kept else arrays(value)}

@@ -260,6 +260,100 @@ def test_parents_may_be_called_by_their_names():
   assert leaves(fresh)[0].tobytes() != leaves(agent.online_params)[0].tobytes()
 
 
+@pytest.mark.parametrize('kind', ['numpy', 'bfloat16', 'infinite', 'beside'])
+def test_trees_of_every_kind_come_back(tmp_path, kind):
+  class Agent(functional_code.ResettingAgent):
+    def __init__(self, num_actions, **kwargs):
+      super().__init__(num_actions, **kwargs)
+      numpy = jax.tree_util.tree_map(np.asarray, self.online_params)
+      if kind == 'numpy':  # As of a pickle.
+        self.online_params = self.target_network_params = numpy
+        self.optimizer_state = jax.device_get(self.optimizer_state)
+      elif kind == 'bfloat16':
+        self.small = jnp.arange(4, dtype=jnp.bfloat16) / 3
+      elif kind == 'infinite':
+        self.low = jnp.full(3, jnp.inf)
+      else:
+        self.best = {'tag': 'best', 'params': self.online_params, 'return': 0.5}
+
+  agent = make(Agent)
+  agent.remember_settings()
+  play(agent)
+  if kind == 'bfloat16':
+    agent.small = agent.small + 1
+  elif kind == 'beside':
+    agent.best = {**agent.best, 'params': agent.online_params, 'return': 2}
+  bundle = adapters.agent(agent).bundle_and_checkpoint(str(tmp_path), 0)
+  assert safe_pickle.is_plain(bundle)
+  other = make(Agent, seed=5)
+  assert adapters.agent(other).unbundle(str(tmp_path), 0, bundle)
+  for name in vars(agent).keys() & {
+    *('online_params', 'target_network_params', 'optimizer_state', 'small'),
+    'low',
+  }:
+    assert_same(getattr(other, name), getattr(agent, name))
+  if kind == 'beside':
+    assert_same(other.best['params'], agent.best['params'])
+    assert other.best['tag'] == 'best' and other.best['return'] == 2
+    assert type(other.best['return']) is int
+
+
+def test_a_schedule_of_the_learning_rate():
+  agent = make(functional_code.ResettingAgent)
+  agent.optimizer = dqn_agent.create_optimizer(
+    'adam', learning_rate=optax.linear_schedule(1e-2, 1e-3, 20)
+  )
+  agent.optimizer_state = agent.optimizer.init(agent.online_params)
+  figures = play(agent).live_figures()
+  assert figures['Learning/Loss'] > 0
+  assert 'Learning/LearningRate' not in figures
+
+
+def test_functions_that_a_program_replaces_are_called(monkeypatch):
+  seen = []
+
+  def target_q(target_network, next_states, rewards, terminals, gamma):
+    seen.append(next_states.shape)
+    return jnp.zeros(len(rewards))
+
+  monkeypatch.setattr(dqn_agent, 'target_q', target_q, raising=False)
+  play(make(functional_code.ResettingAgent, update_horizon=7))
+  assert seen == [(8, 4, 1)]  # While it is compiled.
+
+
+def test_a_memory_that_is_made_anew():
+  agent = play(make(functional_code.ResettingAgent))
+  agent._replay = agent._build_replay_buffer()
+  assert agent._replay.add_count == 0
+  play(agent)
+  assert agent._replay.add_count > 50
+
+
+def test_the_loss_is_that_of_its_time():
+  agent = make(functional_code.ResettingAgent)
+  assert agent._loss_type == 'mse'
+  assert make(functional_code.HookAgent)._loss_type == 'huber'
+  assert make(functional_code.ResettingAgent, loss_type='huber')._loss_type == (
+    'huber'
+  )
+
+
+def test_overrides_of_two_parents_come_before_ours():
+  class Syncs(dqn_agent.JaxDQNAgent):
+    syncs = 0
+
+    def _sync_weights(self):
+      self.syncs += 1
+
+  class Agent(functional_code.ResettingAgent, Syncs):
+    pass
+
+  agent = play(make(Agent, target_update_period=5))
+  assert agent.syncs > 3 and isinstance(agent, Syncs)
+  names = [cls.__name__ for cls in Agent.__mro__]
+  assert names.index('FunctionalDQNAgent') > names.index('Syncs')
+
+
 def test_a_tree_that_nothing_could_make_again_is_refused(tmp_path):
   class Agent(functional_code.ResettingAgent):
     def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):

@@ -458,3 +458,37 @@ def test_a_second_call_begins_where_the_first_ended(tmp_path):
   steps = runner.steps
   runner.run_experiment()
   assert runner.steps == steps
+
+
+class OldBundle(AGENT):
+  """Saves as 3.2.1's agents did, with nothing of `super()`."""
+
+  def bundle_and_checkpoint(self, checkpoint_dir, iteration_number):
+    self._replay.save(checkpoint_dir, iteration_number)
+    return {'state': self.state, 'training_steps': self.training_steps}
+
+  def unbundle(self, checkpoint_dir, iteration_number, bundle_dictionary):
+    self._replay.load(checkpoint_dir, iteration_number)
+    for key in self.__dict__:
+      if key in bundle_dictionary:
+        self.__dict__[key] = bundle_dictionary[key]
+    return True
+
+
+def test_an_agent_that_bundles_all_by_itself_keeps_its_weights(tmp_path):
+  def create_old(sess, environment, summary_writer=None):
+    return OldBundle(
+      **dict(num_actions=2, seed=3, network=small.Perceptron),
+      **research_code.CARTPOLE,
+    )
+
+  whole = start(tmp_path / 'whole', OldLoop, create_old)
+  whole.run_experiment()
+  dying = start(tmp_path / 'killed', OldLoop, create_old)
+  dying.dies_at = whole.steps - 8
+  with pytest.raises(Killed):
+    dying.run_experiment()
+  again = start(tmp_path / 'killed', OldLoop, create_old)
+  assert inside.start_iteration(again) == 2
+  again.run_experiment()
+  runs.assert_equal(runs.figures(again), runs.figures(whole))
