@@ -139,6 +139,8 @@ def _find(cls: type) -> Iterator[_Finding]:
         f'{_who(cls, name, "stored")} sets self.{name}, which cannot be set'
       )
       yield _Finding('', name, f'{text}: set {way}')
+  if 'Runner' in _ours(cls):
+    yield from _find_signatures(cls)
   if is_agent or 'Runner' in _ours(cls):
     yield from _find_taken(cls)
   if is_agent and not is_functional(cls):
@@ -241,6 +243,31 @@ def _who(cls: type, path: str, *verbs: str) -> str:
     for method, uses in own_code.methods(cls).items()
     if any(path in getattr(uses, v) for v in verbs or ('read', 'inherited'))
   )
+
+
+# Runners ----------------------------------------------------------------------
+
+
+def _find_signatures(cls: type) -> Iterator[_Finding]:
+  """Hooks that cannot be called with what ours are called with."""
+  # What calls its own hooks may do so as it likes.
+  for name in sorted(own_code.defined(cls) - own_code.uses(cls).read):
+    ours = next((vars(p)[name] for p in _ours_of(cls) if name in vars(p)), None)
+    mine = inspect.getattr_static(cls, name)
+    if not inspect.isfunction(ours) or not inspect.isfunction(mine):
+      continue
+    taken = inspect.signature(ours).parameters.values()
+    names = [p.name for p in taken if p.kind is p.POSITIONAL_OR_KEYWORD]
+    try:
+      inspect.signature(mine).bind(*names)
+    except TypeError:
+      if not name.startswith('__'):
+        yield _Finding(
+          '',
+          'fewer arguments',
+          f'{cls.__name__}.{name}{inspect.signature(mine)} is called with '
+          f'({", ".join(names)}): take those',
+        )
 
 
 # Agents -----------------------------------------------------------------------

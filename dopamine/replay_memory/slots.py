@@ -6,6 +6,7 @@ Agents draw batches, for which nothing here but the cursor is needed.
 import numpy as np
 
 from dopamine.replay_memory import elements
+from dopamine.settings import errors
 
 
 def modulo_range(start: int, length: int, modulo: int):
@@ -93,6 +94,17 @@ class Slots:
   def _cumulative_discount_vector(self) -> np.ndarray:
     """gamma^j for j below the update horizon: `[N]`."""
     return (self._gamma ** np.arange(self._update_horizon)).astype(np.float32)
+
+  @_cumulative_discount_vector.setter
+  def _cumulative_discount_vector(self, vector: np.ndarray) -> None:
+    # Set by code that anneals gamma or n, which it may not have set as yet.
+    self._update_horizon = len(vector)
+    if not np.allclose(vector, self._cumulative_discount_vector):
+      self._gamma = float(vector[-1]) ** (1 / max(len(vector) - 1, 1))
+    if not np.allclose(vector, self._cumulative_discount_vector):
+      raise errors.SettingError(
+        f'_cumulative_discount_vector = {vector} is of no gamma: gamma^j'
+      )
 
   def _create_batch_arrays(self, batch_size: int) -> tuple[np.ndarray, ...]:
     """Returns arrays of `get_transition_elements`, to be filled in."""

@@ -17,7 +17,7 @@ def checked(kind, value, name='gamma'):
   """What a setting that must be of a kind becomes."""
 
   class Thing:
-    __module__ = 'dopamine.settings.thing'
+    __module__ = 'dopamine.settings.checks'  # As ours.
     SETTINGS = {name.lstrip('_'): kind}
 
   thing = Thing()
@@ -98,7 +98,7 @@ def test_texts_may_be_none():
 
 def test_a_subclass_adds_its_settings_and_changes_those_of_its_parents():
   class Parent:
-    __module__ = 'dopamine.settings.parent'
+    __module__ = 'dopamine.settings.checks'  # As ours.
     SETTINGS = {'a': checks.integer(1), 'b': checks.switch}
 
     def __init__(self, **settings):
@@ -106,11 +106,11 @@ def test_a_subclass_adds_its_settings_and_changes_those_of_its_parents():
       checks.check(self)
 
   class Other:
-    __module__ = 'dopamine.settings.other'
+    __module__ = 'dopamine.settings.checks'  # As ours.
     SETTINGS = {'c': checks.switch}
 
   class Child(Parent, Other):
-    __module__ = 'dopamine.settings.child'
+    __module__ = 'dopamine.settings.checks'  # As ours.
     SETTINGS = {'a': checks.integer(2)}
 
   assert set(checks.settings(Child)) == {'a', 'b', 'c'}
@@ -124,7 +124,7 @@ def test_a_subclass_adds_its_settings_and_changes_those_of_its_parents():
 @pytest.mark.parametrize('mine', [{'a': 0.1}, ['a', 'b'], None])
 def test_what_users_call_settings_is_their_own_affair(mine):
   class Ours:
-    __module__ = 'dopamine.settings.ours'
+    __module__ = 'dopamine.settings.checks'  # As ours.
     SETTINGS = {'a': checks.integer(1)}
 
   class Theirs(Ours):

@@ -108,6 +108,8 @@ def test_only_learners_and_adapters_name_a_framework():
   root = pathlib.Path(dopamine.__path__[0])
   for path in root.rglob('*.py'):
     is_flax = path.name.startswith('flax_')
+    if path.name == 'old_writers.py':  # Programs that write by TensorFlow.
+      continue
     if is_flax or path.parent.name in ('learners', 'functional'):
       continue
     for line in path.read_text().splitlines():

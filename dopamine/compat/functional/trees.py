@@ -183,6 +183,8 @@ def _packed(value, own, name, has_file):
       if n in own and kind(own[n]) == like_it:
         is_kept = has_file and '.' not in n and value is own[n]
         return {_LIKE: n, _LEAVES: None if is_kept else arrays(value)}
+  if isinstance(value, jax.Array):
+    return {_LIKE: None, _LEAVES: arrays(value)}
   if type(value) is dict:
     return {k: _packed(part, own, k, has_file) for k, part in value.items()}
   if type(value) in (list, tuple):

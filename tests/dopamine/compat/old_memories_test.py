@@ -218,3 +218,13 @@ def test_sampling_ops_draw_the_batch_that_the_attributes_have():
       break
   else:
     raise AssertionError('it is always the same batch')
+
+
+def test_the_discounts_of_the_steps_may_be_set():
+  memory = fill(replays.memory(update_horizon=3, gamma=0.5))
+  memory._cumulative_discount_vector = np.array([1, 0.9, 0.81], np.float32)
+  assert memory._gamma == pytest.approx(0.9)
+  memory._cumulative_discount_vector = np.array([1.0, 0.9], np.float32)
+  assert memory._update_horizon == 2 and memory._gamma == pytest.approx(0.9)
+  with pytest.raises(ValueError, match='of no gamma'):
+    memory._cumulative_discount_vector = np.array([1.0, 0.5, 0.5])

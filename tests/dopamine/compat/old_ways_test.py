@@ -801,6 +801,29 @@ def test_an_agent_in_our_folders_may_be_of_a_fork():
   MakesItsOwn(num_actions=2, **CARTPOLE | {'network': None})
 
 
+# Runners ----------------------------------------------------------------------
+
+
+def test_hooks_with_fewer_arguments_are_refused():
+  class Old(run_experiment.Runner):
+    def _end_episode(self, reward):
+      return reward
+
+    def _run_one_step(self, *args):
+      return super()._run_one_step(*args)
+
+  texts = [f.text for f in old_code._findings(Old)]
+  assert len(texts) == 1
+  assert 'Old._end_episode(self, reward) is called with' in texts[0]
+  assert_has_row('fewer arguments')
+
+  class New(Old):
+    def _end_episode(self, reward, terminal=True):
+      return reward
+
+  assert not old_code._findings(New)
+
+
 # Functional agents ------------------------------------------------------------
 
 
