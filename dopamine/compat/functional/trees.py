@@ -20,11 +20,15 @@ from dopamine.settings import errors
 def is_tree(value: Any) -> bool:
   """Whether it is of arrays and numbers, and no file holds it as it is.
 
-  Arrays of JAX are what no file holds, and the named tuples of Optax.
+  Arrays of JAX are what no file holds, and the named tuples of Optax around
+  arrays, or around nothing.
   """
   leaves = jax.tree_util.tree_leaves(value)
-  return all(isinstance(leaf, _LEAF) for leaf in leaves) and not (
-    safe_pickle.is_plain(value)
+  has_arrays = any(isinstance(x, (jax.Array, np.ndarray)) for x in leaves)
+  return (
+    (has_arrays or not leaves)
+    and all(isinstance(leaf, _LEAF) for leaf in leaves)
+    and not safe_pickle.is_plain(value)
   )
 
 

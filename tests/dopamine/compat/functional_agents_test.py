@@ -210,9 +210,9 @@ def test_what_a_runner_saves_is_plain_and_has_each_tree_once(tmp_path):
   assert adapters.agent(other).unbundle(str(tmp_path), 0, bundle)
   for name, tree in agent.saved_trees().items():
     assert_same(getattr(other, name), tree)
-  assert {'predictor_params', 'predictor_state', '_rng'} < {
-    *agent.saved_trees()
-  }
+  names = 'predictor_params', 'predictor_state', '_rng', 'online_params'
+  others = 'target_network_params', 'optimizer_state'
+  assert {*agent.saved_trees()} == {*names, *others}
 
 
 def test_what_makes_its_bundle_itself_has_a_file_of_weights_too(tmp_path):
