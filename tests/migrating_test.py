@@ -49,6 +49,7 @@ REFUSED = {
   'dopamine.continuous_domains': 'dopamine/compat/gin_paths_test.py',
   'dopamine.jax.serial_utils': 'dopamine/compat/gin_paths_test.py',
   'use_staging': 'dopamine/compat/old_ways_test.py',
+  'extra_storage_types': 'dopamine/compat/old_ways_test.py',
   'fewer arguments': 'dopamine/compat/old_ways_test.py',
   'as_default(): tf.summary': 'dopamine/runs/event_writer_test.py',
   'ignores `replay_scheme': 'dopamine/compat/functional_agents_test.py',

@@ -8,6 +8,7 @@ of a run, and never by being left out silently. `gone` has the names.
 from collections.abc import Iterable, Iterator
 import functools
 import inspect
+import keyword
 import re
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from dopamine import seams
 from dopamine.compat import adapters
 from dopamine.compat import gone
 from dopamine.compat import own_code
+from dopamine.replay_memory import batches
 from dopamine.settings import errors
 
 # What is compiled calls these, and what they call.
@@ -92,6 +94,7 @@ def check(made: Any) -> None:
   cls: Any = type(made)
   found = [f for f in _findings(cls) if f.attribute not in vars(made)]
   found += _findings_of_partners(made)
+  found += _findings_of_elements(made)
   if not found:
     return
   texts = [
@@ -433,3 +436,26 @@ def _lost(partner: Any, path: str) -> str | None:
     partner = getattr(partner, step)
   is_known = last in gone.OF_PARTNERS
   return last if is_known and not hasattr(partner, last) else None
+
+
+def _findings_of_elements(made: Any) -> list[_Finding]:
+  """What of a replay memory no batch of an agent of hooks can have."""
+  replay = getattr(made, '_replay', None)
+  cls: Any = type(made)
+  if is_functional(cls) or not isinstance(replay, batches.NamedBatches):
+    return []
+  elements = replay.memory.get_transition_elements()
+  names = [*(element[0] for element in elements), 'discount']
+  return [
+    _Finding(
+      '',
+      'extra_storage_types',
+      f'{cls.__name__} has a replay memory with an element {name!r}, which no '
+      'field of a batch can be called: give it another name',
+    )
+    for name in sorted({*names})
+    if names.count(name) > 1
+    or not name.isidentifier()
+    or keyword.iskeyword(name)
+    or name.startswith('_')
+  ]

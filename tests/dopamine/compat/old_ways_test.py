@@ -362,6 +362,23 @@ class TensorPriorities(WrappedPrioritized):
     return super().tf_get_priority(indices) ** 2
 
 
+@pytest.mark.parametrize('name', ['discount', 'return', '_aux', 'a b', 'fine'])
+def test_elements_that_are_no_fields_are_refused(name):
+  class Stores(dqn_agent.DQNAgent):
+    def _build_replay_buffer(self, use_staging=False):
+      element = circular_replay_buffer.ReplayElement(name, (), np.float32)
+      return circular_replay_buffer.WrappedReplayBuffer(
+        self.observation_shape, self.stack_size, extra_storage_types=[element]
+      )
+
+  if name == 'fine':
+    Stores(num_actions=2, **CARTPOLE)
+    return
+  with pytest.raises(errors.InterfaceError, match=f'an element {name!r}'):
+    Stores(num_actions=2, **CARTPOLE)
+  assert_has_row('extra_storage_types')
+
+
 # Runners ----------------------------------------------------------------------
 
 
