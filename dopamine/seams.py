@@ -52,7 +52,7 @@ _MODULES = {
   """,
   'dopamine.settings': 'checks errors gin_files gin_mistakes spaces',
   'dopamine.compat.functional': """
-    agents bare door dqn full_rainbow implicit_quantile learner quantile
+    agents bare base door dqn full_rainbow implicit_quantile learner quantile
     rainbow trees updates
   """,
   'dopamine.jax': 'losses networks',
