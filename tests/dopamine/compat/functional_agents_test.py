@@ -607,6 +607,36 @@ def test_states_have_no_axis_of_a_batch():
   )
 
 
+def test_updates_and_copies_come_at_their_steps():
+  class Agent(functional_code.ResettingAgent):
+    def __init__(self, num_actions, **kwargs):
+      super().__init__(num_actions, reset_period=10**6, **kwargs)
+      self.updates, self.copies = [], []
+
+    def _training_step_update(self):
+      super()._training_step_update()
+      self.updates.append(self.training_steps)
+
+    def _sync_weights(self):
+      super()._sync_weights()
+      self.copies.append(self.training_steps)
+
+  agent = make(Agent, update_period=3, target_update_period=12)
+  fresh = agent.target_network_params
+  play(agent, 70)
+  first = agent.updates[0]
+  assert 30 <= first < 36
+  assert agent.updates == list(range(first, agent.training_steps, 3))
+  assert agent.copies == [n for n in agent.updates if n % 12 == 0]
+  assert agent.target_network_params is not fresh
+  assert_array_equal(
+    leaves(agent.target_network_params)[0].shape, leaves(fresh)[0].shape
+  )
+  assert (
+    np.abs(leaves(agent.target_network_params)[1] - leaves(fresh)[1]).max() > 0
+  )
+
+
 def test_setting_parameters_changes_how_it_acts_and_what_it_is_aimed_at():
   agent = make(functional_code.OfOurNetworkAgent)
   doubled = jax.tree_util.tree_map(lambda x: 2 * x, agent.online_params)
@@ -639,6 +669,8 @@ def test_no_target_is_bootstrapped_from_a_cut(update_horizon):
   agent.min_replay_history = 10**6  # Nothing is drawn yet.
   play(agent, 54)
   agent.end_episode(1.0)
+  # Of six episodes two were cut, which is no end of the task.
+  assert agent._replay._store['terminal'].sum() == 4
   for _ in range(20):
     agent._sample_from_replay_buffer()
     batch = agent.replay_elements
